@@ -1,0 +1,92 @@
+"""What a finding is, wherever it came from: the types that rules, outputs and fixes share.
+
+All are tuples: immutable, comparable, cheap to import and to send to a worker process.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Position(NamedTuple):
+    """A place in a text. Rows and columns count from 1, columns in characters."""
+
+    row: int
+    column: int
+
+
+class Span(NamedTuple):
+    """A stretch of text. `end` is the position after its last character."""
+
+    start: Position
+    end: Position
+
+
+class Source(NamedTuple):
+    """A Parameter that a finding is computed from, and where it is defined."""
+
+    name: str
+    span: Span | None
+
+
+class Edit(NamedTuple):
+    """Replace the text of `span` by `content`."""
+
+    content: str
+    span: Span
+
+
+class Fix(NamedTuple):
+    """Edits that belong together.
+
+    `applicability` is "safe", "unsafe" (changes what trains, or the keys of `state_dict`)
+    or "display" (shown, never applied).
+    """
+
+    applicability: str
+    message: str
+    edits: tuple[Edit, ...]
+
+
+class Finding(NamedTuple):
+    """What a rule has to say about one place in one text."""
+
+    code: str
+    name: str
+    message: str
+    span: Span
+    severity: str = "error"
+    parameter: str | None = None
+    sources: tuple[Source, ...] = ()
+    module_class: str | None = None
+    fix: Fix | None = None
+
+
+class Diagnostic(NamedTuple):
+    """A finding in a file.
+
+    In a notebook `cell` is the number of the code cell, from 1, and positions count within
+    it. `noqa_row` is the last row of the flagged expression: a suppression comment goes there
+    or on any row between.
+    """
+
+    path: str
+    finding: Finding
+    span: Span
+    sources: tuple[Source, ...]
+    noqa_row: int
+    cell: int | None = None
+
+    @property
+    def code(self) -> str:
+        return self.finding.code
+
+    @property
+    def message(self) -> str:
+        return self.finding.message
+
+    @property
+    def sort_key(self) -> tuple[str, int, int, int, str, str]:
+        """Order of output: path, cell, row, column, code."""
+        start = self.span.start
+        return (self.path, self.cell or 0, start.row, start.column, self.code, self.message)
