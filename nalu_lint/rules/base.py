@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from nalu_lint.diagnostic import Finding, Source, Span
 
-    from nalu_lint.analysis.model import ClassModel
-    from nalu_lint.diagnostic import Finding
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nalu_lint.analysis.model import ClassModel, SourceParameter
 
 
 class Rule:
@@ -29,3 +30,34 @@ class Rule:
     def check(self, model: ClassModel) -> Iterator[Finding]:
         """Findings of this rule in one class."""
         raise NotImplementedError
+
+
+def finding(
+    rule: Rule,
+    model: ClassModel,
+    span: Span,
+    message: str,
+    parameter: str,
+    sources: tuple[SourceParameter, ...],
+) -> Finding:
+    """What `rule` says about the attribute `parameter` of a class."""
+    return Finding(
+        code=rule.code,
+        name=rule.name,
+        message=message,
+        span=span,
+        parameter=parameter,
+        sources=tuple(Source(source.name, source.span) for source in sources),
+        module_class=model.name,
+    )
+
+
+def quoted(sources: Sequence[SourceParameter]) -> str:
+    return ", ".join(f"`{source.name}`" for source in sources)
+
+
+def they(subject: Sequence[SourceParameter], among: Sequence[SourceParameter] = ()) -> str:
+    """The subject and verb of "... no gradient": a pronoun where it is clear which are meant."""
+    if len(subject) == len(among) == 1 or not among:
+        return "it gets" if len(subject) == 1 else "they get"
+    return f"{quoted(subject)} {'gets' if len(subject) == 1 else 'get'}"

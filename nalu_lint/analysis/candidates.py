@@ -1,0 +1,40 @@
+"""Which classes of a file can hold a finding at all: those that read a Parameter's value
+while an instance is constructed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.after_construction import FileUsage
+from nalu_lint.analysis.outline import ClassInfo, Outline
+from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS
+
+if TYPE_CHECKING:
+    import ast
+
+_LAYER_PARAMETER_NAMES = frozenset(name for names in LAYER_PARAMETERS.values() for name in names)
+
+
+def candidates(tree: ast.Module) -> tuple[list[ClassInfo], Outline, FileUsage]:
+    """The classes worth interpreting, with the outline and usage computed on the way."""
+    outline = Outline(tree)
+    usage = FileUsage(outline)
+    found = [info for info in outline.classes if info.is_module and may_derive(info, usage)]
+    return found, outline, usage
+
+
+def may_derive(info: ClassInfo, usage: FileUsage) -> bool:
+    """Whether the construction of `info` reads the value of something that may be a Parameter."""
+    of_class = usage.of_class(info)
+    construction = of_class.construction
+    own = set(construction.parameter_names)
+    for base in info.external_bases():
+        own.update(LAYER_PARAMETERS.get(base, ()))
+    return bool(
+        construction.reads & own
+        or construction.handed_names & own
+        or construction.foreign_reads & (_LAYER_PARAMETER_NAMES | own)
+        or construction.reads_all_parameters
+        or construction.reads_anything
+        or construction.getattr_prefixes
+    )

@@ -1,0 +1,145 @@
+"""What objects hold, as a state that branches copy and joins merge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nalu_lint.analysis.torch_semantics import LAYER_MODULES, LAYER_PARAMETERS
+from nalu_lint.analysis.values import (
+    ANY,
+    LENGTH,
+    REQUIRES_GRAD,
+    UNKNOWN,
+    Const,
+    Container,
+    Link,
+    ModuleObject,
+    Param,
+    Tensor,
+    Value,
+    single,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Owner = ModuleObject | Container | Param
+Slots = dict[Any, Value]
+
+
+class Heap:
+    """Slots of objects: attributes of modules, elements of containers, flags of Parameters."""
+
+    def __init__(self, slots: dict[Owner, Slots] | None = None) -> None:
+        self.slots: dict[Owner, Slots] = slots if slots is not None else {}
+
+    def copy(self) -> Heap:
+        return Heap({owner: dict(slots) for owner, slots in self.slots.items()})
+
+    def get(self, owner: Owner, key: Any) -> Value | None:
+        slots = self.slots.get(owner)
+        return None if slots is None else slots.get(key)
+
+    def set(self, owner: Owner, key: Any, value: Value) -> None:
+        self.slots.setdefault(owner, {})[key] = value
+
+    def add(self, owner: Owner, key: Any, value: Value) -> None:
+        """Weak update: the slot may hold `value` besides what it held."""
+        slots = self.slots.setdefault(owner, {})
+        slots[key] = slots.get(key, frozenset()) | value
+
+    def remove(self, owner: Owner, key: Any) -> Value | None:
+        slots = self.slots.get(owner)
+        return None if slots is None else slots.pop(key, None)
+
+    def join(self, other: Heap) -> Heap:
+        """Either state: each slot may hold what it holds in one or the other."""
+        joined = self.copy()
+        for owner, slots in other.slots.items():
+            mine = joined.slots.setdefault(owner, {})
+            for key, value in slots.items():
+                mine[key] = mine[key] | value if key in mine else value
+        return joined
+
+    # Containers.
+
+    def new_elements(self, container: Container, elements: list[Value]) -> None:
+        self.slots[container] = dict(enumerate(elements))
+        self.set(container, LENGTH, single(Const(len(elements))))
+
+    def append(self, container: Container, value: Value) -> None:
+        exact = self.exact_elements(container)
+        if exact is None:
+            self.add(container, ANY, value)
+        else:
+            self.new_elements(container, [*exact, value])
+
+    def exact_elements(self, container: Container) -> list[Value] | None:
+        """The elements in order, where their number is known."""
+        slots = self.slots.get(container, {})
+        length = slots.get(LENGTH)
+        if length is None or len(length) != 1 or ANY in slots:
+            return None
+        (atom,) = length
+        return [slots.get(index, UNKNOWN) for index in range(atom.value)]
+
+    def elements(self, container: Container) -> Value:
+        """Whatever may be in it, joined."""
+        slots = self.slots.get(container, {})
+        return frozenset().union(*(value for key, value in slots.items() if key is not LENGTH and key != LENGTH))
+
+    # Modules and Parameters.
+
+    def trainable(self, parameter: Param) -> bool:
+        """Whether it is certain that the Parameter requires a gradient."""
+        flag = self.get(parameter, REQUIRES_GRAD)
+        return flag is None or flag == frozenset({Const(True)})
+
+    def maybe_trainable(self, parameter: Param) -> bool:
+        flag = self.get(parameter, REQUIRES_GRAD)
+        return flag is None or flag != frozenset({Const(False)})
+
+    def held(self, value: Value, seen: set[Any] | None = None) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """All Parameters, modules and tensors reachable from `value`, each with its path."""
+        seen = set() if seen is None else seen
+        for atom in value:
+            if isinstance(atom, Tensor):
+                yield (), atom
+            elif isinstance(atom, Param):
+                yield (), atom
+            elif isinstance(atom, ModuleObject | Container) and atom not in seen:
+                seen.add(atom)
+                yield (), atom
+                for key, content in list(self.slots.get(atom, {}).items()):
+                    if key != LENGTH and key != REQUIRES_GRAD:
+                        for path, inner in self.held(content, seen):
+                            yield (key, *path), inner
+
+    def layer_attribute(self, module: ModuleObject, layer: str, name: str, serial: int) -> Value | None:
+        """A Parameter or submodule that a layer of PyTorch owns, made when first asked for."""
+        if name in LAYER_PARAMETERS.get(layer, ()):
+            parameter = Param(serial, None, None)
+            flag = self.get(module, REQUIRES_GRAD)
+            if flag is not None:
+                self.set(parameter, REQUIRES_GRAD, flag)
+            self.set(module, name, single(parameter))
+            return single(parameter)
+        inner = LAYER_MODULES.get(layer, {}).get(name)
+        if inner is not None:
+            value = single(ModuleObject(inner))
+            self.set(module, name, value)
+            return value
+        return None
+
+
+def links_of(heap: Heap, value: Value) -> frozenset[Link]:
+    """The links of an operand: those of the tensors in it, and of Parameters themselves."""
+    links: set[Link] = set()
+    for atom in value:
+        if isinstance(atom, Tensor):
+            links |= atom.links
+        elif isinstance(atom, Param):
+            links.add(Link(atom, shares=True, explicit=False))
+        elif isinstance(atom, Container):
+            links |= links_of(heap, heap.elements(atom) - {atom})
+    return frozenset(links)

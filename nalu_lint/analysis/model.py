@@ -1,0 +1,202 @@
+"""What rules see: a class, the Parameters and tensors it derives, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint.analysis.heap import links_of
+from nalu_lint.analysis.interpreter import Interpreter, TooComplexError
+from nalu_lint.analysis.torch_semantics import INITIALISERS
+from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.after_construction import After, FileUsage
+    from nalu_lint.analysis.outline import ClassInfo, Outline
+    from nalu_lint.analysis.source_tree import Site, SourceTree
+    from nalu_lint.diagnostic import Span
+
+
+class SourceParameter(NamedTuple):
+    """A Parameter that a value was computed from.
+
+    `is_orphan`: nothing reads it after construction. `shares_storage`: the value is its storage
+    or a view of it. `is_explicit`: the history was cut by something that says so.
+    `is_initialised_later`: it held uninitialised memory when the value was computed.
+    """
+
+    name: str
+    site: Site | None
+    is_registered: bool
+    is_trainable: bool
+    is_orphan: bool
+    shares_storage: bool
+    is_explicit: bool
+    is_initialised_later: bool
+
+    @property
+    def span(self) -> Span | None:
+        return None if self.site is None else self.site.span
+
+
+class DerivedParameter(NamedTuple):
+    """A registered Parameter that was given a value computed from others."""
+
+    name: str
+    site: Site
+    is_trainable: bool
+    is_used: bool  # read after construction, or in a class with a forward of its own
+    sources: tuple[SourceParameter, ...]
+
+    @property
+    def span(self) -> Span:
+        return self.site.span
+
+
+class DerivedTensor(NamedTuple):
+    """An attribute that holds a plain tensor computed from Parameters."""
+
+    name: str
+    site: Site
+    is_read: bool
+    is_rewritten: bool  # assigned or changed in place again, after construction
+    sources: tuple[SourceParameter, ...]
+
+    @property
+    def span(self) -> Span:
+        return self.site.span
+
+
+class ClassModel(NamedTuple):
+    """A Module class after construction.
+
+    `is_open`: code that is not known may read or change any attribute, so that nothing can be
+    concluded from an attribute not being read.
+    """
+
+    name: str
+    is_open: bool
+    derived_parameters: tuple[DerivedParameter, ...]
+    derived_tensors: tuple[DerivedTensor, ...]
+
+
+def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage) -> ClassModel | None:
+    """The model of one class; None where its construction is too complex to follow."""
+    interpreter = Interpreter(outline, tree)
+    try:
+        module = interpreter.construct(info)
+        for name in sorted(INITIALISERS):
+            found = info.find_method(name)
+            if found is not None and found[1] not in interpreter.executed:
+                interpreter.call_method(module, found, [], {}, arguments_known=False)
+    except TooComplexError:
+        return None
+    return _Builder(info, interpreter, module, usage).model()
+
+
+class _Builder:
+    def __init__(self, info: ClassInfo, interpreter: Interpreter, module: ModuleObject, usage: FileUsage) -> None:
+        self.info = info
+        self.interpreter = interpreter
+        self.heap = interpreter.heap
+        self.module = module
+        self.usage = usage
+        self.after = usage.after(info)
+        self.paths: dict[Param, list[tuple[str, ...]]] = {}
+        for path, atom in self.heap.held(single(module)):
+            if isinstance(atom, Param):
+                self.paths.setdefault(atom, []).append(tuple(str(key) for key in path if isinstance(key, str | int)))
+
+    def model(self) -> ClassModel:
+        parameters = [self.derived_parameter(p) for p in self.interpreter.parameters if p.origin]
+        is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules
+        return ClassModel(
+            self.info.name,
+            is_open,
+            tuple(p for p in parameters if p is not None),
+            tuple(self.derived_tensors()),
+        )
+
+    def derived_parameter(self, parameter: Param) -> DerivedParameter | None:
+        if parameter not in self.paths or parameter.is_removed or parameter.site is None:
+            return None
+        after = self.usage.after(parameter.owner) if parameter.owner is not None else self.after
+        afters = [self.after, after]
+        path = self.path(parameter)
+        sources = self.sources(parameter.origin, parameter.serial, afters)
+        if not sources:
+            return None
+        return DerivedParameter(
+            ".".join(path),
+            parameter.site,
+            self.heap.trainable(parameter),
+            self.after.has_forward or any(a.reads(path[0]) for a in afters),
+            sources,
+        )
+
+    def derived_tensors(self) -> list[DerivedTensor]:
+        found: list[DerivedTensor] = []
+        for name, value in self.heap.slots.get(self.module, {}).items():
+            if not isinstance(name, str):
+                continue
+            tensors = {a for a in value if isinstance(a, Tensor)}
+            for atom in value:
+                if isinstance(atom, Container):
+                    tensors |= {a for a in self.heap.elements(atom) if isinstance(a, Tensor)}
+            links = links_of(self.heap, frozenset(tensors))
+            if not links:
+                continue
+            store = next(
+                (s for s in reversed(self.interpreter.stores) if s.owner is self.module and s.name == name), None
+            )
+            sources = self.sources(links, self.interpreter.clock, [self.after])
+            if store is not None and sources:
+                found.append(
+                    DerivedTensor(name, store.site, self.after.reads(name), self.after.rewrites(name), sources)
+                )
+        return found
+
+    def path(self, parameter: Param) -> tuple[str, ...]:
+        """Its shortest name in the module."""
+        return min(self.paths[parameter], key=lambda path: (len(path), path))
+
+    def sources(self, links: frozenset[Link], serial: int, afters: list[After]) -> tuple[SourceParameter, ...]:
+        by_parameter: dict[Param, list[Link]] = {}
+        for link in links:
+            if not link.parameter.is_removed and (link.parameter in self.paths or self.is_local(link.parameter)):
+                by_parameter.setdefault(link.parameter, []).append(link)
+        return tuple(
+            self.source(parameter, by_parameter[parameter], serial, afters)
+            for parameter in sorted(by_parameter, key=lambda p: p.serial)
+        )
+
+    def is_local(self, parameter: Param) -> bool:
+        """Made by the class's own code, bound to a variable, and never stored anywhere."""
+        return parameter.site is not None and bool(parameter.variable) and not parameter.is_escaped
+
+    def source(self, parameter: Param, links: list[Link], serial: int, afters: list[After]) -> SourceParameter:
+        is_registered = parameter in self.paths
+        return SourceParameter(
+            name=".".join(self.path(parameter)) if is_registered else parameter.variable,
+            site=parameter.site,
+            is_registered=is_registered,
+            is_trainable=self.heap.trainable(parameter),
+            is_orphan=not self.is_alive(parameter, afters),
+            shares_storage=any(link.shares for link in links),
+            is_explicit=all(link.explicit for link in links),
+            is_initialised_later=parameter.is_uninitialised
+            and not any(when < serial for when in parameter.initialised_at)
+            and any(when > serial for when in parameter.initialised_at),
+        )
+
+    def is_alive(self, parameter: Param, afters: list[After]) -> bool:
+        if parameter.is_escaped or any(after.own.reads_all_parameters for after in afters):
+            return True
+        paths = self.paths.get(parameter, [])
+        for path in paths:
+            holder = self.interpreter.heap.get(self.module, path[0]) or frozenset()
+            if any(atom in self.interpreter.escaped_modules for atom in holder):
+                return True
+            for after in afters:
+                if after.reads(path[0]) or path[-1] in after.foreign_reads:
+                    return True
+        return False

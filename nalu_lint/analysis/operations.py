@@ -1,0 +1,730 @@
+"""What operations do to abstract values: tensor functions and methods, modules, containers.
+
+The tables of `torch_semantics` say which operation is of which kind; here is what each kind
+does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nalu_lint.analysis import torch_semantics as torch_tables
+from nalu_lint.analysis.heap import Heap, links_of
+from nalu_lint.analysis.outline import ClassInfo, is_module_class
+from nalu_lint.analysis.values import (
+    ANY,
+    FRESH,
+    GRAD_CONTEXT,
+    LENGTH,
+    NO_GRAD_CONTEXT,
+    NO_TENSOR,
+    NONE,
+    NOT_CONSTANT,
+    REQUIRES_GRAD,
+    UNKNOWN,
+    UNKNOWN_ATOM,
+    ClassReference,
+    Const,
+    Container,
+    Environment,
+    External,
+    Function,
+    Link,
+    Method,
+    ModuleObject,
+    Param,
+    Tensor,
+    Value,
+    constant,
+    single,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nalu_lint.analysis.source_tree import Site
+
+MODULE_DICTIONARIES = ("_parameters", "_buffers", "_modules")
+_REGISTERING = {"register_parameter": "param", "register_buffer": "tensor", "add_module": "module"}
+_REGISTERING["register_module"] = "module"
+
+
+class Store:
+    """A value put into an attribute of a module, by the statement or call at `site`."""
+
+    def __init__(self, owner: ModuleObject, name: str, value: Value, site: Site) -> None:
+        self.owner = owner
+        self.name = name
+        self.value = value
+        self.site = site
+
+
+class Operations:
+    """The state of an interpretation, and what operations do to it."""
+
+    def __init__(self) -> None:
+        self.heap = Heap()
+        self.no_grad = False
+        self.clock = 0
+        self.stores: list[Store] = []
+        self.parameters: list[Param] = []  # those that the code makes, in order
+        self.escaped_modules: set[ModuleObject] = set()
+        self.calls: tuple[int, ...] = ()
+        self._allocated: dict[Any, Any] = {}
+
+    def tick(self) -> int:
+        self.clock += 1
+        return self.clock
+
+    def allocate(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The object that one expression makes in one chain of calls."""
+        if key not in self._allocated:
+            self._allocated[key] = make()
+        return self._allocated[key]
+
+    # Tensors.
+
+    def compute(self, operands: Value, *, explicit: bool = False) -> Value:
+        """A new tensor out of `operands`, differentiable unless `explicit` or under no_grad."""
+        links = links_of(self.heap, operands)
+        if links:
+            cut = explicit or self.no_grad
+            return single(Tensor(frozenset(Link(p, False, was_cut or cut) for p, _, was_cut in links)))
+        if any(isinstance(atom, Tensor) for atom in operands):
+            return FRESH
+        return UNKNOWN if UNKNOWN_ATOM in operands else NO_TENSOR
+
+    def view(self, atom: Param | Tensor, *, explicit: bool) -> Value:
+        """A view of `atom`: the same storage."""
+        cut = explicit or self.no_grad
+        links = frozenset(Link(p, shares, was_cut or cut) for p, shares, was_cut in links_of(self.heap, single(atom)))
+        return single(Tensor(links, isinstance(atom, Tensor) and atom.is_uninitialised))
+
+    def written(self, parameter: Param, value: Value, *, overwrites: bool) -> None:
+        """The storage of `parameter` was changed in place."""
+        parameter.initialised_at.append(self.tick())
+
+    def enter_grad_mode(self, value: Value) -> None:
+        for atom in value:
+            if isinstance(atom, External):  # a decorator without parentheses
+                atom_value = self.grad_context(atom.dotted, [])
+            else:
+                atom_value = single(atom)
+            if atom_value == NO_GRAD_CONTEXT:
+                self.no_grad = True
+            elif atom_value == GRAD_CONTEXT:
+                self.no_grad = False
+
+    def grad_context(self, dotted: str, arguments: list[Value]) -> Value | None:
+        if dotted in torch_tables.NO_GRAD:
+            return GRAD_CONTEXT if arguments and constant(arguments[0]) is False else NO_GRAD_CONTEXT
+        if dotted in torch_tables.ENABLE_GRAD:
+            return GRAD_CONTEXT
+        if dotted in torch_tables.SET_GRAD:
+            return NO_GRAD_CONTEXT if arguments and constant(arguments[0]) is False else GRAD_CONTEXT
+        return None
+
+    # Parameters.
+
+    def make_parameter(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        """`Parameter(data, requires_grad=True)`: a new leaf with the value of `data`."""
+        data = arguments[0] if arguments else keywords.get("data", FRESH)
+        flag = arguments[1] if len(arguments) > 1 else keywords.get("requires_grad", single(Const(True)))
+        return single(self.new_parameter(data, flag, site))
+
+    def new_parameter(self, data: Value, flag: Value, site: Site, index: int = 0) -> Param:
+        key = ("parameter", id(site.node), index, self.calls)
+        parameter: Param = self.allocate(key, lambda: Param(self.tick(), site, self.current_owner))
+        if parameter not in self.parameters:
+            self.parameters.append(parameter)
+        cut = self.no_grad
+        links = links_of(self.heap, data)
+        parameter.origin |= frozenset(Link(p, s, e or cut) for p, s, e in links if p is not parameter)
+        parameter.is_uninitialised = any(isinstance(a, Tensor) and a.is_uninitialised for a in data)
+        is_known = all(isinstance(atom, Const) and isinstance(atom.value, bool) for atom in flag)
+        self.heap.set(parameter, REQUIRES_GRAD, flag if is_known else UNKNOWN)
+        return parameter
+
+    def escape(self, *values: Value) -> None:
+        """Handed by reference to code that is not followed: it may keep and use it."""
+        for value in values:
+            for atom in value:
+                if isinstance(atom, Function) and atom.environment is not None:
+                    self.escape(*atom.environment.variables.values())
+                if isinstance(atom, Param):
+                    atom.is_escaped = True
+                elif isinstance(atom, ModuleObject):
+                    self.escaped_modules.add(atom)
+                    self.set_requires_grad(single(atom), UNKNOWN)
+                elif isinstance(atom, Container):
+                    self.escape(self.heap.elements(atom) - {atom})
+
+    def initialised_by_unknown(self, arguments: list[Value], keywords: dict[str, Value]) -> None:
+        for value in (*arguments, *keywords.values()):
+            for atom in value:
+                if isinstance(atom, Param):
+                    self.written(atom, UNKNOWN, overwrites=True)
+                else:
+                    self.escape(single(atom))
+
+    def parameters_of(self, module: ModuleObject) -> list[Param] | None:
+        """All Parameters below `module`; None where it has some that are not known."""
+        self.materialise(module)
+        found: list[Param] = []
+        for _, atom in self.heap.held(single(module)):
+            if isinstance(atom, ModuleObject):
+                if atom.kind is None or not self.materialise(atom):
+                    return None
+        for _, atom in self.heap.held(single(module)):
+            if isinstance(atom, Param) and atom not in found:
+                found.append(atom)
+        return found
+
+    def materialise(self, module: ModuleObject) -> bool:
+        """Make what a layer owns; whether its kind is one that the tables know."""
+        kinds = module.kind.external_bases() if isinstance(module.kind, ClassInfo) else [module.kind or ""]
+        known = True
+        for kind in kinds:
+            owned = (*torch_tables.LAYER_PARAMETERS.get(kind, ()), *torch_tables.LAYER_MODULES.get(kind, ()))
+            if kind.endswith((".RNN", ".LSTM", ".GRU")):
+                owned = ()  # too many that may not exist
+            for name in owned:
+                if self.heap.get(module, name) is None:
+                    self.heap.layer_attribute(module, kind, name, self.tick())
+            known = known and (
+                bool(owned)
+                or kind in torch_tables.PLAIN_LAYERS
+                or kind in torch_tables.MODULE_BASES
+                or kind in torch_tables.SEQUENCE_CONTAINERS
+                or kind in torch_tables.MAPPING_CONTAINERS
+                or kind in torch_tables.NEUTRAL_BASES
+            )
+        return known
+
+    def set_requires_grad(self, value: Value, flag: Value) -> None:
+        for atom in value:
+            if isinstance(atom, Param):
+                self.heap.set(atom, REQUIRES_GRAD, flag)
+            elif isinstance(atom, ModuleObject | Container):
+                for _, held in list(self.heap.held(single(atom))):
+                    if isinstance(held, Param | ModuleObject):
+                        self.heap.set(held, REQUIRES_GRAD, flag)
+
+    # Attributes of modules.
+
+    def store(self, module: ModuleObject, name: str, value: Value, site: Site, *, is_certain: bool = True) -> None:
+        old = self.heap.get(module, name)
+        if old is not None:
+            self.discard(old - value)
+        if is_certain:
+            self.heap.set(module, name, value)
+        else:
+            self.heap.add(module, name, value)
+        self.stores.append(Store(module, name, value, site))
+
+    def remove(self, module: ModuleObject, name: str) -> None:
+        self.discard(self.heap.remove(module, name) or frozenset())
+
+    def discard(self, old: Value) -> None:
+        """What a deleted or overwritten attribute held is no longer part of the module."""
+        for atom in old:
+            if isinstance(atom, Param | ModuleObject | Container):
+                for _, held in self.heap.held(single(atom)):
+                    if isinstance(held, Param):
+                        held.is_removed = True
+
+    # Containers.
+
+    def exact_elements(self, value: Value) -> list[Value] | None:
+        if len(value) == 1:
+            (atom,) = value
+            if isinstance(atom, Container):
+                return self.heap.exact_elements(atom)
+        return None
+
+    def iterate(self, value: Value) -> Value:
+        """One element of `value`, whichever."""
+        result: Value = frozenset()
+        for atom in value:
+            if isinstance(atom, Container):
+                result |= self.heap.elements(atom) or UNKNOWN
+            elif isinstance(atom, Param | Tensor):
+                result |= self.view(atom, explicit=False)
+            else:
+                result |= UNKNOWN
+        return result or UNKNOWN
+
+    def extend(self, container: Container, value: Value) -> None:
+        for atom in value:
+            if isinstance(atom, Container):
+                mapping = self.heap.slots.get(atom, {})
+                if any(isinstance(key, str) for key in mapping):
+                    for key, held in mapping.items():
+                        if key != LENGTH:
+                            self.heap.add(container, key, held)
+                    continue
+                exact = self.heap.exact_elements(atom)
+                if exact is not None:
+                    for element in exact:
+                        self.heap.append(container, element)
+                    continue
+            self.heap.add(container, ANY, self.iterate(single(atom)))
+
+    def new_list(self, elements: list[Value], site: Site, label: str) -> Value:
+        container = self.allocate((label, id(site.node), self.calls), lambda: Container("list"))
+        self.heap.new_elements(container, elements)
+        return single(container)
+
+    def joined_list(self, element: Value, site: Site, label: str) -> Value:
+        container = self.allocate((label, id(site.node), self.calls), lambda: Container("list"))
+        self.heap.slots[container] = {ANY: element}
+        return single(container)
+
+    # Calls to imported functions and to builtins.
+
+    def call_external(
+        self, dotted: str, arguments: list[Value], keywords: dict[str, Value], site: Site, *, is_statement: bool
+    ) -> Value:
+        everything: Value = frozenset().union(*arguments, *keywords.values())
+        if dotted in torch_tables.PARAMETER:
+            return self.make_parameter(arguments, keywords, site)
+        if dotted in torch_tables.BUFFER:
+            return self.compute(everything | FRESH)
+        if dotted in torch_tables.SEQUENCE_CONTAINERS or dotted in torch_tables.MAPPING_CONTAINERS:
+            return self.make_container(dotted, arguments, keywords, site)
+        if is_module_class(dotted):
+            return self.make_layer(dotted, arguments, keywords, site)
+        context = self.grad_context(dotted, arguments)
+        if context is not None:
+            if dotted in torch_tables.SET_GRAD and is_statement:
+                self.no_grad = context == NO_GRAD_CONTEXT
+            return context
+        builtin = _BUILTINS.get(dotted)
+        if builtin is not None:
+            return builtin(self, arguments, keywords, site)
+        last = dotted.rpartition(".")[2]
+        if last.endswith("_") and not last.endswith("__") and arguments:
+            return self.initialise(arguments)  # nn.init.*_, and whatever else keeps that convention
+        if dotted.endswith(".__init__") or last in torch_tables.METADATA_FUNCTIONS and "." not in dotted:
+            return NO_TENSOR
+        return self.call_tensor_function(dotted, last, arguments, keywords, site, is_statement=is_statement)
+
+    def call_tensor_function(
+        self,
+        dotted: str,
+        last: str,
+        arguments: list[Value],
+        keywords: dict[str, Value],
+        site: Site,
+        *,
+        is_statement: bool,
+    ) -> Value:
+        everything: Value = frozenset().union(*arguments, *keywords.values())
+        if dotted in torch_tables.FACTORIES:
+            if last == "Tensor" and links_of(self.heap, everything):
+                return self.compute(everything, explicit=True)
+            return single(Tensor(is_uninitialised=dotted in torch_tables.UNINITIALISED_FACTORIES))
+        if dotted in torch_tables.COPYING_FUNCTIONS:
+            modules = frozenset(a for a in everything if isinstance(a, ModuleObject))
+            if modules and dotted.startswith("copy."):
+                return UNKNOWN
+            return self.compute(everything, explicit=True)
+        if dotted.startswith("torch."):
+            if last in torch_tables.METADATA_FUNCTIONS:
+                return NO_TENSOR
+            if dotted in torch_tables.IDENTITY_FUNCTIONS and arguments:
+                return arguments[0]
+            if last in torch_tables.NON_DIFFERENTIABLE:
+                return self.compute(everything | FRESH, explicit=True)
+            if last in torch_tables.VIEWS and arguments:
+                return self.view_of(arguments[0], last, site)
+            if last in torch_tables.DETACHING and arguments:
+                return self.view_all(arguments[0], explicit=True)
+        if dotted == torch_tables.PARAMETERS_TO_VECTOR:
+            return self.compute(everything | FRESH)
+        if dotted.startswith(torch_tables.REFERENCE_NAMESPACES):
+            return UNKNOWN
+        if dotted.startswith(torch_tables.REPARAMETRISING_NAMESPACES):
+            self.escape(everything)
+            return arguments[0] if arguments else UNKNOWN
+        if dotted.startswith(torch_tables.DIFFERENTIABLE_NAMESPACES):
+            if any(isinstance(atom, ModuleObject | Function) for atom in everything):
+                self.escape(everything)
+                return UNKNOWN
+            return self.compute(everything | FRESH)
+        if dotted.startswith(torch_tables.ARRAY_NAMESPACES):
+            return self.compute(everything, explicit=True)
+        if dotted in torch_tables.BUILTIN_ARITHMETIC:
+            return self.compute(everything)
+        if is_statement:
+            self.initialised_by_unknown(arguments, keywords)
+        else:
+            self.escape(everything)
+        return UNKNOWN
+
+    def initialise(self, arguments: list[Value]) -> Value:
+        target = arguments[0]
+        for atom in target:
+            if isinstance(atom, Param):
+                self.written(atom, UNKNOWN, overwrites=True)
+            elif isinstance(atom, Tensor):
+                for link in atom.links:
+                    if link.shares:
+                        self.written(link.parameter, UNKNOWN, overwrites=True)
+            else:
+                self.escape(single(atom))
+        return frozenset(Tensor() if isinstance(a, Tensor) and not a.links else a for a in target)
+
+    def make_layer(self, dotted: str, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        module = self.allocate(("layer", id(site.node), self.calls), lambda: ModuleObject(dotted))
+        self.escape(frozenset(a for v in (*arguments, *keywords.values()) for a in v if isinstance(a, Param)))
+        if constant(keywords.get("bias", UNKNOWN)) is False:
+            self.heap.set(module, "bias", NONE)
+        return single(module)
+
+    def make_container(
+        self, dotted: str, arguments: list[Value], keywords: dict[str, Value], site: Site
+    ) -> Value:
+        container = self.allocate((dotted, id(site.node), self.calls), lambda: Container(dotted))
+        self.heap.slots[container] = {}
+        if dotted in torch_tables.SEQUENCE_CONTAINERS:
+            self.heap.new_elements(container, [])
+        if dotted == "torch.nn.Sequential" and self.exact_elements(frozenset().union(*arguments)) is None:
+            for argument in arguments:
+                self.heap.append(container, argument)
+        else:
+            for argument in arguments:
+                self.extend(container, argument)
+        for key, value in keywords.items():
+            self.heap.add(container, key, value)
+        self.wrap_elements(container, site)
+        return single(container)
+
+    def wrap_elements(self, container: Container, site: Site) -> None:
+        """ParameterList and ParameterDict make a Parameter of each plain tensor."""
+        if container.kind not in torch_tables.WRAPPING_CONTAINERS:
+            return
+        for index, (key, value) in enumerate(list(self.heap.slots[container].items())):
+            if key == LENGTH:
+                continue
+            wrapped: set[Any] = set()
+            for atom in value:
+                is_tensor = isinstance(atom, Tensor)
+                wrapped.add(
+                    self.new_parameter(single(atom), single(Const(True)), site, index + 1) if is_tensor else atom
+                )
+            self.heap.set(container, key, frozenset(wrapped))
+
+    def view_all(self, value: Value, *, explicit: bool) -> Value:
+        result: Value = frozenset()
+        for atom in value:
+            result |= self.view(atom, explicit=explicit) if isinstance(atom, Param | Tensor) else UNKNOWN
+        return result
+
+    def view_of(self, value: Value, operation: str, site: Site) -> Value:
+        result = self.view_all(value, explicit=False)
+        return self.joined_list(result, site, operation) if operation in torch_tables.SPLITTING else result
+
+    # Methods that Python and PyTorch define.
+
+    def call_builtin_method(
+        self,
+        method: Method,
+        arguments: list[Value],
+        keywords: dict[str, Value],
+        site: Site,
+        *,
+        is_statement: bool,
+    ) -> Value:
+        receiver, name = method
+        if isinstance(receiver, Param | Tensor):
+            return self.tensor_method(receiver, name, arguments, keywords, site)
+        if isinstance(receiver, ModuleObject):
+            return self.module_method(receiver, name, arguments, keywords, site, is_statement=is_statement)
+        if isinstance(receiver, Container):
+            return self.container_method(receiver, name, arguments, keywords, site)
+        if isinstance(receiver, Method):
+            owner = receiver.receiver
+            key = constant(arguments[0]) if arguments else None
+            if isinstance(owner, ModuleObject) and isinstance(key, str) and name == "pop":
+                value = self.heap.get(owner, key) or UNKNOWN
+                self.remove(owner, key)
+                return value
+            return UNKNOWN
+        if isinstance(receiver, Const):
+            return self.string_method(receiver, name, arguments)
+        return NO_TENSOR
+
+    def string_method(self, receiver: Const, name: str, arguments: list[Value]) -> Value:
+        """`"weight_{}".format(i)` with constants names an attribute; anything else is text."""
+        values = [constant(argument) for argument in arguments]
+        if name == "format" and all(isinstance(v, str | int) for v in values):
+            try:
+                return single(Const(str(receiver.value).format(*values)))
+            except (IndexError, KeyError, ValueError):
+                return NO_TENSOR
+        return NO_TENSOR
+
+    def tensor_method(
+        self, receiver: Param | Tensor, name: str, arguments: list[Value], keywords: dict[str, Value], site: Site
+    ) -> Value:
+        operands: Value = frozenset().union(*arguments, *keywords.values())
+        if name == "requires_grad_":
+            flag = arguments[0] if arguments else keywords.get("requires_grad", single(Const(True)))
+            if isinstance(receiver, Param):
+                known = all(isinstance(atom, Const) for atom in flag)
+                self.heap.set(receiver, REQUIRES_GRAD, flag if known else UNKNOWN)
+            return single(receiver)
+        if name in torch_tables.METADATA_METHODS and not (name == "type" and arguments):
+            return FRESH if name.startswith("new") else NO_TENSOR
+        if name in torch_tables.DETACHING:
+            return self.view(receiver, explicit=True)
+        if name in torch_tables.COPYING_METHODS or name in torch_tables.NON_DIFFERENTIABLE:
+            return self.compute(single(receiver), explicit=True)
+        if name in torch_tables.VIEWS:
+            return self.view_of(single(receiver), name, site)
+        if name.endswith("_") and not name.endswith("__"):
+            return self.in_place(receiver, name, operands)
+        return self.compute(single(receiver) | operands)
+
+    def in_place(self, receiver: Param | Tensor, name: str, operands: Value) -> Value:
+        overwrites = name in torch_tables.OVERWRITING_METHODS
+        if isinstance(receiver, Param):
+            self.written(receiver, operands, overwrites=overwrites)
+            return single(receiver)
+        shared = {link.parameter for link in receiver.links if link.shares}
+        for parameter in shared:
+            self.written(parameter, operands, overwrites=overwrites)
+        if shared:
+            return single(receiver)
+        kept = frozenset() if overwrites else single(receiver)
+        return self.compute(kept | operands | FRESH)
+
+    def module_method(
+        self,
+        module: ModuleObject,
+        name: str,
+        arguments: list[Value],
+        keywords: dict[str, Value],
+        site: Site,
+        *,
+        is_statement: bool,
+    ) -> Value:
+        if name in _REGISTERING or name == "__setattr__":
+            key = arguments[0] if arguments else keywords.get("name", UNKNOWN)
+            value = arguments[1] if len(arguments) > 1 else keywords.get(_REGISTERING.get(name, ""), UNKNOWN)
+            self.set_attribute(module, key, value, site)
+            return NONE
+        if name in torch_tables.PARAMETER_ITERATORS:
+            return self.list_parameters(module, name, site)
+        if name in torch_tables.MODULE_ITERATORS:
+            return self.list_modules(module, name, site)
+        if name == "requires_grad_":
+            flag = arguments[0] if arguments else keywords.get("requires_grad", single(Const(True)))
+            self.parameters_of(module)
+            self.heap.set(module, REQUIRES_GRAD, flag)
+            self.set_requires_grad(single(module), flag if constant(flag) is not NOT_CONSTANT else UNKNOWN)
+            return single(module)
+        if name in torch_tables.MODULE_CONVERSIONS:
+            return single(module)
+        if name in ("__init__", "apply", "state_dict", "load_state_dict", "register_forward_hook", "extra_repr"):
+            return UNKNOWN
+        if name == "get_parameter" and arguments:
+            key = constant(arguments[0])
+            return (self.heap.get(module, key) if isinstance(key, str) else None) or UNKNOWN
+        if not is_statement:
+            self.escape(*arguments, *keywords.values())
+        return UNKNOWN
+
+    def set_attribute(self, module: ModuleObject, key: Value, value: Value, site: Site) -> None:
+        name = constant(key)
+        if isinstance(name, str):
+            self.store(module, name, value, site)
+        else:
+            self.escape(value)
+
+    def list_parameters(self, module: ModuleObject, name: str, site: Site) -> Value:
+        parameters = self.parameters_of(module)
+        if parameters is None:
+            held = [a for _, a in self.heap.held(single(module)) if isinstance(a, Param)]
+            elements: list[Value] | None = None
+            joined: Value = frozenset(held) | UNKNOWN
+        else:
+            elements = [single(parameter) for parameter in parameters]
+            joined = frozenset(parameters) or UNKNOWN
+        if name == "parameters":
+            return (
+                self.new_list(elements, site, name) if elements is not None else self.joined_list(joined, site, name)
+            )
+        if elements is None:
+            return self.joined_list(self.new_list([NO_TENSOR, joined], site, "pair"), site, name)
+        pairs = []
+        for index, element in enumerate(elements):
+            pair = self.allocate(("pair", id(site.node), index, self.calls), lambda: Container("tuple"))
+            self.heap.new_elements(pair, [NO_TENSOR, element])
+            pairs.append(single(pair))
+        return self.new_list(pairs, site, name)
+
+    def list_modules(self, module: ModuleObject, name: str, site: Site) -> Value:
+        held = {a for path, a in self.heap.held(single(module)) if isinstance(a, ModuleObject)}
+        if name in ("children", "named_children"):
+            held.discard(module)
+        value: Value = frozenset(held) | UNKNOWN
+        if name.startswith("named"):
+            value = self.new_list([NO_TENSOR, value], site, "pair")
+        return self.joined_list(value, site, name)
+
+    def container_method(
+        self, container: Container, name: str, arguments: list[Value], keywords: dict[str, Value], site: Site
+    ) -> Value:
+        if name in ("append", "add", "appendleft") and arguments:
+            self.heap.append(container, arguments[0])
+            self.wrap_elements(container, site)
+        elif name in ("extend", "update") and arguments:
+            self.extend(container, arguments[0])
+            self.wrap_elements(container, site)
+        elif name in ("insert", "setdefault", "add_module", "register_module") and len(arguments) > 1:
+            self.heap.add(container, ANY, arguments[1])
+            self.wrap_elements(container, site)
+        elif name in ("values", "copy", "children", "modules"):
+            return self.joined_list(self.heap.elements(container) or UNKNOWN, site, name)
+        elif name in ("items", "named_children", "named_modules"):
+            pair = self.new_list([NO_TENSOR, self.heap.elements(container) or UNKNOWN], site, "pair")
+            return self.joined_list(pair, site, name)
+        elif name in torch_tables.PARAMETER_ITERATORS:
+            held = [a for _, a in self.heap.held(single(container)) if isinstance(a, ModuleObject)]
+            for module in held:
+                self.parameters_of(module)
+            found: Value = frozenset(a for _, a in self.heap.held(single(container)) if isinstance(a, Param))
+            value = found or UNKNOWN
+            if name.startswith("named"):
+                value = self.new_list([NO_TENSOR, value], site, "pair")
+            return self.joined_list(value, site, name)
+        elif name in ("get", "pop", "__getitem__"):
+            return (self.heap.elements(container) or UNKNOWN) | UNKNOWN
+        elif name == "requires_grad_":
+            flag = arguments[0] if arguments else single(Const(True))
+            for _, held_atom in list(self.heap.held(single(container))):
+                if isinstance(held_atom, ModuleObject):
+                    self.parameters_of(held_atom)
+            self.set_requires_grad(single(container), flag)
+            return single(container)
+        elif name in torch_tables.MODULE_CONVERSIONS:
+            return single(container)
+        elif name in ("keys", "index", "count", "clear", "sort", "reverse"):
+            return NO_TENSOR
+        return UNKNOWN
+
+    # Builtins.
+
+    def builtin_getattr(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        name = constant(arguments[1]) if len(arguments) > 1 else NOT_CONSTANT
+        if isinstance(name, str):
+            return self.load(arguments[0], name) | (arguments[2] if len(arguments) > 2 else frozenset())
+        return UNKNOWN
+
+    def builtin_setattr(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        if len(arguments) == 3:
+            for atom in arguments[0]:
+                if isinstance(atom, ModuleObject):
+                    self.set_attribute(atom, arguments[1], arguments[2], site)
+                else:
+                    self.escape(arguments[2])
+        return NONE
+
+    def builtin_delattr(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        name = constant(arguments[1]) if len(arguments) > 1 else NOT_CONSTANT
+        for atom in arguments[0] if arguments else ():
+            if isinstance(atom, ModuleObject):
+                if isinstance(name, str):
+                    self.remove(atom, name)
+                else:
+                    self.discard(single(atom))
+        return NONE
+
+    def builtin_sequence(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        """`list(x)`, `tuple(x)`, `sorted(x)`, ...: the same elements."""
+        if not arguments:
+            return self.new_list([], site, "empty")
+        elements = self.exact_elements(arguments[0])
+        if elements is not None:
+            return self.new_list(elements, site, "list")
+        return self.joined_list(self.iterate(arguments[-1]), site, "list")
+
+    def builtin_filter(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        return self.joined_list(self.iterate(arguments[-1]) if arguments else UNKNOWN, site, "filter")
+
+    def builtin_enumerate(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        element = self.iterate(arguments[0]) if arguments else UNKNOWN
+        return self.joined_list(self.new_list([NO_TENSOR, element], site, "pair"), site, "enumerate")
+
+    def builtin_zip(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        elements = [self.iterate(argument) for argument in arguments]
+        return self.joined_list(self.new_list(elements, site, "pair"), site, "zip")
+
+    def builtin_range(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        bounds = [constant(argument) for argument in arguments]
+        if bounds and all(isinstance(bound, int) for bound in bounds) and len(range(*bounds[:3])) <= 8:
+            return self.new_list([single(Const(i)) for i in range(*bounds[:3])], site, "range")
+        return self.joined_list(NO_TENSOR, site, "range")
+
+    def builtin_map(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        if len(arguments) < 2:
+            return UNKNOWN
+        element: Value = frozenset()
+        inputs = [self.iterate(argument) for argument in arguments[1:]]
+        for atom in arguments[0]:
+            element |= self.call_one(atom, inputs, {}, site, is_statement=False)
+        return self.joined_list(element, site, "map")
+
+    def builtin_dict(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        container = self.allocate(("dict", id(site.node), self.calls), lambda: Container("dict"))
+        self.heap.slots[container] = {}
+        for argument in arguments:
+            self.extend(container, argument)
+        for key, value in keywords.items():
+            self.heap.set(container, key, value)
+        return single(container)
+
+    def builtin_sum(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        return self.compute(frozenset().union(*arguments))
+
+    def builtin_partial(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        self.escape(*arguments, *keywords.values())
+        return UNKNOWN
+
+    # What the interpreter adds.
+
+    @property
+    def current_owner(self) -> ClassInfo | None:
+        raise NotImplementedError
+
+    def load(self, base: Value, name: str) -> Value:
+        raise NotImplementedError
+
+    def call_one(
+        self, atom: Any, arguments: list[Value], keywords: dict[str, Value], site: Site, *, is_statement: bool
+    ) -> Value:
+        raise NotImplementedError
+
+
+_BUILTINS: dict[str, Any] = {
+    "getattr": Operations.builtin_getattr,
+    "setattr": Operations.builtin_setattr,
+    "delattr": Operations.builtin_delattr,
+    "list": Operations.builtin_sequence,
+    "tuple": Operations.builtin_sequence,
+    "set": Operations.builtin_sequence,
+    "sorted": Operations.builtin_sequence,
+    "reversed": Operations.builtin_sequence,
+    "iter": Operations.builtin_sequence,
+    "filter": Operations.builtin_filter,
+    "enumerate": Operations.builtin_enumerate,
+    "zip": Operations.builtin_zip,
+    "range": Operations.builtin_range,
+    "map": Operations.builtin_map,
+    "dict": Operations.builtin_dict,
+    "collections.OrderedDict": Operations.builtin_dict,
+    "sum": Operations.builtin_sum,
+    "functools.partial": Operations.builtin_partial,
+}

@@ -1,0 +1,312 @@
+"""The outline of a file, from its `ast` tree: what names mean, which classes are Modules.
+
+Cheap by design: it visits statements, not expressions, and resolves names only when asked.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import NamedTuple
+
+from nalu_lint.analysis import names
+from nalu_lint.analysis.torch_semantics import MODULE_BASES, NEUTRAL_BASES
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Binding(NamedTuple):
+    """What a name was bound to by one statement.
+
+    Exactly one of `dotted` (an import), `class_info`, `function` and `value` (a simple
+    assignment) is set; none, where the name is bound to something that is not followed.
+    """
+
+    statement: ast.stmt
+    dotted: str | None = None
+    class_info: ClassInfo | None = None
+    function: FunctionNode | None = None
+    value: ast.expr | None = None
+    is_fallback: bool = False
+
+
+class Scope:
+    """The names of a module or of a function, and what encloses it."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.bindings: dict[str, list[Binding]] = {}
+        self.stars: list[str] = []
+
+    def bind(self, name: str, binding: Binding) -> None:
+        self.bindings.setdefault(name, []).append(binding)
+
+    def lookup(self, name: str, before: int | None = None) -> Binding | None:
+        """The binding of `name` that counts: the last one (before row `before`, where given)."""
+        found = self.bindings.get(name)
+        if found:
+            preferred = [b for b in found if not b.is_fallback] or found
+            if before is not None:
+                preferred = [b for b in preferred if b.statement.lineno < before] or preferred
+            return preferred[-1]
+        return self.parent.lookup(name, before) if self.parent else None
+
+    def star_prefixes(self) -> list[str]:
+        return self.stars + (self.parent.star_prefixes() if self.parent else [])
+
+    def dotted(self, expression: ast.expr, before: int | None = None) -> str | None:
+        """The canonical dotted name that a Name or Attribute chain stands for, if imported."""
+        parts: list[str] = []
+        node = expression
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        root = self.dotted_name(node.id, before)
+        return None if root is None else names.canonical(".".join([root, *reversed(parts)]))
+
+    def dotted_name(self, name: str, before: int | None = None, depth: int = 0) -> str | None:
+        binding = self.lookup(name, before)
+        if binding is None:
+            from_star = [prefix + name for prefix in self.star_prefixes()]
+            known = [d for d in from_star if d in _STAR_NAMES]
+            return known[0] if known else None
+        if binding.dotted is not None:
+            return names.canonical(binding.dotted)
+        if binding.value is not None and depth < 5 and isinstance(binding.value, ast.Name | ast.Attribute):
+            return self.dotted(binding.value, binding.statement.lineno)
+        return None
+
+
+class ClassInfo:
+    """A class statement: its methods, and its bases as far as they are known.
+
+    `bases` holds classes of the file and canonical dotted names; a base that cannot be
+    resolved sets `has_unknown_base`.
+    """
+
+    def __init__(self, node: ast.ClassDef, scope: Scope, top_level: ast.stmt) -> None:
+        self.node = node
+        self.scope = scope
+        self.top_level = top_level  # the outermost statement, from which libcst parses
+        self.name = node.name
+        self.methods: dict[str, FunctionNode] = {}
+        self.class_attributes: dict[str, ast.expr] = {}
+        self.bases: list[ClassInfo | str] = []
+        self.subclasses: list[ClassInfo] = []
+        self.has_unknown_base = False
+        for statement in _flat_statements(node.body):
+            if isinstance(statement, _FUNCTIONS):
+                self.methods[statement.name] = statement
+            elif isinstance(statement, ast.Assign):
+                for target in statement.targets:
+                    if isinstance(target, ast.Name):
+                        self.class_attributes[target.id] = statement.value
+            elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+                self.class_attributes[statement.target.id] = statement.value
+
+    def resolve_bases(self) -> None:
+        for base in self.node.bases:
+            expression = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
+            binding = None
+            if isinstance(expression, ast.Name):
+                binding = self.scope.lookup(expression.id, self.node.lineno)
+            if binding is not None and binding.class_info is not None and binding.class_info is not self:
+                self.bases.append(binding.class_info)
+                binding.class_info.subclasses.append(self)
+                continue
+            dotted = self.scope.dotted(expression, self.node.lineno)
+            if dotted is not None:
+                self.bases.append(dotted)
+            elif not (isinstance(expression, ast.Name) and expression.id == "object"):
+                self.has_unknown_base = True
+
+    def mro(self) -> list[ClassInfo]:
+        """The class and its bases in this file, nearest first."""
+        order: list[ClassInfo] = []
+        stack = [self]
+        while stack:
+            current = stack.pop(0)
+            if current not in order:
+                order.append(current)
+                stack = [base for base in current.bases if isinstance(base, ClassInfo)] + stack
+        return order
+
+    def external_bases(self) -> list[str]:
+        return [base for info in self.mro() for base in info.bases if isinstance(base, str)]
+
+    @property
+    def is_module(self) -> bool:
+        """Whether some base is known to be a Module of PyTorch."""
+        return any(is_module_class(base) for base in self.external_bases())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a base is unknown: it may be anything and may read any attribute."""
+        return any(info.has_unknown_base for info in self.mro()) or any(
+            not is_module_class(base) and base not in NEUTRAL_BASES for base in self.external_bases()
+        )
+
+    def descendants(self) -> list[ClassInfo]:
+        """The class and every class of the file that inherits from it."""
+        order: list[ClassInfo] = []
+        stack = [self]
+        while stack:
+            current = stack.pop()
+            if current not in order:
+                order.append(current)
+                stack.extend(current.subclasses)
+        return order
+
+    def find_method(self, name: str) -> tuple[ClassInfo, FunctionNode] | None:
+        for info in self.mro():
+            if name in info.methods:
+                return info, info.methods[name]
+        return None
+
+
+def is_module_class(dotted: str) -> bool:
+    """Whether a canonical dotted name is one of PyTorch's own Module classes.
+
+    >>> is_module_class("torch.nn.Linear"), is_module_class("torch.nn.Parameter")
+    (True, False)
+    """
+    if dotted in MODULE_BASES:
+        return True
+    head, _, last = dotted.rpartition(".")
+    return head == "torch.nn" and last[:1].isupper() and last not in _NOT_MODULES
+
+
+_NOT_MODULES = frozenset({"Parameter", "UninitializedParameter", "Buffer", "UninitializedBuffer"})
+_STAR_NAMES = frozenset(
+    {
+        *("torch.nn.Parameter", "torch.nn.Module", "torch.nn.Linear", "torch.nn.Embedding", "torch.nn.ParameterList"),
+        *("torch.nn.ParameterDict", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.Sequential"),
+        *("torch.nn.functional", "torch.nn.init", "torch.nn.Buffer", "torch.nn.Conv1d", "torch.nn.Conv2d"),
+        *("torch.nn.Conv3d", "torch.nn.LayerNorm", "torch.nn.BatchNorm1d", "torch.nn.BatchNorm2d", "torch.nn"),
+        *("torch.no_grad", "torch.tanh", "torch.sigmoid", "torch.exp", "torch.cat", "torch.stack", "torch.zeros"),
+        *("torch.ones", "torch.randn", "torch.rand", "torch.empty", "torch.Tensor", "torch.tensor"),
+    }
+)
+
+
+class Outline:
+    """What a file defines: its scopes and all its classes, nested ones included."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.scope = Scope()
+        self.classes: list[ClassInfo] = []
+        self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name
+        self.top_level_of: dict[ast.AST, ast.stmt] = {}
+        for statement in tree.body:
+            self._visit([statement], self.scope, statement)
+        for info in self.classes:
+            info.resolve_bases()
+
+    def _visit(self, body: list[ast.stmt], scope: Scope, top_level: ast.stmt, in_class: bool = False) -> None:
+        for statement in body:
+            if isinstance(statement, ast.ClassDef):
+                info = ClassInfo(statement, scope, top_level)
+                self.classes.append(info)
+                if not in_class:
+                    scope.bind(statement.name, Binding(statement, class_info=info))
+                inner = [s for s in statement.body if isinstance(s, ast.ClassDef | ast.If | ast.Try | ast.With)]
+                self._visit(inner, scope, top_level, in_class=True)
+                for method in info.methods.values():
+                    self._visit_nested(method, scope, top_level)
+            elif isinstance(statement, _FUNCTIONS):
+                self.top_level_of[statement] = top_level
+                if not in_class:
+                    scope.bind(statement.name, Binding(statement, function=statement))
+                    self.functions.setdefault(statement.name, []).append(statement)
+                    self._visit_nested(statement, scope, top_level)
+            else:
+                if not in_class:
+                    _bind_statement(statement, scope)
+                for block, is_fallback in _blocks(statement):
+                    first = {name: len(found) for name, found in scope.bindings.items()}
+                    self._visit(block, scope, top_level, in_class)
+                    if is_fallback:
+                        for name, found in scope.bindings.items():
+                            known = first.get(name, 0)
+                            found[known:] = [b._replace(is_fallback=True) for b in found[known:]]
+
+    def _visit_nested(self, function: FunctionNode, scope: Scope, top_level: ast.stmt) -> None:
+        """Classes inside functions: rare, so look for one before making a scope."""
+        if any(isinstance(s, ast.ClassDef) for s in _all_statements(function.body)):
+            inner = Scope(scope)
+            for argument in ast.walk(function.args):
+                if isinstance(argument, ast.arg):
+                    inner.bind(argument.arg, Binding(function))
+            self._visit(function.body, inner, top_level)
+
+
+def _bind_statement(statement: ast.stmt, scope: Scope) -> None:
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            target = alias.name if alias.asname else alias.name.split(".")[0]
+            scope.bind(alias.asname or target, Binding(statement, dotted=target))
+    elif isinstance(statement, ast.ImportFrom):
+        module = "." * statement.level + (statement.module or "")
+        for alias in statement.names:
+            if alias.name == "*":
+                prefix = names.STAR_EXPORTS.get(module)
+                if prefix:
+                    scope.stars.append(prefix)
+            else:
+                separator = "" if module.endswith(".") else "."
+                binding = Binding(statement, dotted=f"{module}{separator}{alias.name}")
+                scope.bind(alias.asname or alias.name, binding)
+    elif isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            if isinstance(target, ast.Name):
+                scope.bind(target.id, Binding(statement, value=statement.value))
+            else:
+                for name in ast.walk(target):
+                    if isinstance(name, ast.Name):
+                        scope.bind(name.id, Binding(statement))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        scope.bind(statement.target.id, Binding(statement, value=statement.value))
+    elif isinstance(statement, ast.For | ast.AsyncFor):
+        for name in ast.walk(statement.target):
+            if isinstance(name, ast.Name):
+                scope.bind(name.id, Binding(statement))
+
+
+def _blocks(statement: ast.stmt) -> list[tuple[list[ast.stmt], bool]]:
+    """The blocks of a compound statement, and whether each is the second choice."""
+    blocks: list[tuple[list[ast.stmt], bool]] = []
+    for field in ("body", "orelse", "finalbody"):
+        block = getattr(statement, field, None)
+        if isinstance(block, list) and not isinstance(statement, ast.ClassDef | ast.FunctionDef):
+            blocks.append((block, field == "orelse" and isinstance(statement, ast.If)))
+    for handler in getattr(statement, "handlers", ()):
+        blocks.append((handler.body, True))
+    for case in getattr(statement, "cases", ()):
+        blocks.append((case.body, False))
+    return blocks
+
+
+def _flat_statements(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Statements of a class body, those under `if` and `try` included."""
+    flat: list[ast.stmt] = []
+    for statement in body:
+        flat.append(statement)
+        if not isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for block, _ in _blocks(statement):
+                flat.extend(_flat_statements(block))
+    return flat
+
+
+def _all_statements(body: list[ast.stmt]) -> list[ast.stmt]:
+    """All statements below `body`, functions entered, classes listed but not entered."""
+    found: list[ast.stmt] = []
+    for statement in body:
+        found.append(statement)
+        if isinstance(statement, _FUNCTIONS):
+            found.extend(_all_statements(statement.body))
+        else:
+            for block, _ in _blocks(statement):
+                found.extend(_all_statements(block))
+    return found

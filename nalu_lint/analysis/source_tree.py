@@ -1,0 +1,111 @@
+"""The libcst trees of a file, parsed one top-level statement at a time and only when asked."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, PositionProvider
+
+from nalu_lint.diagnostic import Position, Span
+
+if TYPE_CHECKING:
+    from libcst.metadata import CodeRange
+
+    from nalu_lint.analysis.outline import FunctionNode
+
+Definition = cst.FunctionDef | cst.ClassDef
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")  # the lines that Python counts, and no others
+
+
+class Segment:
+    """One top-level statement as a libcst module of its own."""
+
+    def __init__(self, text: str, first_row: int) -> None:
+        self.module = cst.parse_module(text)
+        self.first_row = first_row
+        self._positions: dict[cst.CSTNode, CodeRange] | None = None
+
+    def span(self, node: cst.CSTNode) -> Span:
+        """Where `node` stands in the file. Positions are computed for the first one asked."""
+        if self._positions is None:
+            wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)
+            self._positions = dict(wrapper.resolve(PositionProvider))
+        found = self._positions[node]
+        offset = self.first_row - 1
+        return Span(
+            Position(found.start.line + offset, found.start.column + 1),
+            Position(found.end.line + offset, found.end.column + 1),
+        )
+
+
+class Site(NamedTuple):
+    """A node of the source, by the segment that can say where it stands."""
+
+    segment: Segment
+    node: cst.CSTNode
+
+    @property
+    def span(self) -> Span:
+        return self.segment.span(self.node)
+
+
+class SourceTree:
+    """From `ast` definitions to their libcst counterparts."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = [line for line in _LINE.findall(text) if line]
+        self._segments: dict[ast.stmt, Segment] = {}
+        self._definitions: dict[ast.AST, tuple[Segment, Definition]] = {}
+        self.ast_of: dict[cst.CSTNode, ast.AST] = {}
+
+    def segment(self, statement: ast.stmt) -> Segment:
+        """The top-level `statement`, parsed by libcst."""
+        if statement not in self._segments:
+            decorators = getattr(statement, "decorator_list", ())
+            first = min([statement.lineno, *(d.lineno for d in decorators)])
+            text = "".join(self._lines[first - 1 : statement.end_lineno])
+            segment = Segment(text, first)
+            self._segments[statement] = segment
+            definitions = _cst_definitions(segment.module.body)
+            counterparts = _ast_definitions([statement])
+            for node, counterpart in zip(definitions, counterparts, strict=True):
+                self._definitions[counterpart] = (segment, node)
+                self.ast_of[node] = counterpart
+        return self._segments[statement]
+
+    def function(self, function: FunctionNode, top_level: ast.stmt) -> tuple[Segment, cst.FunctionDef]:
+        self.segment(top_level)
+        segment, node = self._definitions[function]
+        assert isinstance(node, cst.FunctionDef)
+        return segment, node
+
+
+def _ast_definitions(body: list[ast.stmt]) -> list[ast.AST]:
+    """Functions and classes below `body`, in the order of the text."""
+    found: list[ast.AST] = []
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.append(statement)
+        for field in ("body", "handlers", "orelse", "finalbody", "cases"):
+            for part in getattr(statement, field, ()):
+                found.extend(_ast_definitions([part] if isinstance(part, ast.stmt) else part.body))
+    return found
+
+
+def _cst_definitions(body: object) -> list[Definition]:
+    found: list[Definition] = []
+    if isinstance(body, cst.BaseSuite):
+        body = body.body
+    if not isinstance(body, list | tuple):
+        body = [body]
+    for node in body:
+        if isinstance(node, cst.FunctionDef | cst.ClassDef):
+            found.append(node)
+        for field in ("body", "handlers", "orelse", "finalbody", "cases"):
+            part = getattr(node, field, None)
+            if part is not None and not isinstance(node, cst.BaseSmallStatement | cst.SimpleStatementLine):
+                found.extend(_cst_definitions(part))
+    return found

@@ -1,0 +1,221 @@
+"""What PyTorch operations do with values and gradients, as tables.
+
+Everything the analysis knows about single functions, methods, layers and base classes is
+here; the code that walks programs holds no names of its own. Names are canonical (see
+`names.canonical`). Behaviour as documented for torch 2.x.
+"""
+
+from __future__ import annotations
+
+PARAMETER = frozenset({"torch.nn.Parameter", "torch.nn.UninitializedParameter"})
+BUFFER = frozenset({"torch.nn.Buffer", "torch.nn.UninitializedBuffer"})
+
+# Base classes that make a class a Module and read none of the attributes that it adds.
+MODULE_BASES = frozenset(
+    {
+        "torch.nn.Module",
+        "torch.jit.ScriptModule",
+        "lightning.LightningModule",
+        "torch.nn.ModuleList",
+        "torch.nn.ModuleDict",
+        "torch.nn.Sequential",
+        "transformers.PreTrainedModel",
+    }
+)
+# Base classes that add nothing to the question whether a Parameter is read.
+NEUTRAL_BASES = frozenset(
+    {
+        "object",
+        "abc.ABC",
+        "typing.Generic",
+        "typing.Protocol",
+        "typing_extensions.Protocol",
+        "typing_extensions.Generic",
+        "huggingface_hub.PyTorchModelHubMixin",
+        "huggingface_hub.ModelHubMixin",
+    }
+)
+
+_WEIGHT_BIAS = ("weight", "bias")
+_CONV = tuple(f"{lazy}{kind}{n}d" for lazy in ("", "Lazy") for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3))
+_NORM = tuple(
+    f"{lazy}{kind}{n}d" for lazy in ("", "Lazy") for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)
+)
+_RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_LAYERED = tuple(f"{name}_l{n}{suffix}" for name in _RECURRENT for n in range(4) for suffix in ("", "_reverse"))
+
+# The Parameters that a layer owns under its own name.
+LAYER_PARAMETERS: dict[str, tuple[str, ...]] = {
+    **{f"torch.nn.{name}": _WEIGHT_BIAS for name in (*_CONV, *_NORM)},
+    **{f"torch.nn.{name}": _RECURRENT for name in ("RNNCell", "LSTMCell", "GRUCell")},
+    **{f"torch.nn.{name}": _LAYERED for name in ("RNN", "LSTM", "GRU")},
+    "torch.nn.Linear": _WEIGHT_BIAS,
+    "torch.nn.LazyLinear": _WEIGHT_BIAS,
+    "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": _WEIGHT_BIAS,
+    "torch.nn.Bilinear": _WEIGHT_BIAS,
+    "torch.nn.Embedding": ("weight",),
+    "torch.nn.EmbeddingBag": ("weight",),
+    "torch.nn.PReLU": ("weight",),
+    "torch.nn.RMSNorm": ("weight",),
+    "torch.nn.LayerNorm": _WEIGHT_BIAS,
+    "torch.nn.GroupNorm": _WEIGHT_BIAS,
+    "torch.nn.SyncBatchNorm": _WEIGHT_BIAS,
+    "torch.nn.MultiheadAttention": (
+        "in_proj_weight",
+        "in_proj_bias",
+        "q_proj_weight",
+        "k_proj_weight",
+        "v_proj_weight",
+        "bias_k",
+        "bias_v",
+    ),
+}
+# Submodules that a layer owns under its own name.
+LAYER_MODULES: dict[str, dict[str, str]] = {
+    "torch.nn.MultiheadAttention": {"out_proj": "torch.nn.Linear"},
+}
+# Layers without Parameters of their own.
+PLAIN_LAYERS = frozenset(
+    f"torch.nn.{name}"
+    for name in (
+        *("Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"),
+        *("ReLU", "ReLU6", "GELU", "SiLU", "Mish", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Softplus", "ELU"),
+        *("LeakyReLU", "SELU", "CELU", "Hardtanh", "Hardswish", "Hardsigmoid", "Softsign", "Tanhshrink", "GLU"),
+        *("MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "AdaptiveAvgPool1d"),
+        *("AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Upsample"),
+        *("PixelShuffle", "PixelUnshuffle", "ZeroPad2d", "ReflectionPad2d", "ReplicationPad2d", "Fold", "Unfold"),
+        *("MSELoss", "L1Loss", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "SmoothL1Loss"),
+        *("KLDivLoss", "HuberLoss", "CosineSimilarity", "PairwiseDistance"),
+    )
+)
+# Containers, and how their constructors take what they hold.
+SEQUENCE_CONTAINERS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential", "torch.nn.ParameterList"})
+MAPPING_CONTAINERS = frozenset({"torch.nn.ModuleDict", "torch.nn.ParameterDict"})
+# Containers that make a Parameter of each plain tensor given to them.
+WRAPPING_CONTAINERS = frozenset({"torch.nn.ParameterList", "torch.nn.ParameterDict"})
+
+# Attributes of a tensor that carry no value of it.
+METADATA_ATTRIBUTES = frozenset(
+    {
+        *("shape", "dtype", "device", "layout", "ndim", "names", "itemsize", "nbytes", "is_leaf", "is_cuda"),
+        *("is_sparse", "is_quantized", "is_meta", "is_cpu", "requires_grad", "grad", "grad_fn", "_version"),
+        *("ds_id", "ds_shape", "ds_numel", "ds_status"),
+    }
+)
+# Methods of a tensor whose result carries no value of it.
+METADATA_METHODS = frozenset(
+    {
+        *("size", "dim", "numel", "nelement", "ndimension", "element_size", "stride", "storage_offset"),
+        *("data_ptr", "get_device", "is_contiguous", "is_floating_point", "is_complex", "is_shared", "type"),
+        *("new", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor", "new_empty_strided"),
+        *("requires_grad_", "retain_grad", "register_hook", "register_post_accumulate_grad_hook"),
+        *("has_names", "is_pinned", "is_set_to", "is_inference", "is_signed", "untyped_storage"),
+    }
+)
+# Functions whose result carries no value of a tensor argument: torch ones by canonical name,
+# any other by its last component.
+METADATA_FUNCTIONS = frozenset(
+    {
+        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"),
+        *("is_tensor", "is_floating_point", "is_complex", "numel", "Size", "result_type", "promote_types", "can_cast"),
+        *("isinstance", "issubclass", "hasattr", "len", "type", "id", "print", "callable", "hash", "dir"),
+    }
+)
+# Factories: torch functions that make a fresh tensor out of sizes and numbers. Those that
+# leave memory as it is make *uninitialised* ones.
+UNINITIALISED_FACTORIES = frozenset(
+    {
+        *("torch.empty", "torch.Tensor", "torch.FloatTensor", "torch.DoubleTensor", "torch.HalfTensor"),
+        *("torch.empty_strided", "torch.empty_like", "torch.cuda.FloatTensor", "torch.BFloat16Tensor"),
+    }
+)
+FACTORIES = UNINITIALISED_FACTORIES | frozenset(
+    f"torch.{name}"
+    for name in (
+        *("zeros", "ones", "full", "rand", "randn", "randint", "randperm", "arange", "range", "linspace"),
+        *("logspace", "eye", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like"),
+        *("LongTensor", "IntTensor", "BoolTensor", "ByteTensor", "tril_indices", "triu_indices"),
+        *("hann_window", "hamming_window", "blackman_window", "kaiser_window", "bartlett_window"),
+        *("device", "Size", "Generator", "manual_seed", "finfo", "iinfo", "dtype", "is_tensor", "numel"),
+        *("get_default_dtype", "is_grad_enabled", "load", "from_file", "cuda.is_available"),
+    )
+)
+# Functions that copy their argument's value and cut its history ("said out loud").
+COPYING_FUNCTIONS = frozenset(
+    {"torch.tensor", "copy.deepcopy", "copy.copy", "float", "int", "bool", "numpy.array", "numpy.asarray"}
+)
+# Methods of a tensor that do so.
+COPYING_METHODS = frozenset({"item", "tolist", "numpy", "__array__"})
+# Methods and attributes whose result shares the storage and has no history.
+DETACHING = frozenset({"detach", "detach_", "data"})
+# Methods and attributes whose result is a view: it shares the storage and keeps the history.
+VIEWS = frozenset(
+    {
+        *("t", "view", "view_as", "reshape", "reshape_as", "transpose", "permute", "squeeze"),
+        *("unsqueeze", "expand", "expand_as", "narrow", "select", "chunk", "split", "unbind", "diagonal", "flatten"),
+        *("unflatten", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "unfold"),
+        *("tensor_split", "hsplit", "vsplit", "dsplit", "as_strided", "view_as_real", "view_as_complex", "broadcast_to"),
+    }
+)
+# The views that are attributes rather than methods.
+VIEW_ATTRIBUTES = frozenset({"T", "mT", "H", "mH", "real", "imag"})
+# Functions and methods that may return their argument itself, or a converted copy: the value
+# flows, nothing is known of the storage.
+IDENTITY_FUNCTIONS = frozenset({"torch.as_tensor", "torch.asarray", "torch.autograd.Variable"})
+# Views that return several tensors.
+SPLITTING = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit", "dsplit"})
+# Operations whose result depends on the value but has no gradient.
+NON_DIFFERENTIABLE = frozenset(
+    {
+        *("sign", "sgn", "round", "floor", "ceil", "trunc", "argmax", "argmin", "argsort", "topk_indices", "eq"),
+        *("ne", "gt", "ge", "lt", "le", "isnan", "isinf", "isfinite", "bool", "int", "long", "nonzero", "count_nonzero"),
+        *("all", "any", "bucketize", "searchsorted", "histc", "bernoulli", "multinomial", "isclose", "allclose"),
+    }
+)
+# In-place operations after which nothing of the old value is left.
+OVERWRITING_METHODS = frozenset(
+    {
+        *("zero_", "fill_", "copy_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "cauchy_"),
+        *("log_normal_", "geometric_", "set_"),
+    }
+)
+# Namespaces whose functions compute differentiably from their tensor arguments, unless a
+# table above says otherwise.
+DIFFERENTIABLE_NAMESPACES = ("torch.", "einops.", "opt_einsum.")
+# Functions of other namespaces on values without history (numbers, arrays).
+ARRAY_NAMESPACES = ("numpy.", "math.", "scipy.", "cmath.")
+BUILTIN_ARITHMETIC = frozenset({"abs", "sum", "max", "min", "pow", "round", "divmod"})
+# Parts of torch that take Parameters by reference and do not compute with them at once.
+REFERENCE_NAMESPACES = ("torch.optim.", "torch.utils.", "torch.jit.", "torch.fx.", "torch.distributed.")
+# Parts of torch.nn.utils that reparametrise a module: what they touch is no longer followed.
+REPARAMETRISING_NAMESPACES = ("torch.nn.utils.", "torch.ao.", "torch.quantization.")
+PARAMETERS_TO_VECTOR = "torch.nn.utils.parameters_to_vector"
+
+NO_GRAD = frozenset({"torch.no_grad", "torch.inference_mode"})
+ENABLE_GRAD = frozenset({"torch.enable_grad"})
+SET_GRAD = frozenset({"torch.set_grad_enabled"})
+
+# Methods that run to initialise a module, by convention, whoever calls them.
+INITIALISERS = frozenset(
+    {
+        *("__init__", "__new__", "__post_init__", "__setstate__", "reset_parameters", "_reset_parameters"),
+        *("init_weights", "_init_weights", "init_weight", "_init_weight", "init_parameters", "_init_parameters"),
+        *("initialize_parameters", "_initialize_parameters", "initialize_weights", "_initialize_weights"),
+        *("initialize", "_initialize", "weight_init", "weights_init", "param_init", "init_params", "_init_params"),
+        *("build", "setup", "build_model", "configure_model", "create_parameters", "make_parameters"),
+    }
+)
+# Methods of Module that yield its Parameters, alone or as (name, Parameter) pairs.
+PARAMETER_ITERATORS = frozenset({"parameters", "named_parameters"})
+MODULE_ITERATORS = frozenset({"modules", "named_modules", "children", "named_children"})
+# Methods of Module that return the module itself and keep its Parameters' identity.
+MODULE_CONVERSIONS = frozenset(
+    {
+        *("to", "cuda", "cpu", "half", "float", "double", "bfloat16", "train", "eval", "type", "xpu", "to_empty"),
+        *("requires_grad_", "share_memory", "compile"),
+    }
+)
+# Callees that take Parameters from `parameters()` without reading values into a loss.
+PARAMETER_CONSUMERS = frozenset({"clip_grad_norm_", "clip_grad_value_", "next", "iter", "len", "any", "all", "id"})
+# Methods in which whatever takes `parameters()` is an optimiser, by Lightning's convention.
+OPTIMISER_METHODS = frozenset({"configure_optimizers", "get_optimizer", "get_params", "get_parameters"})

@@ -1,0 +1,471 @@
+"""Which attributes a function uses, and how: by value, in place, or only their metadata.
+
+Works on `ast`, without knowing values: for the question "is this Parameter ever read after
+construction?" the syntax of the use is enough, and doubt counts as a read.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.torch_semantics import (
+    METADATA_ATTRIBUTES,
+    METADATA_FUNCTIONS,
+    METADATA_METHODS,
+    OPTIMISER_METHODS,
+    PARAMETER,
+    PARAMETER_CONSUMERS,
+    PARAMETER_ITERATORS,
+    WRAPPING_CONTAINERS,
+)
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.outline import FunctionNode, Scope
+
+# How an expression is used by what surrounds it.
+READ = "read"  # its value flows somewhere
+METADATA = "metadata"  # only its shape, type, identity, ...
+WRITE = "write"  # it is the target of an in-place operation
+DISCARD = "discard"  # it is a statement of its own
+
+_DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_modules"})
+_DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
+_PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
+
+
+class Usage:
+    """What one function, or several together, do with attributes."""
+
+    def __init__(self) -> None:
+        self.reads: set[str] = set()  # attributes of self, by value
+        self.stores: set[str] = set()  # attributes of self assigned, deleted or changed in place
+        self.handed: set[str] = set()  # attributes of self taken without calling them: `hook(self.f)`
+        self.foreign_reads: set[str] = set()  # attributes of other objects, by value
+        self.mentions: set[str] = set()  # every attribute of self that is touched at all
+        self.foreign_mentions: set[str] = set()
+        self.names: set[str] = set()  # bare names loaded
+        self.handed_names: set[str] = set()  # bare names loaded other than to call them
+        self.parameter_names: set[str] = set()  # attributes and variables assigned a new Parameter
+        self.makes_parameters: bool = False
+        self.getattr_prefixes: set[str] = set()  # getattr(self, f"weight_{i}") reads "weight_*"
+        self.reads_anything: bool = False  # computed names, __dict__, self handed to someone unknown
+        self.reads_all_parameters: bool = False
+
+    def update(self, other: Usage) -> None:
+        self.reads |= other.reads
+        self.stores |= other.stores
+        self.handed |= other.handed
+        self.foreign_reads |= other.foreign_reads
+        self.mentions |= other.mentions
+        self.foreign_mentions |= other.foreign_mentions
+        self.names |= other.names
+        self.handed_names |= other.handed_names
+        self.parameter_names |= other.parameter_names
+        self.makes_parameters |= other.makes_parameters
+        self.getattr_prefixes |= other.getattr_prefixes
+        self.reads_anything |= other.reads_anything
+        self.reads_all_parameters |= other.reads_all_parameters
+
+
+class FunctionUsage:
+    """The usage of a function's own code, and that of the functions that it makes for later."""
+
+    def __init__(self, now: Usage, later: Usage) -> None:
+        self.now = now
+        self.later = later
+
+
+def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> FunctionUsage:
+    """How `function` uses attributes; its first argument is `self` where it is a method."""
+    self_name = None
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    if is_method and arguments and not _is_static(function):
+        self_name = arguments[0].arg
+    scanner = _Scanner(self_name, scope, function.name)
+    for statement in function.body:
+        scanner.statement(statement)
+    return scanner.finish()
+
+
+def _is_static(function: FunctionNode) -> bool:
+    return any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in function.decorator_list)
+
+
+class _Scanner:
+    def __init__(self, self_name: str | None, scope: Scope, function_name: str) -> None:
+        self.self_name = self_name
+        self.scope = scope
+        self.function_name = function_name
+        self.usage = Usage()
+        self.later = Usage()
+        self.local_functions: dict[str, Usage] = {}
+        self.handed_over: set[str] = set()  # bare names loaded other than to call them
+        self.value_names: set[str] = set()  # bare names whose value is read
+        self.parameter_loops: set[str] = set()  # loop variables over parameters()
+        self.made = 0  # calls that make Parameters, so far
+
+    def finish(self) -> FunctionUsage:
+        for name, usage in self.local_functions.items():
+            (self.later if name in self.handed_over else self.usage).update(usage)
+        if self.parameter_loops & self.value_names:
+            self.usage.reads_all_parameters = True
+        self.usage.handed_names = self.handed_over
+        return FunctionUsage(self.usage, self.later)
+
+    # Statements.
+
+    def statement(self, node: ast.stmt) -> None:
+        handler = _STATEMENTS.get(type(node))
+        if handler is not None:
+            handler(self, node)
+        else:
+            self.children(node)
+
+    def children(self, node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                self.statement(child)
+            elif isinstance(child, ast.expr):
+                self.expression(child, READ)
+            else:
+                self.children(child)
+
+    def assign(self, node: ast.Assign) -> None:
+        self.assign_value(node.value, node.targets)
+
+    def annotated(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.assign_value(node.value, [node.target])
+
+    def assign_value(self, value: ast.expr, targets: list[ast.expr]) -> None:
+        made_before = self.made
+        self.expression(value, READ)
+        for target in targets:
+            self.target(target)
+            if self.made > made_before:
+                for node in ast.walk(target):
+                    if isinstance(node, ast.Attribute):
+                        self.usage.parameter_names.add(node.attr)
+                    elif isinstance(node, ast.Name) and node.id != self.self_name:
+                        self.usage.parameter_names.add(node.id)
+
+    def augmented(self, node: ast.AugAssign) -> None:
+        self.expression(node.value, READ)
+        self.target(node.target)
+
+    def expression_statement(self, node: ast.Expr) -> None:
+        self.expression(node.value, DISCARD)
+
+    def delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            self.target(target)
+
+    def loop(self, node: ast.For | ast.AsyncFor) -> None:
+        self.iteration(node.target, node.iter)
+        for statement in (*node.body, *node.orelse):
+            self.statement(statement)
+
+    def nested_function(self, node: FunctionNode) -> None:
+        for decorator in node.decorator_list:
+            self.expression(decorator, READ)
+        scanner = _Scanner(self.self_name, self.scope, node.name)
+        for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d)):
+            self.expression(default, READ)
+        for statement in node.body:
+            scanner.statement(statement)
+        result = scanner.finish()
+        result.now.update(result.later)
+        self.local_functions[node.name] = result.now
+        self.value_names |= scanner.value_names
+        self.handed_over |= scanner.handed_over
+        if node.decorator_list:
+            self.handed_over.add(node.name)
+
+    def nested_class(self, node: ast.ClassDef) -> None:
+        """Methods of a class made inside a function see its `self` too, and run later."""
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                scanner = _Scanner(self.self_name, self.scope, statement.name)
+                arguments = [*statement.args.posonlyargs, *statement.args.args]
+                if arguments and arguments[0].arg == self.self_name:
+                    continue  # its own self: analysed as a class of its own
+                for inner in statement.body:
+                    scanner.statement(inner)
+                result = scanner.finish()
+                self.later.update(result.now)
+                self.later.update(result.later)
+
+    def iteration(self, target: ast.expr, iterable: ast.expr) -> None:
+        if _iterates_parameters(iterable):
+            self.parameter_loops.update(n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            self.expression(iterable, METADATA)
+            if not self.is_self(_innermost_receiver(iterable)):
+                # The Parameters of a submodule: whoever loops over them may read them.
+                self.expression(iterable, READ)
+        else:
+            self.expression(iterable, READ)
+        self.target(target)
+
+    # Targets.
+
+    def target(self, node: ast.expr) -> None:
+        if isinstance(node, ast.Attribute):
+            if self.is_self(node.value):
+                self.usage.stores.add(node.attr)
+                self.usage.mentions.add(node.attr)
+            else:
+                self.expression(node.value, WRITE)
+        elif isinstance(node, ast.Subscript):
+            self.expression(node.value, WRITE)
+            self.expression(node.slice, READ)
+        elif isinstance(node, ast.Tuple | ast.List):
+            for element in node.elts:
+                self.target(element)
+        elif isinstance(node, ast.Starred):
+            self.target(node.value)
+
+    # Expressions.
+
+    def is_self(self, node: ast.AST | None) -> bool:
+        return isinstance(node, ast.Name) and node.id == self.self_name
+
+    def expression(self, node: ast.expr, use: str) -> None:
+        handler = _EXPRESSIONS.get(type(node))
+        if handler is not None:
+            handler(self, node, use)
+        else:
+            self.children(node)
+
+    def name(self, node: ast.Name, use: str) -> None:
+        if node.id == self.self_name:
+            if use in (READ, WRITE):
+                self.usage.reads_anything = True
+            return
+        self.usage.names.add(node.id)
+        if use in (READ, METADATA):
+            self.handed_over.add(node.id)
+        if use == READ:
+            self.value_names.add(node.id)
+
+    def own_attribute(self, name: str, use: str) -> None:
+        self.usage.mentions.add(name)
+        if name in _DYNAMIC_ATTRIBUTES:
+            self.usage.reads_anything |= use != METADATA
+        elif name in PARAMETER_ITERATORS:
+            self.usage.reads_all_parameters |= use in (READ, WRITE) and self.function_name not in OPTIMISER_METHODS
+        elif use == READ:
+            self.usage.reads.add(name)
+            self.usage.handed.add(name)
+        elif use == WRITE:
+            self.usage.stores.add(name)
+
+    def attribute(self, node: ast.Attribute, use: str) -> None:
+        if self.is_self(node.value):
+            self.own_attribute(node.attr, use)
+            return
+        if node.attr in METADATA_ATTRIBUTES:
+            self.expression(node.value, METADATA)
+            return
+        self.usage.foreign_mentions.add(node.attr)
+        if use == READ:
+            self.usage.foreign_reads.add(node.attr)
+        # `.data` and views are the tensor itself; of any other attribute the object is read.
+        self.expression(node.value, use if use != DISCARD else METADATA)
+
+    def subscript(self, node: ast.Subscript, use: str) -> None:
+        inner = node.value
+        if isinstance(inner, ast.Attribute) and self.is_self(inner.value) and inner.attr in _DYNAMIC_ATTRIBUTES:
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                self.own_attribute(node.slice.value, use)
+                return
+        self.expression(inner, use)
+        self.expression(node.slice, READ)
+
+    def compare(self, node: ast.Compare, use: str) -> None:
+        identity = all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
+        for operand in (node.left, *node.comparators):
+            self.expression(operand, METADATA if identity else READ)
+
+    def comprehension(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, use: str
+    ) -> None:
+        for generator in node.generators:
+            self.iteration(generator.target, generator.iter)
+            for condition in generator.ifs:
+                self.expression(condition, READ)
+        if isinstance(node, ast.DictComp):
+            self.expression(node.key, READ)
+            self.expression(node.value, READ)
+        else:
+            self.expression(node.elt, READ)
+
+    def lambda_(self, node: ast.Lambda, use: str) -> None:
+        scanner = _Scanner(self.self_name, self.scope, self.function_name)
+        scanner.expression(node.body, READ)
+        result = scanner.finish()
+        self.later.update(result.now)
+        self.later.update(result.later)
+        self.value_names |= scanner.value_names
+
+    def call(self, node: ast.Call, use: str) -> None:
+        function = node.func
+        last = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if self.makes_parameter(function, last):
+            self.made += 1
+            self.usage.makes_parameters = True
+            if last == "register_parameter" and node.args and isinstance(node.args[0], ast.Constant):
+                self.usage.parameter_names.add(str(node.args[0].value))
+        if last in ("getattr", "setattr", "delattr", "hasattr") and isinstance(function, ast.Name) and node.args:
+            self.reflection(last, node, use)
+        elif isinstance(function, ast.Name):
+            self.name(function, DISCARD)
+            self.named_call(last, node, arguments, use)
+        elif isinstance(function, ast.Attribute):
+            self.method_call(function, arguments, use)
+        else:
+            self.expression(function, READ)
+            for argument in arguments:
+                self.expression(argument, READ)
+
+    def makes_parameter(self, function: ast.expr, last: str) -> bool:
+        if last == "register_parameter":
+            return True
+        if not isinstance(function, ast.Name | ast.Attribute):
+            return False
+        dotted = self.scope.dotted(function)
+        if dotted is None:
+            return last.endswith(("Parameter", "ParameterList", "ParameterDict"))
+        return dotted in PARAMETER or dotted in WRAPPING_CONTAINERS
+
+    def named_call(self, last: str, node: ast.Call, arguments: list[ast.expr], use: str) -> None:
+        if last in _DYNAMIC_FUNCTIONS:
+            self.usage.reads_anything = True
+        argument_use = METADATA if last in METADATA_FUNCTIONS or last in _PASSES_SELF else READ
+        if last in PARAMETER_CONSUMERS and use == METADATA:
+            argument_use = METADATA
+        self.arguments(last, arguments, argument_use)
+
+    def method_call(self, function: ast.Attribute, arguments: list[ast.expr], use: str) -> None:
+        method = function.attr
+        receiver = function.value
+        argument_use = METADATA if method in METADATA_FUNCTIONS else READ
+        if self.is_self(receiver) or _is_super(receiver):
+            if method in PARAMETER_ITERATORS:
+                self.own_attribute(method, use)
+            else:
+                self.usage.mentions.add(method)
+                self.usage.reads.add(method)
+        elif method in METADATA_METHODS:
+            self.expression(receiver, METADATA)
+        elif _is_in_place(method):
+            self.usage.foreign_mentions.add(method)
+            self.expression(receiver, WRITE if use == DISCARD else READ)
+        else:
+            self.usage.foreign_mentions.add(method)
+            self.expression(receiver, METADATA if use == METADATA else READ)
+            dotted = self.scope.dotted(function)
+            if dotted is not None and dotted.startswith("torch.optim."):
+                argument_use = METADATA
+        self.arguments(method, arguments, argument_use)
+
+    def arguments(self, callee: str, arguments: list[ast.expr], use: str) -> None:
+        for index, argument in enumerate(arguments):
+            if isinstance(argument, ast.Starred):
+                argument = argument.value
+            if index == 0 and _is_in_place(callee):
+                self.expression(argument, WRITE)  # nn.init.normal_(self.weight)
+            elif callee in PARAMETER_CONSUMERS or self.function_name in OPTIMISER_METHODS:
+                self.expression(argument, METADATA if _iterates_parameters(argument) else use)
+            else:
+                self.expression(argument, use)
+
+    def reflection(self, function: str, node: ast.Call, use: str) -> None:
+        receiver, *rest = node.args
+        name = rest[0] if rest else None
+        literal = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+        effect = {"getattr": READ if use == DISCARD else use, "hasattr": METADATA}.get(function, WRITE)
+        if self.is_self(receiver):
+            if literal is not None:
+                self.own_attribute(literal, effect)
+            elif function == "getattr":
+                prefix = _literal_prefix(name)
+                if prefix:
+                    self.usage.getattr_prefixes.add(prefix)
+                else:
+                    self.usage.reads_anything = True
+        else:
+            if literal is not None and function == "getattr":
+                self.usage.foreign_mentions.add(literal)
+                self.usage.foreign_reads.add(literal)
+            self.expression(receiver, METADATA if function == "hasattr" else READ)
+        for argument in rest:
+            self.expression(argument, READ)
+
+    def return_(self, node: ast.Return) -> None:
+        if node.value is not None and not self.is_self(node.value):
+            self.expression(node.value, READ)
+
+
+_STATEMENTS = {
+    ast.Assign: _Scanner.assign,
+    ast.AnnAssign: _Scanner.annotated,
+    ast.AugAssign: _Scanner.augmented,
+    ast.Expr: _Scanner.expression_statement,
+    ast.Delete: _Scanner.delete,
+    ast.For: _Scanner.loop,
+    ast.AsyncFor: _Scanner.loop,
+    ast.FunctionDef: _Scanner.nested_function,
+    ast.AsyncFunctionDef: _Scanner.nested_function,
+    ast.ClassDef: _Scanner.nested_class,
+    ast.Return: _Scanner.return_,
+}
+_EXPRESSIONS = {
+    ast.Name: _Scanner.name,
+    ast.Attribute: _Scanner.attribute,
+    ast.Subscript: _Scanner.subscript,
+    ast.Compare: _Scanner.compare,
+    ast.Call: _Scanner.call,
+    ast.Lambda: _Scanner.lambda_,
+    ast.ListComp: _Scanner.comprehension,
+    ast.SetComp: _Scanner.comprehension,
+    ast.GeneratorExp: _Scanner.comprehension,
+    ast.DictComp: _Scanner.comprehension,
+}
+
+
+def _is_in_place(name: str) -> bool:
+    """PyTorch's convention: a trailing underscore marks an operation in place."""
+    return name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+def _iterates_parameters(node: ast.expr) -> bool:
+    """`x.parameters()`, alone or inside `list()`, `filter(f, ...)`, `enumerate()`, ..."""
+    while isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute):
+            return node.func.attr in PARAMETER_ITERATORS
+        if not (isinstance(node.func, ast.Name) and node.args):
+            return False
+        node = node.args[-1]
+    return False
+
+
+def _innermost_receiver(node: ast.expr) -> ast.expr | None:
+    while isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute):
+            return node.func.value
+        node = node.args[-1]
+    return None
+
+
+def _literal_prefix(name: ast.expr | None) -> str:
+    if isinstance(name, ast.JoinedStr) and name.values and isinstance(name.values[0], ast.Constant):
+        return str(name.values[0].value)
+    if isinstance(name, ast.BinOp) and isinstance(name.left, ast.Constant) and isinstance(name.left.value, str):
+        return name.left.value.split("%")[0]
+    return ""

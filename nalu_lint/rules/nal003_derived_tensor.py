@@ -1,0 +1,86 @@
+"""NAL003 derived-tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nalu_lint.rules.base import Rule, finding, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nalu_lint.analysis.model import ClassModel
+    from nalu_lint.diagnostic import Finding
+
+
+class DerivedTensorRule(Rule):
+    """
+    ## What it does
+    Reports a plain tensor attribute or a buffer that is computed from Parameters while the module is
+    constructed, read afterwards, and never computed again.
+
+    ## Why it matters
+    The tensor is stale after one step of the optimiser: the Parameters move, it does not. It also
+    keeps the graph that made it: the second `backward()` fails, because that graph's buffers are
+    freed by the first. And it does not follow `.to()`, since the module does not own it.
+
+    ## Example
+    ```python
+    import torch
+    from torch import nn
+
+
+    class Gate(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.logit = nn.Parameter(torch.zeros(n))
+            self.gate = torch.sigmoid(self.logit)
+
+        def forward(self, x):
+            return self.gate * x
+    ```
+
+    ## Use instead
+    ```python
+    import torch
+    from torch import nn
+
+
+    class Gate(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.logit = nn.Parameter(torch.zeros(n))
+
+        def forward(self, x):
+            return torch.sigmoid(self.logit) * x
+    ```
+
+    ## Known limits
+    Silent about tensors detached out loud (a snapshot of the starting values is a common and correct
+    use), and about classes with a base class from another file, which may compute the value again.
+    A view that is kept (`self.w_t = self.weight.t()`) is reported: it follows the steps of the
+    optimiser, but not `.to()` or `copy.deepcopy`.
+
+    ## Fix safety
+    No automatic fix. Computing the value on use removes a buffer from `state_dict`.
+
+    ## References
+    - PyTorch documentation, "Autograd mechanics": saved tensors are freed by `backward()`.
+    """
+
+    code = "NAL003"
+    name = "derived-tensor"
+    tokens = (b"Parameter", b"weight", b"bias", b"parameters")
+
+    def check(self, model: ClassModel) -> Iterator[Finding]:
+        if model.is_open:
+            return
+        for tensor in model.derived_tensors:
+            sources = [s for s in tensor.sources if s.is_registered and s.is_trainable and not s.is_explicit]
+            if sources and tensor.is_read and not tensor.is_rewritten:
+                if all(source.shares_storage for source in sources):
+                    what = "is a view of {} made once: it does not follow .to() or deepcopy"
+                else:
+                    what = "is computed once from {}: it is stale after the first step"
+                message = f"Tensor `{tensor.name}` {what.format(quoted(sources))}. Compute it in forward()"
+                yield finding(self, model, tensor.span, message, tensor.name, tuple(sources))
