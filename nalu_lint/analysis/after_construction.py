@@ -41,6 +41,12 @@ class FileUsage:
             self._functions[function] = function_usage(function, scope, is_method=is_method)
         return self._functions[function]
 
+    def makes_parameters(self, name: str) -> bool:
+        """Whether a function or method of this name makes Parameters, so that its result may be one."""
+        found = [(self.outline.scope, f, False) for f in self.outline.functions.get(name, ())]
+        found += [(info.scope, info.methods[name], True) for info in self.outline.classes if name in info.methods]
+        return any(self.function(f, scope, is_method=m).now.makes_parameters for scope, f, m in found)
+
     def of_class(self, info: ClassInfo) -> ClassUsage:
         if info not in self._classes:
             self._classes[info] = self._class_usage(info)

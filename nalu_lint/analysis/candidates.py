@@ -30,11 +30,13 @@ def may_derive(info: ClassInfo, usage: FileUsage) -> bool:
     own = set(construction.parameter_names)
     for base in info.external_bases():
         own.update(LAYER_PARAMETERS.get(base, ()))
+    own.update(target for target, callee in construction.results if usage.makes_parameters(callee))
+    own.update(target for target, source in construction.aliases if source in own | _LAYER_PARAMETER_NAMES)
     return bool(
-        construction.reads & own
-        or construction.handed_names & own
-        or construction.foreign_reads & (_LAYER_PARAMETER_NAMES | own)
+        construction.own_flows & own
+        or construction.foreign_flows & (own | _LAYER_PARAMETER_NAMES)
+        or construction.variable_flows & construction.parameter_variables
         or construction.reads_all_parameters
-        or construction.reads_anything
         or construction.getattr_prefixes
+        or (construction.names_parameters_dynamically and construction.makes_parameters)
     )

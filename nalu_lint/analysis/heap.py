@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nalu_lint.analysis.torch_semantics import LAYER_MODULES, LAYER_PARAMETERS
 from nalu_lint.analysis.values import (
@@ -19,9 +19,6 @@ from nalu_lint.analysis.values import (
     Value,
     single,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Owner = ModuleObject | Container | Param
 Slots = dict[Any, Value]
@@ -86,7 +83,7 @@ class Heap:
     def elements(self, container: Container) -> Value:
         """Whatever may be in it, joined."""
         slots = self.slots.get(container, {})
-        return frozenset().union(*(value for key, value in slots.items() if key is not LENGTH and key != LENGTH))
+        return frozenset().union(*(value for key, value in slots.items() if key != LENGTH))
 
     # Modules and Parameters.
 
@@ -99,21 +96,23 @@ class Heap:
         flag = self.get(parameter, REQUIRES_GRAD)
         return flag is None or flag != frozenset({Const(False)})
 
-    def held(self, value: Value, seen: set[Any] | None = None) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def held(self, value: Value) -> list[tuple[tuple[Any, ...], Any]]:
         """All Parameters, modules and tensors reachable from `value`, each with its path."""
-        seen = set() if seen is None else seen
-        for atom in value:
-            if isinstance(atom, Tensor):
-                yield (), atom
-            elif isinstance(atom, Param):
-                yield (), atom
-            elif isinstance(atom, ModuleObject | Container) and atom not in seen:
-                seen.add(atom)
-                yield (), atom
-                for key, content in list(self.slots.get(atom, {}).items()):
-                    if key != LENGTH and key != REQUIRES_GRAD:
-                        for path, inner in self.held(content, seen):
-                            yield (key, *path), inner
+        found: list[tuple[tuple[Any, ...], Any]] = []
+        seen: set[Any] = set()
+        pending: list[tuple[tuple[Any, ...], Value]] = [((), value)]
+        while pending:
+            path, current = pending.pop()
+            for atom in current:
+                if isinstance(atom, Tensor | Param):
+                    found.append((path, atom))
+                elif isinstance(atom, ModuleObject | Container) and atom not in seen:
+                    seen.add(atom)
+                    found.append((path, atom))
+                    for key, content in self.slots.get(atom, {}).items():
+                        if key not in (LENGTH, REQUIRES_GRAD):
+                            pending.append(((*path, key), content))
+        return found
 
     def layer_attribute(self, module: ModuleObject, layer: str, name: str, serial: int) -> Value | None:
         """A Parameter or submodule that a layer of PyTorch owns, made when first asked for."""

@@ -605,8 +605,9 @@ class Interpreter(Operations):
             return single(ClassReference(binding.class_info))
         if binding.function is not None:
             return single(Function(binding.function))
-        if binding.value is None:
-            return UNKNOWN
+        if binding.value is None or binding.statement.col_offset > 0:
+            dotted = None if binding.value is None else self.outline.scope.dotted(binding.value)
+            return UNKNOWN if dotted is None else single(External(dotted))
         key = id(binding.statement)
         if key not in self._module_values:
             self._module_values[key] = UNKNOWN  # for a value that refers to itself
@@ -627,12 +628,6 @@ class Interpreter(Operations):
                 finally:
                     self.frames.pop()
         return UNKNOWN
-
-    def escape_captured(self, environment: Environment) -> None:
-        for value in environment.variables.values():
-            for atom in value:
-                if isinstance(atom, Param):
-                    atom.is_escaped = True
 
     def attribute(self, node: cst.Attribute) -> Value:
         return self.load(self.evaluate(node.value), node.attr.value)

@@ -150,14 +150,20 @@ class Operations:
         for value in values:
             for atom in value:
                 if isinstance(atom, Function) and atom.environment is not None:
-                    self.escape(*atom.environment.variables.values())
+                    self.escape_captured(atom.environment)
+            for _, atom in self.heap.held(value):
                 if isinstance(atom, Param):
                     atom.is_escaped = True
                 elif isinstance(atom, ModuleObject):
                     self.escaped_modules.add(atom)
-                    self.set_requires_grad(single(atom), UNKNOWN)
-                elif isinstance(atom, Container):
-                    self.escape(self.heap.elements(atom) - {atom})
+                    self.heap.set(atom, REQUIRES_GRAD, UNKNOWN)
+
+    def escape_captured(self, environment: Environment) -> None:
+        """A function that closes over Parameters is kept: what it does with `self` is seen by `usage`."""
+        for value in environment.variables.values():
+            for atom in value:
+                if isinstance(atom, Param):
+                    atom.is_escaped = True
 
     def initialised_by_unknown(self, arguments: list[Value], keywords: dict[str, Value]) -> None:
         for value in (*arguments, *keywords.values()):

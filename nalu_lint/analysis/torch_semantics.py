@@ -185,8 +185,8 @@ DIFFERENTIABLE_NAMESPACES = ("torch.", "einops.", "opt_einsum.")
 # Functions of other namespaces on values without history (numbers, arrays).
 ARRAY_NAMESPACES = ("numpy.", "math.", "scipy.", "cmath.")
 BUILTIN_ARITHMETIC = frozenset({"abs", "sum", "max", "min", "pow", "round", "divmod"})
-# Parts of torch that take Parameters by reference and do not compute with them at once.
-REFERENCE_NAMESPACES = ("torch.optim.", "torch.utils.", "torch.jit.", "torch.fx.", "torch.distributed.")
+# Parts of torch that take Parameters by reference, or whose operations are not known here.
+REFERENCE_NAMESPACES = ("torch.optim.", "torch.utils.", "torch.jit.", "torch.fx.", "torch.distributed.", "torch.ops.")
 # Parts of torch.nn.utils that reparametrise a module: what they touch is no longer followed.
 REPARAMETRISING_NAMESPACES = ("torch.nn.utils.", "torch.ao.", "torch.quantization.")
 PARAMETERS_TO_VECTOR = "torch.nn.utils.parameters_to_vector"

@@ -10,6 +10,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import (
+    INITIALISERS,
     METADATA_ATTRIBUTES,
     METADATA_FUNCTIONS,
     METADATA_METHODS,
@@ -44,9 +45,18 @@ class Usage:
         self.foreign_reads: set[str] = set()  # attributes of other objects, by value
         self.mentions: set[str] = set()  # every attribute of self that is touched at all
         self.foreign_mentions: set[str] = set()
+        # Attributes and variables whose value may become part of another: read, and not only to
+        # test it, to initialise something in place, or to give it a second name.
+        self.own_flows: set[str] = set()
+        self.foreign_flows: set[str] = set()
+        self.variable_flows: set[str] = set()
         self.names: set[str] = set()  # bare names loaded
         self.handed_names: set[str] = set()  # bare names loaded other than to call them
-        self.parameter_names: set[str] = set()  # attributes and variables assigned a new Parameter
+        self.parameter_names: set[str] = set()  # attributes assigned a new Parameter
+        self.aliases: set[tuple[str, str]] = set()  # attributes assigned another attribute as it is
+        self.results: set[tuple[str, str]] = set()  # attributes assigned the result of a call, and of which
+        self.names_parameters_dynamically: bool = False  # setattr(self, computed, Parameter(...))
+        self.parameter_variables: set[str] = set()  # variables assigned one
         self.makes_parameters: bool = False
         self.getattr_prefixes: set[str] = set()  # getattr(self, f"weight_{i}") reads "weight_*"
         self.reads_anything: bool = False  # computed names, __dict__, self handed to someone unknown
@@ -59,9 +69,16 @@ class Usage:
         self.foreign_reads |= other.foreign_reads
         self.mentions |= other.mentions
         self.foreign_mentions |= other.foreign_mentions
+        self.own_flows |= other.own_flows
+        self.foreign_flows |= other.foreign_flows
+        self.variable_flows |= other.variable_flows
         self.names |= other.names
         self.handed_names |= other.handed_names
         self.parameter_names |= other.parameter_names
+        self.results |= other.results
+        self.names_parameters_dynamically |= other.names_parameters_dynamically
+        self.aliases |= other.aliases
+        self.parameter_variables |= other.parameter_variables
         self.makes_parameters |= other.makes_parameters
         self.getattr_prefixes |= other.getattr_prefixes
         self.reads_anything |= other.reads_anything
@@ -83,6 +100,9 @@ def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> 
     if is_method and arguments and not _is_static(function):
         self_name = arguments[0].arg
     scanner = _Scanner(self_name, scope, function.name)
+    if function.name in INITIALISERS:
+        # Called by code that is not in the file: nothing is known of its arguments.
+        scanner.unknown_names = {argument.arg for argument in (*arguments, *function.args.kwonlyargs)}
     for statement in function.body:
         scanner.statement(statement)
     return scanner.finish()
@@ -103,6 +123,8 @@ class _Scanner:
         self.handed_over: set[str] = set()  # bare names loaded other than to call them
         self.value_names: set[str] = set()  # bare names whose value is read
         self.parameter_loops: set[str] = set()  # loop variables over parameters()
+        self.unknown_names: set[str] = set()  # arguments of which nothing is known
+        self.flowing = True  # whether values read here may become part of others
         self.made = 0  # calls that make Parameters, so far
 
     def finish(self) -> FunctionUsage:
@@ -140,7 +162,15 @@ class _Scanner:
 
     def assign_value(self, value: ast.expr, targets: list[ast.expr]) -> None:
         made_before = self.made
+        flowing = self.flowing
+        if isinstance(value, ast.Attribute) and all(isinstance(t, ast.Attribute) for t in targets):
+            self.flowing = False
+            self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
+        elif isinstance(value, ast.Call):
+            callee = _last_name(value.func)
+            self.usage.results.update((t.attr, callee) for t in targets if isinstance(t, ast.Attribute))
         self.expression(value, READ)
+        self.flowing = flowing
         for target in targets:
             self.target(target)
             if self.made > made_before:
@@ -148,14 +178,33 @@ class _Scanner:
                     if isinstance(node, ast.Attribute):
                         self.usage.parameter_names.add(node.attr)
                     elif isinstance(node, ast.Name) and node.id != self.self_name:
-                        self.usage.parameter_names.add(node.id)
+                        self.usage.parameter_variables.add(node.id)
 
     def augmented(self, node: ast.AugAssign) -> None:
         self.expression(node.value, READ)
         self.target(node.target)
 
     def expression_statement(self, node: ast.Expr) -> None:
+        flowing = self.flowing
+        if isinstance(node.value, ast.Call) and _is_in_place(_last_name(node.value.func)):
+            self.flowing = False
         self.expression(node.value, DISCARD)
+        self.flowing = flowing
+
+    def test(self, node: ast.expr) -> None:
+        flowing, self.flowing = self.flowing, False
+        self.expression(node, READ)
+        self.flowing = flowing
+
+    def if_(self, node: ast.If | ast.While) -> None:
+        self.test(node.test)
+        for statement in (*node.body, *node.orelse):
+            self.statement(statement)
+
+    def aside(self, node: ast.Raise | ast.Assert) -> None:
+        flowing, self.flowing = self.flowing, False
+        self.children(node)
+        self.flowing = flowing
 
     def delete(self, node: ast.Delete) -> None:
         for target in node.targets:
@@ -247,6 +296,8 @@ class _Scanner:
             self.handed_over.add(node.id)
         if use == READ:
             self.value_names.add(node.id)
+            if self.flowing:
+                self.usage.variable_flows.add(node.id)
 
     def own_attribute(self, name: str, use: str) -> None:
         self.usage.mentions.add(name)
@@ -257,6 +308,8 @@ class _Scanner:
         elif use == READ:
             self.usage.reads.add(name)
             self.usage.handed.add(name)
+            if self.flowing:
+                self.usage.own_flows.add(name)
         elif use == WRITE:
             self.usage.stores.add(name)
 
@@ -270,6 +323,8 @@ class _Scanner:
         self.usage.foreign_mentions.add(node.attr)
         if use == READ:
             self.usage.foreign_reads.add(node.attr)
+            if self.flowing and _root_name(node) not in self.unknown_names:
+                self.usage.foreign_flows.add(node.attr)
         # `.data` and views are the tensor itself; of any other attribute the object is read.
         self.expression(node.value, use if use != DISCARD else METADATA)
 
@@ -310,13 +365,13 @@ class _Scanner:
 
     def call(self, node: ast.Call, use: str) -> None:
         function = node.func
-        last = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        last = _last_name(function)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if self.makes_parameter(function, last):
             self.made += 1
             self.usage.makes_parameters = True
-            if last == "register_parameter" and node.args and isinstance(node.args[0], ast.Constant):
-                self.usage.parameter_names.add(str(node.args[0].value))
+            if last == "register_parameter" and node.args:
+                self.named_parameter(node.args[0])
         if last in ("getattr", "setattr", "delattr", "hasattr") and isinstance(function, ast.Name) and node.args:
             self.reflection(last, node, use)
         elif isinstance(function, ast.Name):
@@ -338,6 +393,13 @@ class _Scanner:
         if dotted is None:
             return last.endswith(("Parameter", "ParameterList", "ParameterDict"))
         return dotted in PARAMETER or dotted in WRAPPING_CONTAINERS
+
+    def named_parameter(self, name: ast.expr | None) -> None:
+        """An attribute set by name, which may hold a Parameter."""
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            self.usage.parameter_names.add(name.value)
+        else:
+            self.usage.names_parameters_dynamically = True
 
     def named_call(self, last: str, node: ast.Call, arguments: list[ast.expr], use: str) -> None:
         if last in _DYNAMIC_FUNCTIONS:
@@ -385,6 +447,8 @@ class _Scanner:
         receiver, *rest = node.args
         name = rest[0] if rest else None
         literal = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+        if function == "setattr":
+            self.named_parameter(name)
         effect = {"getattr": READ if use == DISCARD else use, "hasattr": METADATA}.get(function, WRITE)
         if self.is_self(receiver):
             if literal is not None:
@@ -413,6 +477,10 @@ _STATEMENTS = {
     ast.AnnAssign: _Scanner.annotated,
     ast.AugAssign: _Scanner.augmented,
     ast.Expr: _Scanner.expression_statement,
+    ast.If: _Scanner.if_,
+    ast.While: _Scanner.if_,
+    ast.Raise: _Scanner.aside,
+    ast.Assert: _Scanner.aside,
     ast.Delete: _Scanner.delete,
     ast.For: _Scanner.loop,
     ast.AsyncFor: _Scanner.loop,
@@ -438,6 +506,16 @@ _EXPRESSIONS = {
 def _is_in_place(name: str) -> bool:
     """PyTorch's convention: a trailing underscore marks an operation in place."""
     return name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+
+
+def _last_name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _root_name(node: ast.expr) -> str | None:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _is_super(node: ast.expr) -> bool:

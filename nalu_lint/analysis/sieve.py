@@ -1,0 +1,153 @@
+"""The first stage: can any rule fire in these bytes at all?
+
+A finding needs a Parameter whose value is read while a module is constructed. In the text that
+leaves traces: the name of the Parameter, behind a dot, in a function that construction may
+reach, and not only to initialise it, test it or ask for its shape. Where the traces cannot be
+told, the answer is yes: the next stage looks closer.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nalu_lint.analysis.torch_semantics import (
+    INITIALISERS,
+    LAYER_PARAMETERS,
+    METADATA_ATTRIBUTES,
+    METADATA_FUNCTIONS,
+    METADATA_METHODS,
+)
+
+_FUNCTION = re.compile(rb"def[ \t]+(\w+)[ \t]*\(")
+_MAKES = re.compile(rb"(?:Parameter|ParameterList|ParameterDict|register_parameter)[ \t]*\(")
+_ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
+_REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
+_ATTRIBUTE = re.compile(rb"\.(\w+)")
+_WORD = re.compile(rb"\w+")
+_LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
+_ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
+_CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?(\w[\w.\[\]]*)?\Z")
+_ROOT = re.compile(rb"(\w+)[\w.\[\]]*\Z")
+
+_METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
+# What may follow a name without its value being read: assignment, in-place methods, metadata.
+_NO_READ = re.compile(
+    rb"(?:\.data)?(?:\[[^\]\n]*\])?(?:\.data)?"
+    rb"(?:[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)|\.\w+_\(|\.(?:" + _METADATA + rb")\b|[ \t]+is\b|[\"']|\()"
+)
+_INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
+_INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
+_LAYER_NAMES = frozenset(name.encode() for names in LAYER_PARAMETERS.values() for name in names)
+_NEVER_CONSTRUCTION = b"forward"
+
+
+def may_matter(source: bytes) -> bool:
+    """Whether any rule may fire in a file of these bytes.
+
+    >>> may_matter(b"import torch\\n")
+    False
+    """
+    if b"torch" not in source or b"def " not in source:
+        return False
+    if b"Parameter" not in source and b".weight" not in source and b".bias" not in source:
+        return False
+    functions = _functions(source)
+    names = _parameter_names(source)
+    if names is None:
+        return True
+    construction = _construction(source, functions)
+    for start, end in construction:
+        for line in source[start:end].split(b"\n"):
+            alias = _ALIAS.match(line)
+            if alias is not None and (line.rstrip().rpartition(b".")[2] in names):
+                names.add(alias.group(2))
+    extends_layer = _LAYER_BASE.search(source) is not None
+    return any(_reads(source, start, end, names, extends_layer) for start, end in construction)
+
+
+def _functions(source: bytes) -> list[tuple[bytes, int, int]]:
+    """Name, start and end of each function; the end is the start of the next one."""
+    starts = [(match.group(1), match.start()) for match in _FUNCTION.finditer(source)]
+    ends = [start for _, start in starts[1:]] + [len(source)]
+    return [(name, start, end) for (name, start), end in zip(starts, ends, strict=True)]
+
+
+def _parameter_names(source: bytes) -> set[bytes] | None:
+    """Attributes that are assigned Parameters; None where that cannot be told from the text."""
+    names: set[bytes] = set()
+    for match in _MAKES.finditer(source):
+        if match.group().startswith(b"register"):
+            literal = _REGISTERED.match(source, match.end())
+            if literal is not None:
+                names.add(literal.group(1))
+                continue
+        start = source.rfind(b"\n", 0, match.start()) + 1
+        line = source[start : match.start()]
+        if line.lstrip().startswith((b"#", b">>>", b"class ", b"-", b"*")) or b"isinstance(" in line:
+            continue
+        assigned = _ASSIGNED.search(line)
+        if assigned is None:
+            # The target may stand on a line before: the bracket was opened there.
+            assigned = _ASSIGNED.search(source[max(0, start - 200) : match.start()].rpartition(b"\n\n")[2])
+        if assigned is None or b"." not in assigned.group(1):
+            return None
+        names.add(assigned.group(1).rpartition(b".")[2])
+    return names
+
+
+def _construction(source: bytes, functions: list[tuple[bytes, int, int]]) -> list[tuple[int, int]]:
+    """The functions that construction may reach: initialisers, and whatever they mention."""
+    by_name: dict[bytes, list[tuple[int, int]]] = {}
+    for name, start, end in functions:
+        by_name.setdefault(name, []).append((start, end))
+    reached = {name for name in by_name if name in _INITIALISERS}
+    pending = list(reached)
+    while pending:
+        for start, end in by_name[pending.pop()]:
+            for word in set(_WORD.findall(source, start, end)):
+                if word in by_name and word not in reached and word != _NEVER_CONSTRUCTION:
+                    reached.add(word)
+                    pending.append(word)
+    return [place for name in reached for place in by_name[name]]
+
+
+def _reads(source: bytes, start: int, end: int, names: set[bytes], extends_layer: bool) -> bool:
+    """Whether the value of a Parameter may be read between `start` and `end`."""
+    for match in _ATTRIBUTE.finditer(source, start, end):
+        name = match.group(1)
+        if (name in names or name in _LAYER_NAMES) and _is_read(source, start, match, names, extends_layer):
+            return True
+        if name in (b"parameters", b"named_parameters") and _flows_from_iteration(source, match.end()):
+            return True
+    return False
+
+
+def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes], extends_layer: bool) -> bool:
+    if _NO_READ.match(source, match.end()):
+        return False
+    before = source[max(start, match.start() - 120) : match.start()]
+    root = _ROOT.search(before)
+    if root is None:
+        return True
+    if match.group(1) not in names and root.group() == b"self" and not extends_layer:
+        return False  # `self.bias` of a class that is no layer and assigns no such Parameter
+    head = source[start : source.find(b":", start)]
+    if root.group(1) != b"self" and head[4:].partition(b"(")[0].strip() in _INITIALISERS:
+        if root.group(1) in _WORD.findall(head):
+            return False  # an argument of which nothing is known
+    callee = _CALLEE.search(before)
+    if callee is not None and (callee.group(1).endswith(b"_") or callee.group(1) in _INERT_CALLEES):
+        return False
+    line_start = source.rfind(b"\n", 0, match.start()) + 1
+    line_end = source.find(b"\n", match.end())
+    line = source[line_start : line_end if line_end >= 0 else len(source)].strip()
+    if line.startswith((b"if ", b"elif ", b"while ")) and line.endswith(b":"):
+        return False
+    return not line.startswith((b"#", b"assert ", b"raise ")) and _ALIAS.match(line) is None
+
+
+def _flows_from_iteration(source: bytes, position: int) -> bool:
+    """Whether a loop over `parameters()` does more than freeze, count or initialise them."""
+    behind = source[position : position + 200]
+    body = behind.partition(b":")[2].lstrip(b" \t\r\n")
+    return b"requires_grad" not in behind and b"numel" not in behind and b"init" not in body[:40]
