@@ -505,20 +505,6 @@ class Interpreter(Operations):
             else:
                 self.escape(value)
 
-    def assign_tensor_attribute(self, atom: Param | Tensor, name: str, value: Value, *, is_certain: bool) -> None:
-        if name == "requires_grad" and isinstance(atom, Param):
-            flag = value if all(isinstance(a, Const) for a in value) else UNKNOWN
-            if is_certain:
-                self.heap.set(atom, REQUIRES_GRAD, flag)
-            else:
-                self.heap.add(atom, REQUIRES_GRAD, flag | single(Const(True)))
-        elif name == "data":
-            shared = [atom] if isinstance(atom, Param) else [link.parameter for link in atom.links if link.shares]
-            for parameter in shared:
-                self.written(parameter, value, overwrites=True)
-        else:
-            self.escape(value)
-
     def assign_element(self, target: cst.Subscript, value: Value, statement: cst.CSTNode) -> None:
         base = self.evaluate(target.value)
         key = self.index_of(target)

@@ -69,14 +69,20 @@ class DerivedTensor(NamedTuple):
 class ClassModel(NamedTuple):
     """A Module class after construction.
 
-    `is_open`: code that is not known may read or change any attribute, so that nothing can be
-    concluded from an attribute not being read.
+    Where it `has_unknown_base`, or the file `hides_reads` (computed names, the module handed to
+    code elsewhere), nothing can be concluded from an attribute not being read.
     """
 
     name: str
-    is_open: bool
+    has_unknown_base: bool
+    hides_reads: bool
     derived_parameters: tuple[DerivedParameter, ...]
     derived_tensors: tuple[DerivedTensor, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether code that is not known may read or change any attribute."""
+        return self.has_unknown_base or self.hides_reads
 
 
 def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage) -> ClassModel | None:
@@ -108,10 +114,10 @@ class _Builder:
 
     def model(self) -> ClassModel:
         parameters = [self.derived_parameter(p) for p in self.interpreter.parameters if p.origin]
-        is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules
         return ClassModel(
             self.info.name,
-            is_open,
+            self.info.is_open,
+            self.after.is_unknown or self.module in self.interpreter.escaped_modules,
             tuple(p for p in parameters if p is not None),
             tuple(self.derived_tensors()),
         )
@@ -197,6 +203,6 @@ class _Builder:
             if any(atom in self.interpreter.escaped_modules for atom in holder):
                 return True
             for after in afters:
-                if after.reads(path[0]) or path[-1] in after.foreign_reads:
+                if after.reads(path[0]):
                     return True
         return False

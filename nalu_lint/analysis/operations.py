@@ -216,7 +216,21 @@ class Operations:
                     if isinstance(held, Param | ModuleObject):
                         self.heap.set(held, REQUIRES_GRAD, flag)
 
-    # Attributes of modules.
+    # Attributes of tensors and of modules.
+
+    def assign_tensor_attribute(self, atom: Param | Tensor, name: str, value: Value, *, is_certain: bool) -> None:
+        if name == "requires_grad" and isinstance(atom, Param):
+            flag = value if all(isinstance(a, Const) for a in value) else UNKNOWN
+            if is_certain:
+                self.heap.set(atom, REQUIRES_GRAD, flag)
+            else:
+                self.heap.add(atom, REQUIRES_GRAD, flag | single(Const(True)))
+        elif name == "data":
+            shared = [atom] if isinstance(atom, Param) else [link.parameter for link in atom.links if link.shares]
+            for parameter in shared:
+                self.written(parameter, value, overwrites=True)
+        else:
+            self.escape(value)
 
     def store(self, module: ModuleObject, name: str, value: Value, site: Site, *, is_certain: bool = True) -> None:
         old = self.heap.get(module, name)
@@ -631,9 +645,12 @@ class Operations:
 
     def builtin_setattr(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         if len(arguments) == 3:
+            name = constant(arguments[1])
             for atom in arguments[0]:
                 if isinstance(atom, ModuleObject):
                     self.set_attribute(atom, arguments[1], arguments[2], site)
+                elif isinstance(atom, Param | Tensor) and isinstance(name, str):
+                    self.assign_tensor_attribute(atom, name, arguments[2], is_certain=len(arguments[0]) == 1)
                 else:
                     self.escape(arguments[2])
         return NONE

@@ -26,14 +26,14 @@ _ATTRIBUTE = re.compile(rb"\.(\w+)")
 _WORD = re.compile(rb"\w+")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
-_CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?(\w[\w.\[\]]*)?\Z")
+_CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
 _ROOT = re.compile(rb"(\w+)[\w.\[\]]*\Z")
 
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # What may follow a name without its value being read: assignment, in-place methods, metadata.
 _NO_READ = re.compile(
     rb"(?:\.data)?(?:\[[^\]\n]*\])?(?:\.data)?"
-    rb"(?:[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)|\.\w+_\(|\.(?:" + _METADATA + rb")\b|[ \t]+is\b|[\"']|\()"
+    rb"(?:[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)|\.\w+_\(|\.(?:" + _METADATA + rb")\b|[ \t]+is\b|[\"'`]|\()"
 )
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
@@ -143,7 +143,7 @@ def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes
     line = source[line_start : line_end if line_end >= 0 else len(source)].strip()
     if line.startswith((b"if ", b"elif ", b"while ")) and line.endswith(b":"):
         return False
-    return not line.startswith((b"#", b"assert ", b"raise ")) and _ALIAS.match(line) is None
+    return not line.startswith((b"#", b"assert ", b"raise ", b"del ")) and _ALIAS.match(line) is None
 
 
 def _flows_from_iteration(source: bytes, position: int) -> bool:

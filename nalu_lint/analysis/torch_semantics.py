@@ -119,6 +119,7 @@ METADATA_FUNCTIONS = frozenset(
         *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"),
         *("is_tensor", "is_floating_point", "is_complex", "numel", "Size", "result_type", "promote_types", "can_cast"),
         *("isinstance", "issubclass", "hasattr", "len", "type", "id", "print", "callable", "hash", "dir"),
+        "GatheredParameters",  # DeepSpeed: a context in which sharded Parameters are whole
     }
 )
 # Factories: torch functions that make a fresh tensor out of sizes and numbers. Those that

@@ -103,6 +103,7 @@ def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> 
     if function.name in INITIALISERS:
         # Called by code that is not in the file: nothing is known of its arguments.
         scanner.unknown_names = {argument.arg for argument in (*arguments, *function.args.kwonlyargs)}
+        scanner.unknown_names.discard(self_name or "")
     for statement in function.body:
         scanner.statement(statement)
     return scanner.finish()
@@ -423,7 +424,7 @@ class _Scanner:
             self.expression(receiver, METADATA)
         elif _is_in_place(method):
             self.usage.foreign_mentions.add(method)
-            self.expression(receiver, WRITE if use == DISCARD else READ)
+            self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
             self.usage.foreign_mentions.add(method)
             self.expression(receiver, METADATA if use == METADATA else READ)

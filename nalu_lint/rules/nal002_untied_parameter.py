@@ -72,12 +72,14 @@ class UntiedParameterRule(Rule):
     tokens = (b"Parameter", b"register_parameter")
 
     def check(self, model: ClassModel) -> Iterator[Finding]:
-        if model.is_open:
+        if model.has_unknown_base:
             return
         for derived in model.derived_parameters:
             sources = [s for s in derived.sources if s.is_registered and s.is_trainable]
             untied = [s for s in sources if not s.is_explicit and not s.shares_storage]
-            if untied and derived.is_used and not any(s.is_orphan or s.shares_storage for s in derived.sources):
+            # Where unknown code may read a source, it cannot be called an orphan.
+            has_orphan = not model.hides_reads and any(s.is_orphan for s in derived.sources)
+            if untied and derived.is_used and not has_orphan and not any(s.shares_storage for s in derived.sources):
                 message = (
                     f"Parameter `{derived.name}` starts as a function of {quoted(untied)} and is independent after "
                     "the first step. Compute it in forward() if the relation is meant to last"
