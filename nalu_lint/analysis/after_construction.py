@@ -75,16 +75,18 @@ class FileUsage:
         after = _closure(methods, roots)
         for name, usages in methods.items():
             for usage in usages:
+                if name in construction:
+                    result.construction.update(usage.now)
                 if name in after and name != "__init__":
                     result.after.update(usage.now)
-                    result.after.update(usage.later)
-                else:
-                    result.construction.update(usage.now)
-                    result.after.update(usage.later)
+                result.after.update(usage.later)
         called = result.construction.names - result.construction.handed_names
         self._follow_names(result.construction, called)
         self._follow_names(result.after, result.after.names | result.construction.handed_names)
         self._follow_classes(result)
+        for used in (result.construction, result.after):
+            known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
+            used.reads_anything |= not used.given_self <= known
         return result
 
     def _follow_names(self, usage: Usage, names: set[str]) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class SourceParameter(NamedTuple):
     """A Parameter that a value was computed from.
 
-    `is_orphan`: nothing reads it after construction. `shares_storage`: the value is its storage
+    `is_orphan`: nothing reads it after construction; `is_read`: something does; neither, where
+    it was handed to code that is not known. `shares_storage`: the value is its storage
     or a view of it. `is_explicit`: the history was cut by something that says so.
     `is_initialised_later`: it held uninitialised memory when the value was computed.
     """
@@ -29,6 +30,7 @@ class SourceParameter(NamedTuple):
     is_registered: bool
     is_trainable: bool
     is_orphan: bool
+    is_read: bool
     shares_storage: bool
     is_explicit: bool
     is_initialised_later: bool
@@ -69,20 +71,15 @@ class DerivedTensor(NamedTuple):
 class ClassModel(NamedTuple):
     """A Module class after construction.
 
-    Where it `has_unknown_base`, or the file `hides_reads` (computed names, the module handed to
-    code elsewhere), nothing can be concluded from an attribute not being read.
+    `is_open`: code that is not known may read or change any attribute (an unknown base class,
+    computed names, the module handed to code elsewhere), so that nothing can be concluded from
+    an attribute not being read.
     """
 
     name: str
-    has_unknown_base: bool
-    hides_reads: bool
+    is_open: bool
     derived_parameters: tuple[DerivedParameter, ...]
     derived_tensors: tuple[DerivedTensor, ...]
-
-    @property
-    def is_open(self) -> bool:
-        """Whether code that is not known may read or change any attribute."""
-        return self.has_unknown_base or self.hides_reads
 
 
 def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage) -> ClassModel | None:
@@ -114,10 +111,10 @@ class _Builder:
 
     def model(self) -> ClassModel:
         parameters = [self.derived_parameter(p) for p in self.interpreter.parameters if p.origin]
+        is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules
         return ClassModel(
             self.info.name,
-            self.info.is_open,
-            self.after.is_unknown or self.module in self.interpreter.escaped_modules,
+            is_open,
             tuple(p for p in parameters if p is not None),
             tuple(self.derived_tensors()),
         )
@@ -181,12 +178,14 @@ class _Builder:
 
     def source(self, parameter: Param, links: list[Link], serial: int, afters: list[After]) -> SourceParameter:
         is_registered = parameter in self.paths
+        is_read = self.is_read(parameter, afters)
         return SourceParameter(
             name=".".join(self.path(parameter)) if is_registered else parameter.variable,
             site=parameter.site,
             is_registered=is_registered,
             is_trainable=self.heap.trainable(parameter),
-            is_orphan=not self.is_alive(parameter, afters),
+            is_orphan=not is_read and not self.is_escaped(parameter),
+            is_read=is_read,
             shares_storage=any(link.shares for link in links),
             is_explicit=all(link.explicit for link in links),
             is_initialised_later=parameter.is_uninitialised
@@ -194,15 +193,15 @@ class _Builder:
             and any(when > serial for when in parameter.initialised_at),
         )
 
-    def is_alive(self, parameter: Param, afters: list[After]) -> bool:
-        if parameter.is_escaped or any(after.own.reads_all_parameters for after in afters):
+    def is_read(self, parameter: Param, afters: list[After]) -> bool:
+        """Whether code after construction reads it, itself or through what holds it."""
+        if any(after.own.reads_all_parameters for after in afters):
             return True
-        paths = self.paths.get(parameter, [])
-        for path in paths:
-            holder = self.interpreter.heap.get(self.module, path[0]) or frozenset()
-            if any(atom in self.interpreter.escaped_modules for atom in holder):
-                return True
-            for after in afters:
-                if after.reads(path[0]):
-                    return True
-        return False
+        return any(after.reads(path[0]) for path in self.paths.get(parameter, []) for after in afters)
+
+    def is_escaped(self, parameter: Param) -> bool:
+        """Whether it, or the submodule that holds it, was handed to code that is not known."""
+        if parameter.is_escaped:
+            return True
+        holders = [self.heap.get(self.module, path[0]) or frozenset() for path in self.paths.get(parameter, [])]
+        return any(atom in self.interpreter.escaped_modules for holder in holders for atom in holder)

@@ -59,6 +59,7 @@ class Usage:
         self.parameter_variables: set[str] = set()  # variables assigned one
         self.makes_parameters: bool = False
         self.getattr_prefixes: set[str] = set()  # getattr(self, f"weight_{i}") reads "weight_*"
+        self.given_self: set[str] = set()  # functions and classes called by name with self
         self.reads_anything: bool = False  # computed names, __dict__, self handed to someone unknown
         self.reads_all_parameters: bool = False
 
@@ -81,6 +82,7 @@ class Usage:
         self.parameter_variables |= other.parameter_variables
         self.makes_parameters |= other.makes_parameters
         self.getattr_prefixes |= other.getattr_prefixes
+        self.given_self |= other.given_self
         self.reads_anything |= other.reads_anything
         self.reads_all_parameters |= other.reads_all_parameters
 
@@ -95,15 +97,14 @@ class FunctionUsage:
 
 def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> FunctionUsage:
     """How `function` uses attributes; its first argument is `self` where it is a method."""
-    self_name = None
+    self_names: set[str] = set()
     arguments = [*function.args.posonlyargs, *function.args.args]
     if is_method and arguments and not _is_static(function):
-        self_name = arguments[0].arg
-    scanner = _Scanner(self_name, scope, function.name)
+        self_names = {arguments[0].arg}
+    scanner = _Scanner(self_names, scope, function.name)
     if function.name in INITIALISERS:
         # Called by code that is not in the file: nothing is known of its arguments.
-        scanner.unknown_names = {argument.arg for argument in (*arguments, *function.args.kwonlyargs)}
-        scanner.unknown_names.discard(self_name or "")
+        scanner.unknown_names = {argument.arg for argument in (*arguments, *function.args.kwonlyargs)} - self_names
     for statement in function.body:
         scanner.statement(statement)
     return scanner.finish()
@@ -114,8 +115,8 @@ def _is_static(function: FunctionNode) -> bool:
 
 
 class _Scanner:
-    def __init__(self, self_name: str | None, scope: Scope, function_name: str) -> None:
-        self.self_name = self_name
+    def __init__(self, self_names: set[str], scope: Scope, function_name: str) -> None:
+        self.self_names = self_names  # `self`, and the variables that it is assigned to
         self.scope = scope
         self.function_name = function_name
         self.usage = Usage()
@@ -164,6 +165,9 @@ class _Scanner:
     def assign_value(self, value: ast.expr, targets: list[ast.expr]) -> None:
         made_before = self.made
         flowing = self.flowing
+        if self.is_self(value) and all(isinstance(target, ast.Name) for target in targets):
+            self.self_names = self.self_names | {target.id for target in targets if isinstance(target, ast.Name)}
+            return
         if isinstance(value, ast.Attribute) and all(isinstance(t, ast.Attribute) for t in targets):
             self.flowing = False
             self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
@@ -178,7 +182,7 @@ class _Scanner:
                 for node in ast.walk(target):
                     if isinstance(node, ast.Attribute):
                         self.usage.parameter_names.add(node.attr)
-                    elif isinstance(node, ast.Name) and node.id != self.self_name:
+                    elif isinstance(node, ast.Name) and node.id not in self.self_names:
                         self.usage.parameter_variables.add(node.id)
 
     def augmented(self, node: ast.AugAssign) -> None:
@@ -219,7 +223,7 @@ class _Scanner:
     def nested_function(self, node: FunctionNode) -> None:
         for decorator in node.decorator_list:
             self.expression(decorator, READ)
-        scanner = _Scanner(self.self_name, self.scope, node.name)
+        scanner = _Scanner(self.self_names, self.scope, node.name)
         for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d)):
             self.expression(default, READ)
         for statement in node.body:
@@ -236,9 +240,9 @@ class _Scanner:
         """Methods of a class made inside a function see its `self` too, and run later."""
         for statement in node.body:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                scanner = _Scanner(self.self_name, self.scope, statement.name)
+                scanner = _Scanner(self.self_names, self.scope, statement.name)
                 arguments = [*statement.args.posonlyargs, *statement.args.args]
-                if arguments and arguments[0].arg == self.self_name:
+                if arguments and arguments[0].arg in self.self_names:
                     continue  # its own self: analysed as a class of its own
                 for inner in statement.body:
                     scanner.statement(inner)
@@ -278,7 +282,7 @@ class _Scanner:
     # Expressions.
 
     def is_self(self, node: ast.AST | None) -> bool:
-        return isinstance(node, ast.Name) and node.id == self.self_name
+        return isinstance(node, ast.Name) and node.id in self.self_names
 
     def expression(self, node: ast.expr, use: str) -> None:
         handler = _EXPRESSIONS.get(type(node))
@@ -288,7 +292,7 @@ class _Scanner:
             self.children(node)
 
     def name(self, node: ast.Name, use: str) -> None:
-        if node.id == self.self_name:
+        if node.id in self.self_names:
             if use in (READ, WRITE):
                 self.usage.reads_anything = True
             return
@@ -357,7 +361,7 @@ class _Scanner:
             self.expression(node.elt, READ)
 
     def lambda_(self, node: ast.Lambda, use: str) -> None:
-        scanner = _Scanner(self.self_name, self.scope, self.function_name)
+        scanner = _Scanner(self.self_names, self.scope, self.function_name)
         scanner.expression(node.body, READ)
         result = scanner.finish()
         self.later.update(result.now)
@@ -408,6 +412,9 @@ class _Scanner:
         argument_use = METADATA if last in METADATA_FUNCTIONS or last in _PASSES_SELF else READ
         if last in PARAMETER_CONSUMERS and use == METADATA:
             argument_use = METADATA
+        if argument_use == READ and any(self.is_self(argument) for argument in arguments):
+            self.usage.given_self.add(last)
+            arguments = [argument for argument in arguments if not self.is_self(argument)]
         self.arguments(last, arguments, argument_use)
 
     def method_call(self, function: ast.Attribute, arguments: list[ast.expr], use: str) -> None:

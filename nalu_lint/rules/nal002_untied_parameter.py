@@ -72,14 +72,13 @@ class UntiedParameterRule(Rule):
     tokens = (b"Parameter", b"register_parameter")
 
     def check(self, model: ClassModel) -> Iterator[Finding]:
-        if model.has_unknown_base:
+        if model.is_open:
             return
         for derived in model.derived_parameters:
             sources = [s for s in derived.sources if s.is_registered and s.is_trainable]
             untied = [s for s in sources if not s.is_explicit and not s.shares_storage]
-            # Where unknown code may read a source, it cannot be called an orphan.
-            has_orphan = not model.hides_reads and any(s.is_orphan for s in derived.sources)
-            if untied and derived.is_used and not has_orphan and not any(s.shares_storage for s in derived.sources):
+            in_use = all(s.is_read and not s.shares_storage for s in derived.sources)
+            if untied and derived.is_used and in_use:
                 message = (
                     f"Parameter `{derived.name}` starts as a function of {quoted(untied)} and is independent after "
                     "the first step. Compute it in forward() if the relation is meant to last"
