@@ -573,7 +573,7 @@ class Interpreter(Operations):
             if not is_called:
                 for atom in value:
                     if isinstance(atom, Function) and atom.environment is not None:
-                        self.escape_captured(atom.environment)
+                        self.keep_captured(atom.environment)
             return value
         if node.value in _CONSTANT_NAMES:
             return single(Const(_CONSTANT_NAMES[node.value]))
@@ -861,7 +861,7 @@ class Interpreter(Operations):
 
     def lambda_(self, node: cst.Lambda) -> Value:
         frame = self.frames[-1]
-        self.escape_captured(frame.environment)
+        self.keep_captured(frame.environment)
         return single(Function(node, frame.owner, frame.environment))
 
     def string(self, node: cst.SimpleString | cst.ConcatenatedString) -> Value:
@@ -970,12 +970,12 @@ class Interpreter(Operations):
         if any(base in PARAMETER for base in info.external_bases()):
             return self.make_parameter(arguments, keywords, site)
         if not info.is_module:
-            self.escape(*arguments, *keywords.values())
+            (self.escape if info.is_open else self.keep)(*arguments, *keywords.values())
             return UNKNOWN
         module = self.allocate(("module", *self.calls), lambda: ModuleObject(info))
         for value in (*arguments, *keywords.values()):
             # It may keep a reference: what its own forward does with it is not followed.
-            self.escape(frozenset(a for a in value if isinstance(a, Param | ModuleObject | Container)))
+            self.keep(frozenset(a for a in value if isinstance(a, Param | ModuleObject | Container)))
         found = info.find_method("__init__")
         if found is not None and sum(isinstance(f.receiver, ModuleObject) for f in self.frames) < 4:
             self.call_method(module, found, arguments, keywords)

@@ -174,7 +174,7 @@ class _Builder:
 
     def is_local(self, parameter: Param) -> bool:
         """Made by the class's own code, bound to a variable, and never stored anywhere."""
-        return parameter.site is not None and bool(parameter.variable) and not parameter.is_escaped
+        return parameter.site is not None and bool(parameter.variable) and not parameter.is_escaped and not parameter.is_kept
 
     def source(self, parameter: Param, links: list[Link], serial: int, afters: list[After]) -> SourceParameter:
         is_registered = parameter in self.paths
@@ -195,7 +195,7 @@ class _Builder:
 
     def is_read(self, parameter: Param, afters: list[After]) -> bool:
         """Whether code after construction reads it, itself or through what holds it."""
-        if any(after.own.reads_all_parameters for after in afters):
+        if parameter.is_kept or any(after.own.reads_all_parameters for after in afters):
             return True
         return any(after.reads(path[0]) for path in self.paths.get(parameter, []) for after in afters)
 

@@ -150,7 +150,7 @@ class Operations:
         for value in values:
             for atom in value:
                 if isinstance(atom, Function) and atom.environment is not None:
-                    self.escape_captured(atom.environment)
+                    self.keep_captured(atom.environment)
             for _, atom in self.heap.held(value):
                 if isinstance(atom, Param):
                     atom.is_escaped = True
@@ -158,12 +158,19 @@ class Operations:
                     self.escaped_modules.add(atom)
                     self.heap.set(atom, REQUIRES_GRAD, UNKNOWN)
 
-    def escape_captured(self, environment: Environment) -> None:
-        """A function that closes over Parameters is kept: what it does with `self` is seen by `usage`."""
-        for value in environment.variables.values():
-            for atom in value:
+    def keep(self, *values: Value) -> None:
+        """Handed by reference to something that holds it for later use."""
+        for value in values:
+            for _, atom in self.heap.held(value):
                 if isinstance(atom, Param):
-                    atom.is_escaped = True
+                    atom.is_kept = True
+                elif isinstance(atom, ModuleObject):
+                    self.escaped_modules.add(atom)
+
+    def keep_captured(self, environment: Environment) -> None:
+        """A function keeps the Parameters that it closes over; its use of `self` is seen by `usage`."""
+        for value in environment.variables.values():
+            self.keep(frozenset(atom for atom in value if isinstance(atom, Param)))
 
     def initialised_by_unknown(self, arguments: list[Value], keywords: dict[str, Value]) -> None:
         for value in (*arguments, *keywords.values()):
@@ -713,7 +720,7 @@ class Operations:
         return self.compute(frozenset().union(*arguments))
 
     def builtin_partial(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
-        self.escape(*arguments, *keywords.values())
+        self.keep(*arguments, *keywords.values())
         return UNKNOWN
 
     # What the interpreter adds.

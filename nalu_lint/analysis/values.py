@@ -40,7 +40,8 @@ class Param:
         self.origin: frozenset[Link] = frozenset()
         self.is_uninitialised = False
         self.initialised_at: list[int] = []
-        self.is_escaped = False  # handed to code that is not followed
+        self.is_escaped = False  # handed to code that is not known
+        self.is_kept = False  # held by a closure, a partial or an object of the file
         self.is_removed = False  # deleted or replaced on some path
 
     def __repr__(self) -> str:
