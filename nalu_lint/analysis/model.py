@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.analysis.expressions import TooComplexError
 from nalu_lint.analysis.heap import links_of
-from nalu_lint.analysis.interpreter import Interpreter, TooComplexError
+from nalu_lint.analysis.interpreter import Interpreter
 from nalu_lint.analysis.torch_semantics import INITIALISERS
 from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
 

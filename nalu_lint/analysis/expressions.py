@@ -1,0 +1,580 @@
+"""What expressions evaluate to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+
+from nalu_lint.analysis import names
+from nalu_lint.analysis.heap import Heap
+from nalu_lint.analysis.library_calls import LibraryCalls
+from nalu_lint.analysis.outline import ClassInfo
+from nalu_lint.analysis.source_tree import Segment, Site, SourceTree
+from nalu_lint.analysis.state import MODULE_DICTIONARIES
+from nalu_lint.analysis.torch_semantics import METADATA_ATTRIBUTES, PARAMETER, VIEW_ATTRIBUTES
+from nalu_lint.analysis.values import (
+    ANY,
+    FRESH,
+    NO_TENSOR,
+    NOT_CONSTANT,
+    UNKNOWN,
+    ClassReference,
+    Const,
+    Container,
+    Environment,
+    External,
+    Function,
+    Method,
+    ModuleObject,
+    Param,
+    Super,
+    Tensor,
+    Value,
+    constant,
+    single,
+    truth,
+)
+
+if TYPE_CHECKING:
+
+    from nalu_lint.analysis.outline import Binding, Outline
+
+MAX_STEPS = 60_000  # expressions of one class, loops and calls included
+MAX_UNROLLED = 48  # elements of a container that a loop visits one by one
+
+
+class TooComplexError(Exception):
+    """The construction of a class takes more steps than the analysis spends on one."""
+
+
+class Frame:
+    """One call in progress."""
+
+    def __init__(self, segment: Segment, environment: Environment, function: Any, owner: ClassInfo | None) -> None:
+        self.segment = segment
+        self.environment = environment
+        self.function = function
+        self.owner = owner
+        self.receiver: ModuleObject | None = None
+        self.returned: Value = frozenset()
+        self.exits: list[Heap] = []
+        self.loop_exits: list[tuple[Heap, dict[str, Value]]] = []
+
+
+class Expressions(LibraryCalls):
+    """Evaluates libcst expressions in the current frame."""
+
+    def __init__(self, outline: Outline, tree: SourceTree) -> None:
+        super().__init__()
+        self.outline = outline
+        self.tree = tree
+        self.frames: list[Frame] = []
+        self.steps = 0
+        self._module_values: dict[int, Value] = {}
+
+    def evaluate(self, node: cst.CSTNode, *, is_statement: bool = False) -> Value:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise TooComplexError
+        handler = _EXPRESSIONS.get(type(node))
+        if handler is None:
+            return UNKNOWN
+        if handler is Expressions.call:
+            return self.call(node, is_statement=is_statement)  # type: ignore[arg-type]
+        return handler(self, node)
+
+    def name(self, node: cst.Name, *, is_called: bool = False) -> Value:
+        value = self.frames[-1].environment.lookup(node.value) if self.frames else None
+        if value is not None:
+            if not is_called:
+                for atom in value:
+                    if isinstance(atom, Function) and atom.environment is not None:
+                        self.keep_captured(atom.environment)
+            return value
+        if node.value in _CONSTANT_NAMES:
+            return single(Const(_CONSTANT_NAMES[node.value]))
+        scope = self.frames[-1].owner.scope if self.frames and self.frames[-1].owner else self.outline.scope
+        binding = scope.lookup(node.value)
+        if binding is not None:
+            return self.module_value(binding)
+        dotted = scope.dotted_name(node.value)
+        return single(External(dotted or node.value))
+
+    def module_value(self, binding: Binding) -> Value:
+        if binding.dotted is not None:
+            return single(External(names.canonical(binding.dotted)))
+        if binding.class_info is not None:
+            return single(ClassReference(binding.class_info))
+        if binding.function is not None:
+            return single(Function(binding.function))
+        if binding.value is None or binding.statement.col_offset > 0:
+            dotted = None if binding.value is None else self.outline.scope.dotted(binding.value)
+            return UNKNOWN if dotted is None else single(External(dotted))
+        key = id(binding.statement)
+        if key not in self._module_values:
+            self._module_values[key] = UNKNOWN  # for a value that refers to itself
+            self._module_values[key] = self.evaluate_module_statement(binding)
+        return self._module_values[key]
+
+    def evaluate_module_statement(self, binding: Binding) -> Value:
+        """The value of a simple assignment at module level, where it is one statement of its own."""
+        segment = self.tree.segment(binding.statement)
+        line = segment.module.body[0] if segment.module.body else None
+        if not isinstance(line, cst.SimpleStatementLine):
+            return UNKNOWN
+        for small in line.body:
+            if isinstance(small, cst.Assign | cst.AnnAssign) and small.value is not None:
+                self.frames.append(Frame(segment, Environment(), None, None))
+                try:
+                    return self.evaluate(small.value)
+                finally:
+                    self.frames.pop()
+        return UNKNOWN
+
+    def attribute(self, node: cst.Attribute) -> Value:
+        return self.load(self.evaluate(node.value), node.attr.value)
+
+    def load(self, base: Value, name: str) -> Value:
+        result: Value = frozenset()
+        for atom in base:
+            result |= self.load_one(atom, name)
+        return result
+
+    def load_one(self, atom: Any, name: str) -> Value:
+        if isinstance(atom, ModuleObject):
+            return self.module_attribute(atom, name)
+        if isinstance(atom, External):
+            return single(External(names.canonical(f"{atom.dotted}.{name}")))
+        if isinstance(atom, Param | Tensor):
+            if name in METADATA_ATTRIBUTES:
+                return NO_TENSOR
+            if name == "data":
+                return self.view(atom, explicit=True)
+            if name in VIEW_ATTRIBUTES:
+                return self.view(atom, explicit=False)
+            return single(Method(atom, name))
+        if isinstance(atom, ClassReference):
+            return self.class_attribute(atom.info, name)
+        if isinstance(atom, Super):
+            return self.super_attribute(atom, name)
+        if isinstance(atom, Container | Const) or atom in NO_TENSOR:
+            return single(Method(atom, name))
+        if isinstance(atom, Method) and atom.name in MODULE_DICTIONARIES:
+            return single(Method(atom, name))
+        return UNKNOWN
+
+    def module_attribute(self, module: ModuleObject, name: str) -> Value:
+        held = self.heap.get(module, name)
+        if held is not None:
+            return held
+        if isinstance(module.kind, ClassInfo):
+            found = module.kind.find_method(name)
+            if found is not None:
+                owner, function = found
+                if _is_property(function):
+                    return self.call_function(Function(function, owner, None, module), [], {})
+                return single(Function(function, owner, None, module))
+            for info in module.kind.mro():
+                if name in info.class_attributes:
+                    return self.class_attribute(info, name)
+            layers = module.kind.external_bases()
+        else:
+            layers = [module.kind] if module.kind is not None else []
+        for layer in layers:
+            value = self.heap.layer_attribute(module, layer, name, self.tick())
+            if value is not None:
+                return value
+        return single(Method(module, name))
+
+    def class_attribute(self, info: ClassInfo, name: str) -> Value:
+        found = info.find_method(name)
+        if found is not None:
+            owner, function = found
+            return single(Function(function, owner))
+        for base in info.mro():
+            if name in base.class_attributes:
+                expression = base.class_attributes[name]
+                return single(Const(expression.value)) if _is_constant(expression) else UNKNOWN
+        return single(Method(ModuleObject(info), name)) if info.is_module else UNKNOWN
+
+    def super_attribute(self, atom: Super, name: str) -> Value:
+        kind = atom.receiver.kind
+        order = kind.mro() if isinstance(kind, ClassInfo) else []
+        behind = order[order.index(atom.owner) + 1 :] if atom.owner in order else order
+        for info in behind:
+            if name in info.methods:
+                return single(Function(info.methods[name], info, None, atom.receiver))
+        return single(Method(atom.receiver, name))
+
+    def subscript(self, node: cst.Subscript) -> Value:
+        base = self.evaluate(node.value)
+        key = self.index_of(node)
+        is_slice = any(isinstance(element.slice, cst.Slice) for element in node.slice)
+        result: Value = frozenset()
+        for atom in base:
+            if isinstance(atom, Container):
+                result |= self.element(atom, key)
+            elif isinstance(atom, Param | Tensor):
+                is_view = is_slice or key is not NOT_CONSTANT
+                result |= self.view(atom, explicit=False) if is_view else self.compute(single(atom))
+            elif isinstance(atom, Method) and isinstance(atom.receiver, ModuleObject):
+                if atom.name in MODULE_DICTIONARIES and isinstance(key, str):
+                    result |= self.module_attribute(atom.receiver, key)
+                else:
+                    result |= UNKNOWN
+            elif isinstance(atom, ModuleObject):
+                result |= UNKNOWN
+            elif isinstance(atom, External | ClassReference):
+                result |= single(atom)  # Generic[T]
+            else:
+                result |= NO_TENSOR if isinstance(atom, Const) or atom in NO_TENSOR else UNKNOWN
+        return result
+
+    def element(self, container: Container, key: Any) -> Value:
+        elements = self.heap.exact_elements(container)
+        if isinstance(key, int) and elements is not None:
+            return elements[key] if -len(elements) <= key < len(elements) else UNKNOWN
+        if isinstance(key, str):
+            value = self.heap.get(container, key)
+            if value is not None:
+                return value
+        return self.heap.elements(container) or UNKNOWN
+
+    def binary(self, node: cst.BinaryOperation) -> Value:
+        left, right = self.evaluate(node.left), self.evaluate(node.right)
+        folded = self.fold(node, left, right)
+        return folded if folded is not None else self.compute(left | right)
+
+    def fold(self, node: cst.BinaryOperation, left: Value, right: Value) -> Value | None:
+        """Constants that name attributes (`"weight_" + "a"`), and lists put together."""
+        if not isinstance(node.operator, cst.Add):
+            return None
+        first, second = constant(left), constant(right)
+        if isinstance(first, str) and isinstance(second, str):
+            return single(Const(first + second))
+        if all(isinstance(a, Container) for a in left | right):
+            joined = self.container("list", node)
+            parts = [self.exact_elements(left), self.exact_elements(right)]
+            if parts[0] is not None and parts[1] is not None:
+                self.heap.new_elements(joined, parts[0] + parts[1])
+            else:
+                self.heap.add(joined, ANY, self.iterate(left) | self.iterate(right))
+            return single(joined)
+        return None
+
+    def unary(self, node: cst.UnaryOperation) -> Value:
+        operand = self.evaluate(node.expression)
+        if isinstance(node.operator, cst.Not):
+            outcome = truth(operand)
+            return NO_TENSOR if outcome is None else single(Const(not outcome))
+        if isinstance(node.operator, cst.Minus) and isinstance(constant(operand), int | float):
+            return single(Const(-constant(operand)))
+        return self.compute(operand)
+
+    def boolean(self, node: cst.BooleanOperation) -> Value:
+        left = self.evaluate(node.left)
+        outcome = truth(left)
+        is_and = isinstance(node.operator, cst.And)
+        if outcome is not None:
+            return self.evaluate(node.right) if outcome is is_and else left
+        return left | self.evaluate(node.right)
+
+    def comparison(self, node: cst.Comparison) -> Value:
+        operands = [self.evaluate(node.left), *(self.evaluate(c.comparator) for c in node.comparisons)]
+        operators = [c.operator for c in node.comparisons]
+        if len(operators) == 1 and isinstance(operators[0], cst.Is | cst.IsNot | cst.Equal | cst.NotEqual):
+            outcome = _same(operands[0], operands[1], isinstance(operators[0], cst.Is | cst.IsNot))
+            if outcome is not None:
+                return single(Const(outcome is isinstance(operators[0], cst.Is | cst.Equal)))
+        if all(isinstance(o, cst.Is | cst.IsNot | cst.In | cst.NotIn) for o in operators):
+            return NO_TENSOR
+        return self.compute(frozenset().union(*operands), explicit=True)
+
+    def conditional(self, node: cst.IfExp) -> Value:
+        outcome = self.condition(node.test)
+        if outcome is True:
+            return self.evaluate(node.body)
+        if outcome is False:
+            return self.evaluate(node.orelse)
+        return self.evaluate(node.body) | self.evaluate(node.orelse)
+
+    def walrus(self, node: cst.NamedExpr) -> Value:
+        value = self.evaluate(node.value)
+        self.assign(node.target, value, node)
+        return value
+
+    def sequence(self, node: cst.Tuple | cst.List | cst.Set) -> Value:
+        kind = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}[type(node)]
+        container = self.container(kind, node)
+        elements: list[Value] | None = []
+        rest: Value = frozenset()
+        for element in node.elements:
+            value = self.evaluate(element.value)
+            if isinstance(element, cst.StarredElement):
+                exact = self.exact_elements(value)
+                rest |= self.iterate(value)
+                elements = None if exact is None or elements is None else [*elements, *exact]
+            else:
+                rest |= value
+                if elements is not None:
+                    elements.append(value)
+        if elements is None:
+            self.heap.slots[container] = {ANY: rest}
+        else:
+            self.heap.new_elements(container, elements)
+        return single(container)
+
+    def dictionary(self, node: cst.Dict) -> Value:
+        container = self.container("dict", node)
+        self.heap.slots[container] = {}
+        for element in node.elements:
+            if isinstance(element, cst.DictElement):
+                key = constant(self.evaluate(element.key))
+                value = self.evaluate(element.value)
+                if isinstance(key, str | int):
+                    self.heap.set(container, key, value)
+                else:
+                    self.heap.add(container, ANY, value)
+            else:
+                self.extend(container, self.evaluate(element.value))
+        return single(container)
+
+    def comprehension(self, node: cst.ListComp | cst.SetComp | cst.GeneratorExp | cst.DictComp) -> Value:
+        frame = self.frames[-1]
+        outer = frame.environment
+        frame.environment = Environment(outer)
+        container = self.container("dict" if isinstance(node, cst.DictComp) else "list", node)
+        try:
+            produced, is_exact = self.produce(node, node.for_in)
+        finally:
+            frame.environment = outer
+        if is_exact and not isinstance(node, cst.DictComp):
+            self.heap.new_elements(container, produced)
+        else:
+            self.heap.slots[container] = {ANY: frozenset().union(*produced)}
+        return single(container)
+
+    def produce(self, node: Any, generator: cst.CompFor) -> tuple[list[Value], bool]:
+        """The elements of a comprehension, and whether they are known one by one."""
+        iterable = self.evaluate(generator.iter)
+        elements = self.exact_elements(iterable)
+        is_exact = elements is not None and len(elements) <= MAX_UNROLLED and not generator.ifs
+        produced: list[Value] = []
+        for element in elements if elements is not None and is_exact else [self.iterate(iterable)]:
+            self.assign(generator.target, element, generator)
+            for condition in generator.ifs:
+                self.evaluate(condition.test)
+            if generator.inner_for_in is not None:
+                inner, inner_is_exact = self.produce(node, generator.inner_for_in)
+                produced += inner
+                is_exact = is_exact and inner_is_exact
+            elif isinstance(node, cst.DictComp):
+                self.evaluate(node.key)
+                produced.append(self.evaluate(node.value))
+            else:
+                produced.append(self.evaluate(node.elt))
+        return produced, is_exact
+
+    def lambda_(self, node: cst.Lambda) -> Value:
+        frame = self.frames[-1]
+        self.keep_captured(frame.environment)
+        return single(Function(node, frame.owner, frame.environment))
+
+    def string(self, node: cst.SimpleString | cst.ConcatenatedString) -> Value:
+        value = node.evaluated_value
+        return single(Const(value)) if isinstance(value, str) else NO_TENSOR
+
+    def formatted(self, node: cst.FormattedString) -> Value:
+        parts: list[str] = []
+        for part in node.parts:
+            if isinstance(part, cst.FormattedStringText):
+                parts.append(part.value)
+            elif isinstance(part, cst.FormattedStringExpression):
+                value = constant(self.evaluate(part.expression))
+                if not isinstance(value, str | int):
+                    return NO_TENSOR
+                parts.append(str(value))
+        return single(Const("".join(parts)))
+
+    def number(self, node: cst.Integer | cst.Float) -> Value:
+        return single(Const(node.evaluated_value))
+
+    def await_(self, node: cst.Await) -> Value:
+        return self.evaluate(node.expression)
+
+    def call(self, node: cst.Call, *, is_statement: bool = False) -> Value:
+        if isinstance(node.func, cst.Name):
+            callee = self.name(node.func, is_called=True)
+        else:
+            callee = self.evaluate(node.func)
+        arguments, keywords = self.arguments(node)
+        calls, self.calls = self.calls, (*self.calls[-8:], id(node))
+        site = Site(self.frames[-1].segment, node)
+        result: Value = frozenset()
+        try:
+            for atom in callee:
+                result |= self.call_one(atom, arguments, keywords, site, is_statement=is_statement)
+        finally:
+            self.calls = calls
+        self.rebind_in_place(node.func, callee, result)
+        return result
+
+    def rebind_in_place(self, function: cst.BaseExpression, callee: Value, result: Value) -> None:
+        """`w.copy_(x)` changes what the variable `w` holds; abstract tensors do not change."""
+        if isinstance(function, cst.Attribute) and isinstance(function.value, cst.Name):
+            name = function.attr.value
+            if name.endswith("_") and any(isinstance(a, Method) and isinstance(a.receiver, Tensor) for a in callee):
+                self.assign(function.value, result, function)
+
+    def arguments(self, node: cst.Call) -> tuple[list[Value], dict[str, Value]]:
+        arguments: list[Value] = []
+        keywords: dict[str, Value] = {}
+        for argument in node.args:
+            value = self.evaluate(argument.value)
+            if argument.star == "*":
+                arguments.extend(self.exact_elements(value) or [self.iterate(value)])
+            elif argument.star == "**":
+                keywords["**"] = value
+                for atom in value:
+                    if isinstance(atom, Container):
+                        for key, held in self.heap.slots.get(atom, {}).items():
+                            if isinstance(key, str):
+                                keywords[key] = held
+            elif argument.keyword is not None:
+                keywords[argument.keyword.value] = value
+            else:
+                arguments.append(value)
+        return arguments, keywords
+
+    def call_one(
+        self, atom: Any, arguments: list[Value], keywords: dict[str, Value], site: Site, *, is_statement: bool
+    ) -> Value:
+        """Call one alternative of what the callee may be."""
+        if isinstance(atom, Function):
+            return self.call_function(atom, arguments, keywords)
+        if isinstance(atom, ClassReference):
+            return self.instantiate(atom.info, arguments, keywords, site)
+        if isinstance(atom, ModuleObject):
+            return self.call_module(atom, arguments, keywords)
+        if isinstance(atom, External):
+            if atom.dotted == "super":
+                return self.call_super(arguments)
+            return self.call_external(atom.dotted, arguments, keywords, site, is_statement=is_statement)
+        if isinstance(atom, Method):
+            return self.call_builtin_method(atom, arguments, keywords, site, is_statement=is_statement)
+        if is_statement:
+            # An unknown function called for its effect initialises what it is given.
+            self.initialised_by_unknown(arguments, keywords)
+        else:
+            self.escape(*arguments, *keywords.values())
+        return UNKNOWN
+
+    def call_super(self, arguments: list[Value]) -> Value:
+        frame = self.frames[-1]
+        receiver, owner = frame.receiver, frame.owner
+        if len(arguments) == 2:
+            receiver = next((a for a in arguments[1] if isinstance(a, ModuleObject)), receiver)
+            owner = next((a.info for a in arguments[0] if isinstance(a, ClassReference)), owner)
+        if receiver is None or owner is None:
+            return UNKNOWN
+        return single(Super(receiver, owner))
+
+    def instantiate(
+        self, info: ClassInfo, arguments: list[Value], keywords: dict[str, Value], site: Site
+    ) -> Value:
+        """An object of a class of the file."""
+        if any(base in PARAMETER for base in info.external_bases()):
+            return self.make_parameter(arguments, keywords, site)
+        if not info.is_module:
+            (self.escape if info.is_open else self.keep)(*arguments, *keywords.values())
+            return UNKNOWN
+        module = self.allocate(("module", *self.calls), lambda: ModuleObject(info))
+        for value in (*arguments, *keywords.values()):
+            # It may keep a reference: what its own forward does with it is not followed.
+            self.keep(frozenset(a for a in value if isinstance(a, Param | ModuleObject | Container)))
+        found = info.find_method("__init__")
+        if found is not None:
+            owner, function = found
+            self.call_function(Function(function, owner, None, module), arguments, keywords)
+        return single(module)
+
+    def container(self, kind: str, node: cst.CSTNode, index: int = 0) -> Container:
+        return self.allocate((kind, id(node), index, *self.calls), lambda: Container(kind))
+
+    def call_module(self, module: ModuleObject, arguments: list[Value], keywords: dict[str, Value]) -> Value:
+        """The output of a module called during construction depends on all its Parameters."""
+        inputs = frozenset().union(*arguments, *keywords.values())
+        parameters = self.parameters_of(module)
+        if parameters is None:
+            self.escape(*arguments, *keywords.values())
+            return UNKNOWN
+        return self.compute(inputs | frozenset(parameters) | FRESH)
+
+    # What the interpreter adds.
+
+    def assign(self, target: cst.CSTNode, value: Value, statement: cst.CSTNode) -> None:
+        raise NotImplementedError
+
+    def call_function(
+        self,
+        function: Function,
+        arguments: list[Value],
+        keywords: dict[str, Value],
+        *,
+        arguments_known: bool = True,
+    ) -> Value:
+        raise NotImplementedError
+
+
+def _same(left: Value, right: Value, is_identity: bool) -> bool | None:
+    """Whether two values are the same object or equal constants, where that is certain."""
+    first, second = constant(left), constant(right)
+    if first is not NOT_CONSTANT and second is not NOT_CONSTANT:
+        return bool(first is second) if is_identity and (first is None or second is None) else bool(first == second)
+    for one, other in ((left, second), (right, first)):
+        if other is None and one and all(isinstance(a, Param | ModuleObject | Tensor | Container) for a in one):
+            return False
+    return None
+
+
+def _is_property(function: Any) -> bool:
+    for decorator in function.decorator_list:
+        name = getattr(decorator, "id", None) or getattr(decorator, "attr", None)
+        if name in ("property", "cached_property"):
+            return True
+    return False
+
+
+def _is_constant(expression: Any) -> bool:
+    return hasattr(expression, "value") and type(expression).__name__ == "Constant"
+
+
+_CONSTANT_NAMES: dict[str, Any] = {"True": True, "False": False, "None": None}
+_EXPRESSIONS: dict[type, Any] = {
+    cst.Name: Expressions.name,
+    cst.Attribute: Expressions.attribute,
+    cst.Subscript: Expressions.subscript,
+    cst.BinaryOperation: Expressions.binary,
+    cst.UnaryOperation: Expressions.unary,
+    cst.BooleanOperation: Expressions.boolean,
+    cst.Comparison: Expressions.comparison,
+    cst.IfExp: Expressions.conditional,
+    cst.NamedExpr: Expressions.walrus,
+    cst.Tuple: Expressions.sequence,
+    cst.List: Expressions.sequence,
+    cst.Set: Expressions.sequence,
+    cst.Dict: Expressions.dictionary,
+    cst.ListComp: Expressions.comprehension,
+    cst.SetComp: Expressions.comprehension,
+    cst.GeneratorExp: Expressions.comprehension,
+    cst.DictComp: Expressions.comprehension,
+    cst.Lambda: Expressions.lambda_,
+    cst.SimpleString: Expressions.string,
+    cst.ConcatenatedString: Expressions.string,
+    cst.FormattedString: Expressions.formatted,
+    cst.Integer: Expressions.number,
+    cst.Float: Expressions.number,
+    cst.Await: Expressions.await_,
+    cst.Call: Expressions.call,
+}
