@@ -138,7 +138,7 @@ def links_of(heap: Heap, value: Value) -> frozenset[Link]:
         if isinstance(atom, Tensor):
             links |= atom.links
         elif isinstance(atom, Param):
-            links.add(Link(atom, shares=True, explicit=False))
+            links.add(Link(atom))
         elif isinstance(atom, Container):
             links |= links_of(heap, heap.elements(atom) - {atom})
     return frozenset(links)

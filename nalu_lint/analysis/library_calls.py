@@ -120,7 +120,7 @@ class LibraryCalls(State):
             if any(isinstance(atom, ModuleObject | Function) for atom in everything):
                 self.escape(everything)
                 return UNKNOWN
-            return self.compute(everything | FRESH)
+            return self.compute(everything | FRESH, transforms=last not in torch_tables.ASSEMBLING)
         if dotted.startswith(torch_tables.ARRAY_NAMESPACES):
             return self.compute(everything, explicit=True)
         if dotted in torch_tables.BUILTIN_ARITHMETIC:
@@ -254,7 +254,7 @@ class LibraryCalls(State):
             return self.view_of(single(receiver), name, site)
         if name.endswith("_") and not name.endswith("__"):
             return self.in_place(receiver, name, operands)
-        return self.compute(single(receiver) | operands)
+        return self.compute(single(receiver) | operands, transforms=name not in torch_tables.ASSEMBLING)
 
     def in_place(self, receiver: Param | Tensor, name: str, operands: Value) -> Value:
         overwrites = name in torch_tables.OVERWRITING_METHODS
@@ -267,7 +267,7 @@ class LibraryCalls(State):
         if shared:
             return single(receiver)
         kept = frozenset() if overwrites else single(receiver)
-        return self.compute(kept | operands | FRESH)
+        return self.compute(kept | operands | FRESH, transforms=not overwrites)
 
     def module_method(
         self,

@@ -166,16 +166,22 @@ class _Builder:
     def sources(self, links: frozenset[Link], serial: int, afters: list[After]) -> tuple[SourceParameter, ...]:
         by_parameter: dict[Param, list[Link]] = {}
         for link in links:
-            if not link.parameter.is_removed and (link.parameter in self.paths or self.is_local(link.parameter)):
+            if not link.parameter.is_removed and (link.parameter in self.paths or self.is_lost(link)):
                 by_parameter.setdefault(link.parameter, []).append(link)
         return tuple(
             self.source(parameter, by_parameter[parameter], serial, afters)
             for parameter in sorted(by_parameter, key=lambda p: p.serial)
         )
 
-    def is_local(self, parameter: Param) -> bool:
-        """Made by the class's own code, bound to a variable, and never stored anywhere."""
-        return parameter.site is not None and bool(parameter.variable) and not parameter.is_escaped and not parameter.is_kept
+    def is_lost(self, link: Link) -> bool:
+        """Whether it is a Parameter of the class's own code that is never stored anywhere.
+
+        Only where arithmetic was done on it: local Parameters that are merely put together
+        lose nothing, since what is made of them trains each of their elements.
+        """
+        parameter = link.parameter
+        is_local = parameter.site is not None and bool(parameter.variable)
+        return is_local and link.transforms and not parameter.is_escaped and not parameter.is_kept
 
     def source(self, parameter: Param, links: list[Link], serial: int, afters: list[After]) -> SourceParameter:
         is_registered = parameter in self.paths

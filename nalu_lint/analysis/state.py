@@ -78,12 +78,12 @@ class State:
 
     # Tensors.
 
-    def compute(self, operands: Value, *, explicit: bool = False) -> Value:
+    def compute(self, operands: Value, *, explicit: bool = False, transforms: bool = True) -> Value:
         """A new tensor out of `operands`, differentiable unless `explicit` or under no_grad."""
         links = links_of(self.heap, operands)
         if links:
             cut = explicit or self.no_grad
-            return single(Tensor(frozenset(Link(p, False, was_cut or cut) for p, _, was_cut in links)))
+            return single(Tensor(frozenset(Link(p, False, e or cut, t or transforms) for p, _, e, t in links)))
         if any(isinstance(atom, Tensor) for atom in operands):
             return FRESH
         return UNKNOWN if UNKNOWN_ATOM in operands else NO_TENSOR
@@ -91,7 +91,7 @@ class State:
     def view(self, atom: Param | Tensor, *, explicit: bool) -> Value:
         """A view of `atom`: the same storage."""
         cut = explicit or self.no_grad
-        links = frozenset(Link(p, shares, was_cut or cut) for p, shares, was_cut in links_of(self.heap, single(atom)))
+        links = frozenset(Link(p, s, e or cut, t) for p, s, e, t in links_of(self.heap, single(atom)))
         return single(Tensor(links, isinstance(atom, Tensor) and atom.is_uninitialised))
 
     def written(self, parameter: Param, value: Value, *, overwrites: bool) -> None:
@@ -133,7 +133,7 @@ class State:
             self.parameters.append(parameter)
         cut = self.no_grad
         links = links_of(self.heap, data)
-        parameter.origin |= frozenset(Link(p, s, e or cut) for p, s, e in links if p is not parameter)
+        parameter.origin |= frozenset(Link(p, s, e or cut, t) for p, s, e, t in links if p is not parameter)
         parameter.is_uninitialised = any(isinstance(a, Tensor) and a.is_uninitialised for a in data)
         is_known = all(isinstance(atom, Const) and isinstance(atom.value, bool) for atom in flag)
         self.heap.set(parameter, REQUIRES_GRAD, flag if is_known else UNKNOWN)

@@ -165,6 +165,15 @@ VIEW_ATTRIBUTES = frozenset({"T", "mT", "H", "mH", "real", "imag"})
 IDENTITY_FUNCTIONS = frozenset({"torch.as_tensor", "torch.asarray", "torch.autograd.Variable"})
 # Views that return several tensors.
 SPLITTING = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit", "dsplit"})
+# Operations that put elements together or convert them and do no arithmetic.
+ASSEMBLING = frozenset(
+    {
+        *("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "row_stack", "column_stack"),
+        *("block_diag", "repeat", "repeat_interleave", "tile", "clone", "contiguous", "to", "type", "type_as", "float"),
+        *("double", "half", "bfloat16", "cpu", "cuda", "flip", "roll", "index_select", "gather", "pad", "diag"),
+        *("diag_embed", "broadcast_tensors", "meshgrid", "where", "masked_select", "take", "tril", "triu"),
+    }
+)
 # Operations whose result depends on the value but has no gradient.
 NON_DIFFERENTIABLE = frozenset(
     {

@@ -18,6 +18,7 @@ from nalu_lint.analysis.torch_semantics import (
     PARAMETER,
     PARAMETER_CONSUMERS,
     PARAMETER_ITERATORS,
+    VIEW_ATTRIBUTES,
     WRAPPING_CONTAINERS,
 )
 
@@ -330,8 +331,11 @@ class _Scanner:
             self.usage.foreign_reads.add(node.attr)
             if self.flowing and _root_name(node) not in self.unknown_names:
                 self.usage.foreign_flows.add(node.attr)
-        # `.data` and views are the tensor itself; of any other attribute the object is read.
+        # `.data` and views are the tensor itself; anything else that has attributes is no tensor.
+        flowing = self.flowing
+        self.flowing = flowing and (node.attr == "data" or node.attr in VIEW_ATTRIBUTES)
         self.expression(node.value, use if use != DISCARD else METADATA)
+        self.flowing = flowing
 
     def subscript(self, node: ast.Subscript, use: str) -> None:
         inner = node.value

@@ -22,11 +22,14 @@ class Link(NamedTuple):
 
     `shares`: it is the Parameter's storage, or a view of it. `explicit`: the history was cut
     on the way by something that says so (`detach`, `no_grad`, `item`, a comparison, ...).
+    `transforms`: arithmetic was done on the way; without it, the elements are those of the
+    Parameter, at most put together with others.
     """
 
     parameter: Param
-    shares: bool
-    explicit: bool
+    shares: bool = True
+    explicit: bool = False
+    transforms: bool = False
 
 
 class Param:
