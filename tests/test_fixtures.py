@@ -26,7 +26,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 CODES = ("NAL001", "NAL002", "NAL003", "NAL004")
 CONFIG = Config(select=CODES)
 
-_COMMENT = re.compile(r"#\s*(?P<kind>expect|todo):\s*(?P<items>.*)")
+_COMMENT = re.compile(r"#\s*(?P<kind>expect|todo):\s*(?P<items>[^#]*)")
 _ITEM = re.compile(r"(?P<code>NAL\d{3})\[(?P<column>\d+)\](?:\s+(?P<names>.+))?")
 
 
@@ -54,14 +54,13 @@ def read_expectations(text: str) -> list[Expectation]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type != tokenize.COMMENT:
             continue
-        comment = _COMMENT.search(token.string)
-        for item in comment["items"].split(";") if comment else ():
-            match = _ITEM.fullmatch(item.strip())
-            assert comment is not None
-            assert match is not None, f"row {token.start[0]}: no expectation: {item.strip()!r}"
-            names = tuple(name.strip() for name in match["names"].split(",")) if match["names"] else None
-            is_todo = comment["kind"] == "todo"
-            found.append(Expectation(token.start[0], int(match["column"]), match["code"], names, is_todo))
+        for comment in _COMMENT.finditer(token.string):
+            for item in comment["items"].split(";"):
+                match = _ITEM.fullmatch(item.strip())
+                assert match is not None, f"row {token.start[0]}: no expectation: {item.strip()!r}"
+                names = tuple(name.strip() for name in match["names"].split(",")) if match["names"] else None
+                is_todo = comment["kind"] == "todo"
+                found.append(Expectation(token.start[0], int(match["column"]), match["code"], names, is_todo))
     return found
 
 
