@@ -25,6 +25,8 @@ class ClassUsage:
         self.construction = Usage()
         self.after = Usage()
         self.method_names: set[str] = set()
+        # Attributes of other objects that the initialisers themselves take: they may share them.
+        self.shared_in_construction: set[str] = set()
 
 
 class FileUsage:
@@ -80,6 +82,7 @@ class FileUsage:
                 if name in after and name != "__init__":
                     result.after.update(usage.now)
                 result.after.update(usage.later)
+        result.shared_in_construction = set(result.construction.foreign_reads)
         called = result.construction.names - result.construction.handed_names
         self._follow_names(result.construction, called)
         self._follow_names(result.after, result.after.names | result.construction.handed_names)
@@ -122,15 +125,20 @@ class FileUsage:
                 result.after.update(foreign)
                 pending.extend(found.now.names | found.later.names)
 
-    def after(self, info: ClassInfo) -> After:
-        """Everything that may read an attribute of an instance of `info` after construction."""
+    def after(self, info: ClassInfo, holder: ClassInfo | None = None) -> After:
+        """Everything that may read an attribute of an instance of `info` after construction.
+
+        `holder`: the class that holds the instance and whose own construction does not count.
+        """
         own = self.of_class(info).after
         foreign: set[str] = set(own.foreign_reads)
         family = {*info.mro(), *info.descendants()}
         for other in self.outline.classes:
             if other not in family and (other.is_module or other.is_open):
                 usage = self.of_class(other)
-                foreign |= usage.after.foreign_reads | usage.construction.foreign_reads
+                foreign |= usage.after.foreign_reads
+                if other is not holder:
+                    foreign |= usage.shared_in_construction
         return After(info, own, foreign)
 
 

@@ -422,10 +422,14 @@ class Expressions(LibraryCalls):
 
     def rebind_in_place(self, function: cst.BaseExpression, callee: Value, result: Value) -> None:
         """`w.copy_(x)` changes what the variable `w` holds; abstract tensors do not change."""
-        if isinstance(function, cst.Attribute) and isinstance(function.value, cst.Name):
-            name = function.attr.value
-            if name.endswith("_") and any(isinstance(a, Method) and isinstance(a.receiver, Tensor) for a in callee):
-                self.assign(function.value, result, function)
+        if not isinstance(function, cst.Attribute) or not function.attr.value.endswith("_"):
+            return
+        target: cst.BaseExpression = function.value
+        while isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
+            target = target.func.value  # w.add_(x).mul_(2)
+        if isinstance(target, cst.Name):
+            if any(isinstance(a, Method) and isinstance(a.receiver, Tensor) for a in callee):
+                self.assign(target, result, function)
 
     def arguments(self, node: cst.Call) -> tuple[list[Value], dict[str, Value]]:
         arguments: list[Value] = []

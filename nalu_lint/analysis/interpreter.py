@@ -93,7 +93,9 @@ class Interpreter(Expressions):
         arguments_known: bool = True,
     ) -> Value:
         active = sum(1 for frame in self.frames if frame.function is function.definition)
-        if len(self.frames) >= MAX_DEPTH or active >= 2:
+        if active >= 2:
+            return frozenset()  # recursion: what it returns is known from the rounds before
+        if len(self.frames) >= MAX_DEPTH:
             self.escape(*arguments, *keywords.values())
             return UNKNOWN
         if isinstance(function.definition, cst.Lambda):

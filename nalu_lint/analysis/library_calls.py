@@ -370,7 +370,8 @@ class LibraryCalls(State):
                 value = self.new_list([NO_TENSOR, value], site, "pair")
             return self.joined_list(value, site, name)
         elif name in ("get", "pop", "__getitem__"):
-            return (self.heap.elements(container) or UNKNOWN) | UNKNOWN
+            known = self.heap.get(container, constant(arguments[0])) if arguments else None
+            return known or (self.heap.elements(container) or UNKNOWN) | UNKNOWN
         elif name == "requires_grad_":
             flag = arguments[0] if arguments else single(Const(True))
             for _, held_atom in list(self.heap.held(single(container))):

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.analysis.expressions import TooComplexError
 from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.interpreter import Interpreter
+from nalu_lint.analysis.outline import ClassInfo
 from nalu_lint.analysis.torch_semantics import INITIALISERS
 from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.outline import ClassInfo, Outline
+    from nalu_lint.analysis.outline import Outline
     from nalu_lint.analysis.source_tree import Site, SourceTree
     from nalu_lint.diagnostic import Span
 
@@ -106,9 +107,15 @@ class _Builder:
         self.usage = usage
         self.after = usage.after(info)
         self.paths: dict[Param, list[tuple[str, ...]]] = {}
+        self.holders: dict[Param, set[ModuleObject]] = {}
         for path, atom in self.heap.held(single(module)):
             if isinstance(atom, Param):
                 self.paths.setdefault(atom, []).append(tuple(str(key) for key in path if isinstance(key, str | int)))
+            elif isinstance(atom, ModuleObject):
+                for value in self.heap.slots.get(atom, {}).values():
+                    for held in value:
+                        if isinstance(held, Param):
+                            self.holders.setdefault(held, set()).add(atom)
 
     def model(self) -> ClassModel:
         parameters = [self.derived_parameter(p) for p in self.interpreter.parameters if p.origin]
@@ -126,7 +133,7 @@ class _Builder:
         after = self.usage.after(parameter.owner) if parameter.owner is not None else self.after
         afters = [self.after, after]
         path = self.path(parameter)
-        sources = self.sources(parameter.origin, parameter.serial, afters)
+        sources = self.sources(parameter.origin, parameter.serial, afters, path)
         if not sources:
             return None
         return DerivedParameter(
@@ -163,13 +170,15 @@ class _Builder:
         """Its shortest name in the module."""
         return min(self.paths[parameter], key=lambda path: (len(path), path))
 
-    def sources(self, links: frozenset[Link], serial: int, afters: list[After]) -> tuple[SourceParameter, ...]:
+    def sources(
+        self, links: frozenset[Link], serial: int, afters: list[After], target: tuple[str, ...] = ()
+    ) -> tuple[SourceParameter, ...]:
         by_parameter: dict[Param, list[Link]] = {}
         for link in links:
             if not link.parameter.is_removed and (link.parameter in self.paths or self.is_lost(link)):
                 by_parameter.setdefault(link.parameter, []).append(link)
         return tuple(
-            self.source(parameter, by_parameter[parameter], serial, afters)
+            self.source(parameter, by_parameter[parameter], serial, afters, target)
             for parameter in sorted(by_parameter, key=lambda p: p.serial)
         )
 
@@ -183,9 +192,11 @@ class _Builder:
         is_local = parameter.site is not None and bool(parameter.variable)
         return is_local and link.transforms and not parameter.is_escaped and not parameter.is_kept
 
-    def source(self, parameter: Param, links: list[Link], serial: int, afters: list[After]) -> SourceParameter:
+    def source(
+        self, parameter: Param, links: list[Link], serial: int, afters: list[After], target: tuple[str, ...]
+    ) -> SourceParameter:
         is_registered = parameter in self.paths
-        is_read = self.is_read(parameter, afters)
+        is_read = self.is_read(parameter, afters, target)
         return SourceParameter(
             name=".".join(self.path(parameter)) if is_registered else parameter.variable,
             site=parameter.site,
@@ -200,11 +211,32 @@ class _Builder:
             and any(when > serial for when in parameter.initialised_at),
         )
 
-    def is_read(self, parameter: Param, afters: list[After]) -> bool:
-        """Whether code after construction reads it, itself or through what holds it."""
+    def is_read(self, parameter: Param, afters: list[After], target: tuple[str, ...]) -> bool:
+        """Whether code after construction reads it, itself or through what holds it.
+
+        Not at `target`: where the derived Parameter stands on one path and the source itself on
+        another, a read there uses the source only on the latter.
+        """
         if parameter.is_kept or any(after.own.reads_all_parameters for after in afters):
             return True
-        return any(after.reads(path[0]) for path in self.paths.get(parameter, []) for after in afters)
+        paths = [path for path in self.paths.get(parameter, []) if path != target]
+        return any(self.reads_path(path, parameter, after) for path in paths for after in afters)
+
+    def reads_path(self, path: tuple[str, ...], parameter: Param, after: After) -> bool:
+        """Whether `after` reads the attribute at `path`, or uses the submodule that does."""
+        if len(path) == 1:
+            return after.reads(path[0])
+        if after.reads(".".join(path[:2])):
+            return True
+        if not after.reads(path[0]):
+            return False
+        kinds = [holder.kind for holder in self.holders.get(parameter, ()) if holder is not self.module]
+        if not kinds or not all(isinstance(kind, ClassInfo) and not kind.is_open for kind in kinds):
+            return True
+        return any(
+            inner.is_unknown or inner.reads(path[-1])
+            for inner in (self.usage.after(kind, self.info) for kind in kinds if isinstance(kind, ClassInfo))
+        )
 
     def is_escaped(self, parameter: Param) -> bool:
         """Whether it, or the submodule that holds it, was handed to code that is not known."""

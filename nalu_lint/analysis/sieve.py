@@ -12,7 +12,7 @@ import re
 
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
-    LAYER_PARAMETERS,
+    LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
     METADATA_FUNCTIONS,
     METADATA_METHODS,
@@ -20,6 +20,7 @@ from nalu_lint.analysis.torch_semantics import (
 
 _FUNCTION = re.compile(rb"def[ \t]+(\w+)[ \t]*\(")
 _MAKES = re.compile(rb"(?:Parameter|ParameterList|ParameterDict|register_parameter)[ \t]*\(")
+_RENAMES = re.compile(rb"\bParameter[ \t]+as\b|=[ \t]*[\w.]*\bParameter[ \t]*(?:\r|\n|#|\Z)")
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
@@ -37,7 +38,7 @@ _NO_READ = re.compile(
 )
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
-_LAYER_NAMES = frozenset(name.encode() for names in LAYER_PARAMETERS.values() for name in names)
+_LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
 _NEVER_CONSTRUCTION = b"forward"
 
 
@@ -74,6 +75,8 @@ def _functions(source: bytes) -> list[tuple[bytes, int, int]]:
 
 def _parameter_names(source: bytes) -> set[bytes] | None:
     """Attributes that are assigned Parameters; None where that cannot be told from the text."""
+    if _RENAMES.search(source):
+        return None
     names: set[bytes] = set()
     for match in _MAKES.finditer(source):
         if match.group().startswith(b"register"):
@@ -136,7 +139,7 @@ def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes
         if root.group(1) in _WORD.findall(head):
             return False  # an argument of which nothing is known
     callee = _CALLEE.search(before)
-    if callee is not None and (callee.group(1).endswith(b"_") or callee.group(1) in _INERT_CALLEES):
+    if callee is not None and (callee.group(1) in _INERT_CALLEES or _initialises(before, callee)):
         return False
     line_start = source.rfind(b"\n", 0, match.start()) + 1
     line_end = source.find(b"\n", match.end())
@@ -144,6 +147,14 @@ def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes
     if line.startswith((b"if ", b"elif ", b"while ")) and line.endswith(b":"):
         return False
     return not line.startswith((b"#", b"assert ", b"raise ", b"del ")) and _ALIAS.match(line) is None
+
+
+def _initialises(before: bytes, callee: re.Match[bytes]) -> bool:
+    """`normal_(` or `init.normal_(`, but not `w.copy_(`: that one changes `w`, not its argument."""
+    if not callee.group(1).endswith(b"_"):
+        return False
+    receiver = before[: callee.start()]
+    return not receiver.endswith(b".") or receiver.endswith(b"init.")
 
 
 def _flows_from_iteration(source: bytes, position: int) -> bool:

@@ -70,6 +70,7 @@ LAYER_PARAMETERS: dict[str, tuple[str, ...]] = {
         "bias_v",
     ),
 }
+LAYER_PARAMETER_NAMES = frozenset(name for names in LAYER_PARAMETERS.values() for name in names)
 # Submodules that a layer owns under its own name.
 LAYER_MODULES: dict[str, dict[str, str]] = {
     "torch.nn.MultiheadAttention": {"out_proj": "torch.nn.Linear"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
+    LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
     METADATA_FUNCTIONS,
     METADATA_METHODS,
@@ -128,6 +129,7 @@ class _Scanner:
         self.parameter_loops: set[str] = set()  # loop variables over parameters()
         self.unknown_names: set[str] = set()  # arguments of which nothing is known
         self.flowing = True  # whether values read here may become part of others
+        self.local_makers: set[str] = set()  # what the function imports Parameter as
         self.made = 0  # calls that make Parameters, so far
 
     def finish(self) -> FunctionUsage:
@@ -193,9 +195,15 @@ class _Scanner:
     def expression_statement(self, node: ast.Expr) -> None:
         flowing = self.flowing
         if isinstance(node.value, ast.Call) and _is_in_place(_last_name(node.value.func)):
-            self.flowing = False
+            self.flowing = self.writes_variable(node.value.func)
         self.expression(node.value, DISCARD)
         self.flowing = flowing
+
+    def writes_variable(self, function: ast.expr) -> bool:
+        """Whether a method in place changes a local variable, so that its operands flow into it."""
+        root = _root_name(function)
+        is_method = isinstance(function, ast.Attribute)
+        return is_method and root is not None and root not in self.self_names and not self.scope.dotted_name(root)
 
     def test(self, node: ast.expr) -> None:
         flowing, self.flowing = self.flowing, False
@@ -220,6 +228,11 @@ class _Scanner:
         self.iteration(node.target, node.iter)
         for statement in (*node.body, *node.orelse):
             self.statement(statement)
+
+    def local_import(self, node: ast.ImportFrom) -> None:
+        self.local_makers.update(
+            alias.asname or alias.name for alias in node.names if alias.name.startswith("Parameter")
+        )
 
     def nested_function(self, node: FunctionNode) -> None:
         for decorator in node.decorator_list:
@@ -319,6 +332,15 @@ class _Scanner:
         elif use == WRITE:
             self.usage.stores.add(name)
 
+    def inner_attribute(self, name: str, key: str) -> None:
+        """`self.name.key` or `self.name["key"]`: of what `self.name` holds, only this is read."""
+        self.usage.mentions.add(name)
+        self.usage.reads.add(f"{name}.{key}")
+        self.usage.foreign_reads.add(key)
+        if self.flowing:
+            self.usage.own_flows.add(name)
+            self.usage.foreign_flows.add(key)
+
     def attribute(self, node: ast.Attribute, use: str) -> None:
         if self.is_self(node.value):
             self.own_attribute(node.attr, use)
@@ -327,6 +349,11 @@ class _Scanner:
             self.expression(node.value, METADATA)
             return
         self.usage.foreign_mentions.add(node.attr)
+        inner = node.value
+        if isinstance(inner, ast.Attribute) and self.is_self(inner.value) and node.attr in LAYER_PARAMETER_NAMES:
+            if use == READ:
+                self.inner_attribute(inner.attr, node.attr)
+                return
         if use == READ:
             self.usage.foreign_reads.add(node.attr)
             if self.flowing and _root_name(node) not in self.unknown_names:
@@ -343,8 +370,19 @@ class _Scanner:
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 self.own_attribute(node.slice.value, use)
                 return
+        if isinstance(inner, ast.Attribute) and self.is_self(inner.value) and use == READ:
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                self.inner_attribute(inner.attr, node.slice.value)
+                return
         self.expression(inner, use)
         self.expression(node.slice, READ)
+
+    def walrus(self, node: ast.NamedExpr, use: str) -> None:
+        made_before = self.made
+        self.expression(node.value, use)
+        if self.made > made_before and isinstance(node.target, ast.Name):
+            self.usage.parameter_variables.add(node.target.id)
+            self.usage.variable_flows.add(node.target.id)
 
     def compare(self, node: ast.Compare, use: str) -> None:
         identity = all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
@@ -398,6 +436,8 @@ class _Scanner:
             return True
         if not isinstance(function, ast.Name | ast.Attribute):
             return False
+        if last in self.local_makers:
+            return True
         dotted = self.scope.dotted(function)
         if dotted is None:
             return last.endswith(("Parameter", "ParameterList", "ParameterDict"))
@@ -419,12 +459,21 @@ class _Scanner:
         if argument_use == READ and any(self.is_self(argument) for argument in arguments):
             self.usage.given_self.add(last)
             arguments = [argument for argument in arguments if not self.is_self(argument)]
-        self.arguments(last, arguments, argument_use)
+        self.arguments(last, arguments, argument_use, writes_first=True)
 
     def method_call(self, function: ast.Attribute, arguments: list[ast.expr], use: str) -> None:
         method = function.attr
         receiver = function.value
         argument_use = METADATA if method in METADATA_FUNCTIONS else READ
+        if arguments and self.is_self(arguments[0]) and isinstance(receiver, ast.Name | ast.Attribute):
+            arguments = arguments[1:]  # Base.method(self, ...)
+            if method != "__init__":
+                self.usage.mentions.add(method)
+                self.usage.reads.add(method)
+                self.usage.given_self.add(_last_name(receiver))
+        elif method == "get_parameter" and self.is_self(receiver) and arguments:
+            if isinstance(arguments[0], ast.Constant):
+                self.own_attribute(str(arguments[0].value), use)
         if self.is_self(receiver) or _is_super(receiver):
             if method in PARAMETER_ITERATORS:
                 self.own_attribute(method, use)
@@ -442,13 +491,14 @@ class _Scanner:
             dotted = self.scope.dotted(function)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
-        self.arguments(method, arguments, argument_use)
+        self.arguments(method, arguments, argument_use, writes_first=self.scope.dotted(function) is not None)
 
-    def arguments(self, callee: str, arguments: list[ast.expr], use: str) -> None:
+    def arguments(self, callee: str, arguments: list[ast.expr], use: str, *, writes_first: bool) -> None:
+        """`writes_first`: a function in place changes its first argument, a method its receiver."""
         for index, argument in enumerate(arguments):
             if isinstance(argument, ast.Starred):
                 argument = argument.value
-            if index == 0 and _is_in_place(callee):
+            if index == 0 and writes_first and _is_in_place(callee):
                 self.expression(argument, WRITE)  # nn.init.normal_(self.weight)
             elif callee in PARAMETER_CONSUMERS or self.function_name in OPTIMISER_METHODS:
                 self.expression(argument, METADATA if _iterates_parameters(argument) else use)
@@ -494,6 +544,7 @@ _STATEMENTS = {
     ast.Raise: _Scanner.aside,
     ast.Assert: _Scanner.aside,
     ast.Delete: _Scanner.delete,
+    ast.ImportFrom: _Scanner.local_import,
     ast.For: _Scanner.loop,
     ast.AsyncFor: _Scanner.loop,
     ast.FunctionDef: _Scanner.nested_function,
@@ -506,6 +557,7 @@ _EXPRESSIONS = {
     ast.Attribute: _Scanner.attribute,
     ast.Subscript: _Scanner.subscript,
     ast.Compare: _Scanner.compare,
+    ast.NamedExpr: _Scanner.walrus,
     ast.Call: _Scanner.call,
     ast.Lambda: _Scanner.lambda_,
     ast.ListComp: _Scanner.comprehension,
@@ -525,8 +577,8 @@ def _last_name(function: ast.expr) -> str:
 
 
 def _root_name(node: ast.expr) -> str | None:
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
