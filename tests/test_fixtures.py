@@ -72,7 +72,7 @@ def as_expectation(diagnostic: Diagnostic) -> Expectation:
 
 def compare(text: str, expectations: list[Expectation], diagnostics: list[Diagnostic]) -> list[str]:
     """What is missing, unexpected or named otherwise, a line each."""
-    lines = text.splitlines()
+    lines = text.split("\n")
     found = {actual.place: actual for actual in map(as_expectation, diagnostics)}
     expected = {e.place: e for e in expectations if not e.is_todo and e.code in CODES}
     todo = {e.place: e for e in expectations if e.is_todo}
