@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_fixtures import FIXTURES, fixture_files, name_of, read_expectations
+from test_fixtures import FIXTURES, Expectation, fixture_files, name_of, read_expectations
 
 torch = pytest.importorskip("torch")
 
@@ -45,15 +45,28 @@ def runs() -> list[tuple[Path, str]]:
     return found
 
 
-def claimed_orphans(path: Path, class_name: str) -> set[str]:
-    """Sources named by the NAL001 expectations in the text of a class."""
+def expectations_in(path: Path, class_name: str, code: str, *, todo: bool = False) -> list[Expectation]:
+    """The expectations of a code in the text of a class; known misses with `todo`."""
     text = path.read_text()
     rows: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             rows.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    expectations = [e for e in read_expectations(text) if e.row in rows and e.code == "NAL001" and not e.is_todo]
-    return {name for expectation in expectations for name in expectation.names or ()}
+    return [e for e in read_expectations(text) if e.row in rows and e.code == code and e.is_todo is todo]
+
+
+def claimed_orphans(path: Path, class_name: str) -> set[str]:
+    """Sources named by the NAL001 expectations in the text of a class."""
+    return {name for expectation in expectations_in(path, class_name, "NAL001") for name in expectation.names or ()}
+
+
+def build(path: Path, class_name: str) -> tuple[Any, list[Any], list[str] | None]:
+    """An instance, inputs for it, and the Parameters that `RUN` lists as dead (None: it lists none)."""
+    torch.manual_seed(0)
+    module = load(path)
+    arguments, inputs, *listed = module.RUN[class_name]
+    model = getattr(module, class_name)(*arguments)
+    return model, [make_input(spec) for spec in inputs], listed[0] if listed else None
 
 
 def make_input(spec: tuple[Any, ...]) -> Any:
@@ -71,22 +84,57 @@ def total(output: Any) -> Any:
     return sum(total(part) for part in parts if part is not None)
 
 
-@pytest.mark.parametrize(("path", "class_name"), runs(), ids=lambda v: name_of(v) if isinstance(v, Path) else v)
+each_class = pytest.mark.parametrize(
+    ("path", "class_name"), runs(), ids=lambda v: name_of(v) if isinstance(v, Path) else v
+)
+
+
+@each_class
 def test_gradients(path: Path, class_name: str) -> None:
-    torch.manual_seed(0)
-    module = load(path)
-    arguments, inputs, *listed = module.RUN[class_name]
-    model = getattr(module, class_name)(*arguments)
-    total(model(*(make_input(spec) for spec in inputs))).backward()
+    model, inputs, listed = build(path, class_name)
+    total(model(*inputs)).backward()
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     without_gradient = {name for name, p in trainable.items() if p.grad is None}
-    if listed:
-        expected = set(listed[0])
+    if listed is not None:
+        expected = set(listed)
         assert expected <= trainable.keys(), "RUN lists names that are no trainable Parameters"
     else:
         # Unregistered sources (locals) cannot be looked up: whether they train is no question.
         expected = claimed_orphans(path, class_name) & trainable.keys()
     assert without_gradient == expected
+
+
+def holds_history(model: Any) -> bool:
+    """Whether some plain attribute or buffer is a tensor that was computed from Parameters."""
+    held = [value for module in model.modules() for value in (*vars(module).values(), *module.buffers(recurse=False))]
+    return any(isinstance(value, torch.Tensor) and value.grad_fn is not None for value in held)
+
+
+@each_class
+def test_second_step(path: Path, class_name: str) -> None:
+    """Only a class that keeps a tensor with a history fails in the second backward pass.
+
+    One that is said to keep such a tensor does so, and fails in no other way.
+    """
+    if expectations_in(path, class_name, "NAL101", todo=True):
+        pytest.skip("keeps what is left of a lost Parameter")
+    model, inputs, _ = build(path, class_name)
+    keeps_tensor = holds_history(model)
+    failed = None
+    try:
+        total(model(*inputs)).backward()
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+        for _ in range(2):
+            optimizer.step()
+            optimizer.zero_grad()
+            total(model(*inputs)).backward()
+    except RuntimeError as error:
+        failed = str(error)
+    if expectations_in(path, class_name, "NAL003"):
+        assert keeps_tensor or failed is not None
+        assert failed is None or "second time" in failed or "modified by an inplace operation" in failed
+    else:
+        assert failed is None
 
 
 def test_some_run() -> None:
