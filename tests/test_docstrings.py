@@ -51,14 +51,14 @@ def test_sections(rule: Rule) -> None:
 @rules
 def test_example_is_reported_by_this_rule_alone(rule: Rule) -> None:
     example = first_code(sections(rule)["Example"])
-    found = check(example.encode(), "example.py", Config(select=ALL))
+    found = check(example.encode(), "example.py", Config.of(select=ALL))
     assert [diagnostic.code for diagnostic in found] == [rule.code], f"{found}\n{example}"
 
 
 @rules
 def test_use_instead_is_clean(rule: Rule) -> None:
     right = first_code(sections(rule)["Use instead"])
-    found = check(right.encode(), "right.py", Config(select=ALL))
+    found = check(right.encode(), "right.py", Config.of(select=ALL))
     assert not found, f"{found}\n{right}"
 
 

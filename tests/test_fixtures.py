@@ -24,7 +24,7 @@ from nalu_lint.config import Config
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CODES = ("NAL001", "NAL002", "NAL003", "NAL004")
-CONFIG = Config(select=CODES)
+CONFIG = Config.of(select=CODES)
 
 _COMMENT = re.compile(r"#\s*(?P<kind>expect|todo):\s*(?P<items>[^#]*)")
 _ITEM = re.compile(r"(?P<code>NAL\d{3})\[(?P<column>\d+)\](?:\s+(?P<names>.+))?")
