@@ -10,7 +10,19 @@ Importing this package loads neither torch nor libcst.
 """
 
 from nalu_lint._version import __version__
-from nalu_lint.diagnostic import Diagnostic, Edit, Fix, Position, Source
+from nalu_lint.config import Config
+from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Fix, Position, Source, Span
 from nalu_lint.engine import check
 
-__all__ = ["Diagnostic", "Edit", "Fix", "Position", "Source", "__version__", "check"]
+__all__ = [
+    "Config",
+    "Diagnostic",
+    "Edit",
+    "Finding",
+    "Fix",
+    "Position",
+    "Source",
+    "Span",
+    "__version__",
+    "check",
+]

@@ -21,13 +21,13 @@ def class_models(text: str, tree: ast.Module) -> Sequence[ClassModel]:
     `tree` is `text` as parsed by `ast`. Raises RecursionError where the code is nested too
     deeply to be followed.
     """
-    from nalu_lint.analysis.candidates import candidates  # noqa: PLC0415 - start-up time
+    from nalu_lint.analysis.candidates import candidates
 
     found, outline, usage = candidates(tree)
     if not found:
         return []
     # libcst costs a third of a second to import: only now is it needed.
-    from nalu_lint.analysis import model, source_tree  # noqa: PLC0415
+    from nalu_lint.analysis import model, source_tree
 
     source = source_tree.SourceTree(text)
     models = [model.build(info, outline, source, usage) for info in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
@@ -37,7 +38,6 @@ from nalu_lint.analysis.values import (
 )
 
 if TYPE_CHECKING:
-
     from nalu_lint.analysis.outline import Binding, Outline
 
 MAX_STEPS = 60_000  # expressions of one class, loops and calls included
@@ -82,7 +82,8 @@ class Expressions(LibraryCalls):
             return UNKNOWN
         if handler is Expressions.call:
             return self.call(node, is_statement=is_statement)  # type: ignore[arg-type]
-        return handler(self, node)
+        value: Value = handler(self, node)
+        return value
 
     def name(self, node: cst.Name, *, is_called: bool = False) -> Value:
         value = self.frames[-1].environment.lookup(node.value) if self.frames else None
@@ -195,7 +196,7 @@ class Expressions(LibraryCalls):
         for base in info.mro():
             if name in base.class_attributes:
                 expression = base.class_attributes[name]
-                return single(Const(expression.value)) if _is_constant(expression) else UNKNOWN
+                return single(Const(expression.value)) if isinstance(expression, ast.Constant) else UNKNOWN
         return single(Method(ModuleObject(info), name)) if info.is_module else UNKNOWN
 
     def super_attribute(self, atom: Super, name: str) -> Value:
@@ -230,6 +231,13 @@ class Expressions(LibraryCalls):
             else:
                 result |= NO_TENSOR if isinstance(atom, Const) or atom in NO_TENSOR else UNKNOWN
         return result
+
+    def index_of(self, node: cst.Subscript) -> Any:
+        """The constant key of a subscript, else `NOT_CONSTANT`."""
+        if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+            key = constant(self.evaluate(node.slice[0].slice.value))
+            return key if isinstance(key, str | int) else NOT_CONSTANT
+        return NOT_CONSTANT
 
     def element(self, container: Container, key: Any) -> Value:
         elements = self.heap.exact_elements(container)
@@ -290,6 +298,9 @@ class Expressions(LibraryCalls):
         if all(isinstance(o, cst.Is | cst.IsNot | cst.In | cst.NotIn) for o in operators):
             return NO_TENSOR
         return self.compute(frozenset().union(*operands), explicit=True)
+
+    def condition(self, test: cst.BaseExpression) -> bool | None:
+        return truth(self.evaluate(test))
 
     def conditional(self, node: cst.IfExp) -> Value:
         outcome = self.condition(node.test)
@@ -484,9 +495,7 @@ class Expressions(LibraryCalls):
             return UNKNOWN
         return single(Super(receiver, owner))
 
-    def instantiate(
-        self, info: ClassInfo, arguments: list[Value], keywords: dict[str, Value], site: Site
-    ) -> Value:
+    def instantiate(self, info: ClassInfo, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         """An object of a class of the file."""
         if any(base in PARAMETER for base in info.external_bases()):
             return self.make_parameter(arguments, keywords, site)
@@ -504,7 +513,8 @@ class Expressions(LibraryCalls):
         return single(module)
 
     def container(self, kind: str, node: cst.CSTNode, index: int = 0) -> Container:
-        return self.allocate((kind, id(node), index, *self.calls), lambda: Container(kind))
+        found: Container = self.allocate((kind, id(node), index, *self.calls), lambda: Container(kind))
+        return found
 
     def call_module(self, module: ModuleObject, arguments: list[Value], keywords: dict[str, Value]) -> Value:
         """The output of a module called during construction depends on all its Parameters."""
@@ -548,10 +558,6 @@ def _is_property(function: Any) -> bool:
         if name in ("property", "cached_property"):
             return True
     return False
-
-
-def _is_constant(expression: Any) -> bool:
-    return hasattr(expression, "value") and type(expression).__name__ == "Constant"
 
 
 _CONSTANT_NAMES: dict[str, Any] = {"True": True, "False": False, "None": None}

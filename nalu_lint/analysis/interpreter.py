@@ -34,9 +34,7 @@ from nalu_lint.analysis.values import (
     Param,
     Tensor,
     Value,
-    constant,
     single,
-    truth,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +98,8 @@ class Interpreter(Expressions):
             return UNKNOWN
         if isinstance(function.definition, cst.Lambda):
             segment = self.frames[-1].segment
-            parameters, body = function.definition.params, function.definition.body
+            parameters = function.definition.params
+            body: cst.CSTNode = function.definition.body
             decorators: Iterable[cst.Decorator] = ()
         else:
             top_level = self.outline.top_level_of.get(function.definition)
@@ -192,8 +191,8 @@ class Interpreter(Expressions):
 
     # Statements. Each returns whether control goes on behind it.
 
-    def block(self, suite: cst.BaseSuite | cst.BaseStatement) -> bool:
-        for statement in suite.body:  # type: ignore[attr-defined]
+    def block(self, suite: cst.BaseSuite) -> bool:
+        for statement in suite.body:
             if isinstance(statement, cst.SimpleStatementLine):
                 for small in statement.body:
                     if not self.small_statement(small):
@@ -272,9 +271,6 @@ class Interpreter(Expressions):
             return True
         return self.if_(node) if isinstance(node, cst.If) else self.block(node.body)
 
-    def condition(self, test: cst.BaseExpression) -> bool | None:
-        return truth(self.evaluate(test))
-
     def branches(self, alternatives: list[Callable[[], bool]]) -> bool:
         """Run each alternative from the same state, and join where they end."""
         environment = self.frames[-1].environment
@@ -300,7 +296,7 @@ class Interpreter(Expressions):
                 self.calls = (*calls, index)
                 self.assign(node.target, element, node)
 
-            steps = [partial(visit, index, element) for index, element in enumerate(elements)]
+            steps: list[Callable[[], None]] = [partial(visit, i, element) for i, element in enumerate(elements)]
             self.loop(node.body, steps, may_skip=False)
             self.calls = calls
         else:
@@ -516,13 +512,6 @@ class Interpreter(Expressions):
                     self.discard(self.heap.remove(atom, key) or frozenset())
         elif isinstance(target, cst.Name):
             self.frames[-1].environment.variables.pop(target.value, None)
-
-    def index_of(self, node: cst.Subscript) -> Any:
-        """The constant key of a subscript, else `NOT_CONSTANT`."""
-        if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
-            key = constant(self.evaluate(node.slice[0].slice.value))
-            return key if isinstance(key, str | int) else NOT_CONSTANT
-        return NOT_CONSTANT
 
 
 def _join_states(states: list[tuple[Heap, dict[str, Value]]]) -> tuple[Heap, dict[str, Value]]:

@@ -70,11 +70,12 @@ class LibraryCalls(State):
             return context
         builtin = _BUILTINS.get(dotted)
         if builtin is not None:
-            return builtin(self, arguments, keywords, site)
+            value: Value = builtin(self, arguments, keywords, site)
+            return value
         last = dotted.rpartition(".")[2]
         if last.endswith("_") and not last.endswith("__") and arguments:
             return self.initialise(arguments)  # nn.init.*_, and whatever else keeps that convention
-        if dotted.endswith(".__init__") or last in torch_tables.METADATA_FUNCTIONS and "." not in dotted:
+        if dotted.endswith(".__init__") or (last in torch_tables.METADATA_FUNCTIONS and "." not in dotted):
             return NO_TENSOR
         return self.call_tensor_function(dotted, last, arguments, keywords, site, is_statement=is_statement)
 
@@ -151,9 +152,7 @@ class LibraryCalls(State):
             self.heap.set(module, "bias", NONE)
         return single(module)
 
-    def make_container(
-        self, dotted: str, arguments: list[Value], keywords: dict[str, Value], site: Site
-    ) -> Value:
+    def make_container(self, dotted: str, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         container = self.allocate((dotted, id(site.node), self.calls), lambda: Container(dotted))
         self.heap.slots[container] = {}
         if dotted in torch_tables.SEQUENCE_CONTAINERS:
@@ -322,9 +321,7 @@ class LibraryCalls(State):
             elements = [single(parameter) for parameter in parameters]
             joined = frozenset(parameters) or UNKNOWN
         if name == "parameters":
-            return (
-                self.new_list(elements, site, name) if elements is not None else self.joined_list(joined, site, name)
-            )
+            return self.new_list(elements, site, name) if elements is not None else self.joined_list(joined, site, name)
         if elements is None:
             return self.joined_list(self.new_list([NO_TENSOR, joined], site, "pair"), site, name)
         pairs = []

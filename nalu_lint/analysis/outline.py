@@ -211,7 +211,8 @@ class Outline:
                 self.classes.append(info)
                 if not in_class:
                     scope.bind(statement.name, Binding(statement, class_info=info))
-                inner = [s for s in statement.body if isinstance(s, ast.ClassDef | ast.If | ast.Try | ast.With)]
+                nested = ast.ClassDef | ast.If | ast.Try | ast.With
+                inner: list[ast.stmt] = [s for s in statement.body if isinstance(s, nested)]
                 self._visit(inner, scope, top_level, in_class=True)
                 for method in info.methods.values():
                     self._visit_nested(method, scope, top_level)
@@ -259,19 +260,22 @@ def _bind_statement(statement: ast.stmt, scope: Scope) -> None:
                 binding = Binding(statement, dotted=f"{module}{separator}{alias.name}")
                 scope.bind(alias.asname or alias.name, binding)
     elif isinstance(statement, ast.Assign):
-        for target in statement.targets:
-            if isinstance(target, ast.Name):
-                scope.bind(target.id, Binding(statement, value=statement.value))
+        for assigned in statement.targets:
+            if isinstance(assigned, ast.Name):
+                scope.bind(assigned.id, Binding(statement, value=statement.value))
             else:
-                for name in ast.walk(target):
-                    if isinstance(name, ast.Name):
-                        scope.bind(name.id, Binding(statement))
+                _bind_names(assigned, statement, scope)
     elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
         scope.bind(statement.target.id, Binding(statement, value=statement.value))
     elif isinstance(statement, ast.For | ast.AsyncFor):
-        for name in ast.walk(statement.target):
-            if isinstance(name, ast.Name):
-                scope.bind(name.id, Binding(statement))
+        _bind_names(statement.target, statement, scope)
+
+
+def _bind_names(target: ast.expr, statement: ast.stmt, scope: Scope) -> None:
+    """Names bound to parts of a value, which is not followed."""
+    for node in ast.walk(target):
+        if isinstance(node, ast.Name):
+            scope.bind(node.id, Binding(statement))
 
 
 def _blocks(statement: ast.stmt) -> list[tuple[list[ast.stmt], bool]]:
@@ -281,10 +285,8 @@ def _blocks(statement: ast.stmt) -> list[tuple[list[ast.stmt], bool]]:
         block = getattr(statement, field, None)
         if isinstance(block, list) and not isinstance(statement, ast.ClassDef | ast.FunctionDef):
             blocks.append((block, field == "orelse" and isinstance(statement, ast.If)))
-    for handler in getattr(statement, "handlers", ()):
-        blocks.append((handler.body, True))
-    for case in getattr(statement, "cases", ()):
-        blocks.append((case.body, False))
+    blocks += [(handler.body, True) for handler in getattr(statement, "handlers", ())]
+    blocks += [(case.body, False) for case in getattr(statement, "cases", ())]
     return blocks
 
 

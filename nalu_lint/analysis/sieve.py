@@ -135,9 +135,9 @@ def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes
     if match.group(1) not in names and root.group() == b"self" and not extends_layer:
         return False  # `self.bias` of a class that is no layer and assigns no such Parameter
     head = source[start : source.find(b":", start)]
-    if root.group(1) != b"self" and head[4:].partition(b"(")[0].strip() in _INITIALISERS:
-        if root.group(1) in _WORD.findall(head):
-            return False  # an argument of which nothing is known
+    is_initialiser = head[4:].partition(b"(")[0].strip() in _INITIALISERS
+    if is_initialiser and root.group(1) != b"self" and root.group(1) in _WORD.findall(head):
+        return False  # an argument of which nothing is known
     callee = _CALLEE.search(before)
     if callee is not None and (callee.group(1) in _INERT_CALLEES or _initialises(before, callee)):
         return False

@@ -100,10 +100,8 @@ class State:
 
     def enter_grad_mode(self, value: Value) -> None:
         for atom in value:
-            if isinstance(atom, External):  # a decorator without parentheses
-                atom_value = self.grad_context(atom.dotted, [])
-            else:
-                atom_value = single(atom)
+            # A decorator without parentheses is the function itself.
+            atom_value = self.grad_context(atom.dotted, []) if isinstance(atom, External) else single(atom)
             if atom_value == NO_GRAD_CONTEXT:
                 self.no_grad = True
             elif atom_value == GRAD_CONTEXT:

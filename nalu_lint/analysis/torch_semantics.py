@@ -38,9 +38,7 @@ NEUTRAL_BASES = frozenset(
 
 _WEIGHT_BIAS = ("weight", "bias")
 _CONV = tuple(f"{lazy}{kind}{n}d" for lazy in ("", "Lazy") for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3))
-_NORM = tuple(
-    f"{lazy}{kind}{n}d" for lazy in ("", "Lazy") for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)
-)
+_NORM = tuple(f"{lazy}{kind}{n}d" for lazy in ("", "Lazy") for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3))
 _RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _LAYERED = tuple(f"{name}_l{n}{suffix}" for name in _RECURRENT for n in range(4) for suffix in ("", "_reverse"))
 
@@ -156,7 +154,16 @@ VIEWS = frozenset(
         *("t", "view", "view_as", "reshape", "reshape_as", "transpose", "permute", "squeeze"),
         *("unsqueeze", "expand", "expand_as", "narrow", "select", "chunk", "split", "unbind", "diagonal", "flatten"),
         *("unflatten", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "unfold"),
-        *("tensor_split", "hsplit", "vsplit", "dsplit", "as_strided", "view_as_real", "view_as_complex", "broadcast_to"),
+        *(
+            "tensor_split",
+            "hsplit",
+            "vsplit",
+            "dsplit",
+            "as_strided",
+            "view_as_real",
+            "view_as_complex",
+            "broadcast_to",
+        ),
     }
 )
 # The views that are attributes rather than methods.
@@ -179,7 +186,21 @@ ASSEMBLING = frozenset(
 NON_DIFFERENTIABLE = frozenset(
     {
         *("sign", "sgn", "round", "floor", "ceil", "trunc", "argmax", "argmin", "argsort", "topk_indices", "eq"),
-        *("ne", "gt", "ge", "lt", "le", "isnan", "isinf", "isfinite", "bool", "int", "long", "nonzero", "count_nonzero"),
+        *(
+            "ne",
+            "gt",
+            "ge",
+            "lt",
+            "le",
+            "isnan",
+            "isinf",
+            "isfinite",
+            "bool",
+            "int",
+            "long",
+            "nonzero",
+            "count_nonzero",
+        ),
         *("all", "any", "bucketize", "searchsorted", "histc", "bernoulli", "multinomial", "isclose", "allclose"),
     }
 )

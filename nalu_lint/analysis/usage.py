@@ -7,7 +7,7 @@ construction?" the syntax of the use is enough, and doubt counts as a read.
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
@@ -389,9 +389,7 @@ class _Scanner:
         for operand in (node.left, *node.comparators):
             self.expression(operand, METADATA if identity else READ)
 
-    def comprehension(
-        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, use: str
-    ) -> None:
+    def comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, use: str) -> None:
         for generator in node.generators:
             self.iteration(generator.target, generator.iter)
             for condition in generator.ifs:
@@ -534,7 +532,7 @@ class _Scanner:
             self.expression(node.value, READ)
 
 
-_STATEMENTS = {
+_STATEMENTS: dict[type[ast.stmt], Any] = {
     ast.Assign: _Scanner.assign,
     ast.AnnAssign: _Scanner.annotated,
     ast.AugAssign: _Scanner.augmented,
@@ -552,7 +550,7 @@ _STATEMENTS = {
     ast.ClassDef: _Scanner.nested_class,
     ast.Return: _Scanner.return_,
 }
-_EXPRESSIONS = {
+_EXPRESSIONS: dict[type[ast.expr], Any] = {
     ast.Name: _Scanner.name,
     ast.Attribute: _Scanner.attribute,
     ast.Subscript: _Scanner.subscript,

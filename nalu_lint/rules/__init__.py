@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nalu_lint.rules.base import Rule
@@ -13,23 +12,36 @@ from nalu_lint.rules.base import Rule
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Rule", "all_rules"]
+__all__ = ["Rule", "all_rules", "codes", "documentation"]
 
 
-@cache
+@lru_cache(maxsize=1)
+def _modules() -> Mapping[str, str]:
+    """The module of each rule by its code; a module is named after its rule, code first."""
+    names = [info.name for info in pkgutil.iter_modules(__path__)]
+    found = {name.partition("_")[0].upper(): name for name in names if name.startswith("nal")}
+    return dict(sorted(found.items()))
+
+
+def codes() -> tuple[str, ...]:
+    """The codes of all rules, in order, without loading them."""
+    return tuple(_modules())
+
+
+@lru_cache(maxsize=1)
 def all_rules() -> Mapping[str, Rule]:
     """Every rule by its code, in the order of codes."""
     rules: dict[str, Rule] = {}
-    for module_info in pkgutil.iter_modules(__path__):
-        if not module_info.name.startswith("nal"):
-            continue
-        module = importlib.import_module(f"{__name__}.{module_info.name}")
+    for code, name in _modules().items():
+        module = importlib.import_module(f"{__name__}.{name}")
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module.__name__:
-                rules[value.code] = value()
-    return dict(sorted(rules.items()))
+                rules[code] = value()
+    return rules
 
 
 def documentation(rule: Rule) -> str:
     """The rule's page: its docstring, the only place where it is written."""
+    import inspect  # noqa: PLC0415 - start-up time
+
     return inspect.getdoc(rule) or ""

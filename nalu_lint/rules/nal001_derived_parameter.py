@@ -95,9 +95,7 @@ class DerivedParameterRule(Rule):
                 yield finding(self, model, derived.span, message, derived.name, tuple(trainable))
 
 
-def _message(
-    derived: DerivedParameter, trainable: list[SourceParameter], orphans: list[SourceParameter]
-) -> str:
+def _message(derived: DerivedParameter, trainable: list[SourceParameter], orphans: list[SourceParameter]) -> str:
     target = f"Parameter `{derived.name}`"
     if all(source.is_explicit for source in orphans):
         what = (
@@ -113,6 +111,8 @@ def _message(
         )
     late = [source for source in trainable if source.is_initialised_later]
     if late:
-        verb = "is" if len(late) == 1 else "are"
-        what += f" ({quoted(late)} {verb} initialised only after the value was computed: it starts from uninitialised memory)"
+        what += (
+            f" ({quoted(late)} {'is' if len(late) == 1 else 'are'} initialised only after the value was computed: "
+            "it starts from uninitialised memory)"
+        )
     return what

@@ -1,0 +1,261 @@
+"""From flags and configuration files to one `Config` per file.
+
+Layers are applied in the order defaults, file, command line, as ruff does: `select` starts
+anew, `extend-select` adds, `ignore` removes, and within a layer the longer code prefix wins.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nalu_lint.rules import all_rules, codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
+DEFAULT_EXCLUDE = (
+    *(".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints", ".mypy_cache", ".nox"),
+    *(".pants.d", ".pyenv", ".pytest_cache", ".pytype", ".ruff_cache", ".svn", ".tox", ".venv", ".vscode"),
+    *("__pypackages__", "_build", "buck-out", "dist", "node_modules", "site-packages", "venv"),
+)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the file and the key."""
+
+
+class Layer(NamedTuple):
+    """What one configuration file, or the command line, sets. None: not set there."""
+
+    root: str = "."  # what relative patterns are relative to
+    select: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
+    extend_select: tuple[str, ...] | None = None
+    extend_ignore: tuple[str, ...] | None = None
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    extend_exclude: tuple[str, ...] | None = None
+    force_exclude: bool | None = None
+    respect_gitignore: bool | None = None
+    output_format: str | None = None
+
+
+class Config(NamedTuple):
+    """Everything that checking one file depends on."""
+
+    root: str = "."
+    codes: frozenset[str] | None = None  # the selected rules; None: those on by default
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    exclude: tuple[str, ...] = DEFAULT_EXCLUDE
+    force_exclude: bool = False
+    respect_gitignore: bool = True
+    output_format: str = "full"
+
+    @property
+    def selected(self) -> frozenset[str]:
+        """The codes of the rules that are to run."""
+        return default_codes() if self.codes is None else self.codes
+
+    @classmethod
+    def of(cls, *, select: Iterable[str] | None = None, ignore: Iterable[str] = ()) -> Config:
+        """A configuration with these rules, by code or prefix. Raises ConfigError for unknown ones."""
+        chosen = None if select is None else tuple(select)
+        return merge([Layer(select=chosen, ignore=tuple(ignore))])
+
+
+@lru_cache(maxsize=1)
+def default_codes() -> frozenset[str]:
+    return frozenset(code for code, rule in all_rules().items() if rule.on_by_default)
+
+
+def matching(selector: str) -> frozenset[str]:
+    """The codes that a code, a prefix or ALL stands for."""
+    if selector == "ALL":
+        return frozenset(codes())
+    return frozenset(code for code in codes() if code.startswith(selector) and len(selector) >= 3)
+
+
+def merge(layers: list[Layer]) -> Config:
+    """One configuration out of layers, the last of which counts most."""
+    chosen: frozenset[str] | None = None
+    config = Config()
+    for layer in layers:
+        chosen = _apply_codes(chosen, layer)
+        if layer.root != ".":
+            config = config._replace(root=layer.root)
+        if layer.exclude is not None:
+            config = config._replace(exclude=layer.exclude)
+        if layer.extend_exclude is not None:
+            config = config._replace(exclude=config.exclude + layer.extend_exclude)
+        if layer.per_file_ignores is not None:
+            config = config._replace(per_file_ignores=config.per_file_ignores + layer.per_file_ignores)
+        for name in ("force_exclude", "respect_gitignore", "output_format"):
+            value = getattr(layer, name)
+            if value is not None:
+                config = config._replace(**{name: value})
+    return config._replace(codes=chosen)
+
+
+def _apply_codes(chosen: frozenset[str] | None, layer: Layer) -> frozenset[str] | None:
+    adds = [*(layer.select or ()), *(layer.extend_select or ())]
+    removes = [*(layer.ignore or ()), *(layer.extend_ignore or ())]
+    for selector in (*adds, *removes):
+        if not matching(selector):
+            raise ConfigError(unknown_code(selector))
+    if layer.select is None and not adds and not removes:
+        return chosen
+    result = set() if layer.select is not None else set(default_codes() if chosen is None else chosen)
+    for length in range(7):
+        for selector in adds:
+            if _specificity(selector) == length:
+                result |= matching(selector)
+        for selector in removes:
+            if _specificity(selector) == length:
+                result -= matching(selector)
+    return frozenset(result)
+
+
+def _specificity(selector: str) -> int:
+    return 0 if selector == "ALL" else min(len(selector), 6)
+
+
+def unknown_code(selector: str) -> str:
+    return f"unknown rule code `{selector}`{_did_you_mean(selector, [*codes(), 'ALL'])}"
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only on the way to an error
+
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+# Configuration files.
+
+
+def find_config(folder: str) -> str | None:
+    """The nearest configuration file that concerns us, in `folder` or above."""
+    current = os.path.abspath(folder)
+    while True:
+        found = _config_in(current)
+        if found is not None:
+            return found
+        parent = os.path.dirname(current)
+        if parent == current:
+            return None
+        current = parent
+
+
+@lru_cache(maxsize=None)
+def _config_in(folder: str) -> str | None:
+    for name in CONFIG_NAMES:
+        path = os.path.join(folder, name)
+        try:
+            with open(path, "rb") as file:
+                if name == "nalu-lint.toml" or b"tool.nalu-lint" in file.read():
+                    return path
+        except OSError:
+            continue
+    return None
+
+
+@lru_cache(maxsize=None)
+def read_config(path: str) -> Layer:
+    """The layer that a configuration file sets. Raises ConfigError."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        table = _loads(content.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    if os.path.basename(path) == "pyproject.toml":
+        tool = table.get("tool")
+        table = tool.get("nalu-lint", {}) if isinstance(tool, dict) else {}
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: `tool.nalu-lint` must be a table")
+    return layer_of(table, path, os.path.dirname(os.path.abspath(path)))
+
+
+def _loads(text: str) -> dict[str, Any]:
+    try:
+        import tomllib  # noqa: PLC0415 - start-up time
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib  # type: ignore[no-redef,import-not-found,unused-ignore] # noqa: PLC0415
+    loaded: dict[str, Any] = tomllib.loads(text)
+    return loaded
+
+
+def inline_layer(setting: str) -> Layer:
+    """`--config 'key = value'`: one setting in TOML. Raises ConfigError."""
+    try:
+        table = _loads(setting)
+    except ValueError as error:
+        raise ConfigError(f"--config: neither a file nor `key = value` in TOML: {setting!r}") from error
+    return layer_of(table, "--config", ".")
+
+
+def layer_of(table: dict[str, Any], where: str, root: str) -> Layer:
+    """Check the keys and types of a table of settings. Raises ConfigError."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        check_type = _KEYS.get(key)
+        if check_type is None:
+            raise ConfigError(f"{where}: unknown key `{key}`{_did_you_mean(key, _KEYS)}")
+        try:
+            values[key.replace("-", "_")] = check_type(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where}: `{key}` {error}") from error
+    for key in ("select", "ignore", "extend_select", "extend_ignore"):
+        for selector in values.get(key, ()):
+            if not matching(selector):
+                raise ConfigError(f"{where}: `{key.replace('_', '-')}`: {unknown_code(selector)}")
+    for _, selectors in values.get("per_file_ignores", ()):
+        for selector in selectors:
+            if not matching(selector):
+                raise ConfigError(f"{where}: `per-file-ignores`: {unknown_code(selector)}")
+    return Layer(root=root, **values)
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("must be a list of strings")
+    return tuple(value)
+
+
+def _patterns(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not isinstance(value, dict):
+        raise TypeError("must be a table from patterns to lists of codes")
+    return tuple((pattern, _strings(selectors)) for pattern, selectors in value.items())
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("must be true or false")
+    return value
+
+
+def _format(value: Any) -> str:
+    from nalu_lint.output import formats  # noqa: PLC0415 - start-up time
+
+    if value not in formats():
+        raise ValueError(f"must be one of {', '.join(formats())}")
+    return str(value)
+
+
+_KEYS: dict[str, Any] = {
+    "select": _strings,
+    "ignore": _strings,
+    "extend-select": _strings,
+    "extend-ignore": _strings,
+    "per-file-ignores": _patterns,
+    "exclude": _strings,
+    "extend-exclude": _strings,
+    "force-exclude": _boolean,
+    "respect-gitignore": _boolean,
+    "output-format": _format,
+}

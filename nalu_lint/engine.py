@@ -1,0 +1,323 @@
+"""From the bytes of a file to its diagnostics: sieve, outline, model, rules, suppressions.
+
+`check` is pure: it prints nothing, reads no file and keeps no state. The command, flake8,
+standard input and editors are shells around it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint import suppressions
+from nalu_lint.analysis import sieve
+from nalu_lint.config import Config
+from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterable
+
+    from nalu_lint.notebooks import Cell, Notebook
+
+UNREADABLE = "NAL901"
+# In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
+ALWAYS_PARSED_BYTES = 8192
+
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Unreadable(Exception):
+    """A file cannot be checked, and why; with the place where that is known."""
+
+    def __init__(self, reason: str, row: int = 1, column: int = 1) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.position = Position(max(row, 1), max(column, 1))
+
+
+class InternalError(Exception):
+    """A defect of the analysis, and the file that shows it."""
+
+
+def check(
+    source: bytes,
+    path: str = "<stdin>",
+    config: Config | None = None,
+    *,
+    tree: ast.Module | None = None,
+    must_parse: bool = True,
+    honour_noqa: bool = True,
+) -> list[Diagnostic]:
+    """The diagnostics of one file, sorted.
+
+    Args:
+        source: the bytes of a Python file or, where `path` ends in `.ipynb`, of a notebook.
+        path: what diagnostics name, and what `per-file-ignores` matches.
+        config: the rules to run; those on by default where it is None.
+        tree: `source` as parsed by `ast`, if the caller has it.
+        must_parse: report a syntax error even where no rule could find anything.
+        honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
+    """
+    config = Config() if config is None else config
+    selected = _selected(config, path)
+    if not selected:
+        return []
+    try:
+        if path.endswith(".ipynb"):
+            found = _check_notebook(source, path, selected)
+        else:
+            found = _check_module(source, path, selected, tree, must_parse=must_parse, honour_noqa=honour_noqa)
+    except Unreadable as error:
+        found = [unreadable(path, error)]
+    return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
+
+
+def unreadable(path: str, error: Unreadable) -> Diagnostic:
+    """NAL901 for a file as a whole."""
+    span = Span(error.position, error.position)
+    finding = Finding(UNREADABLE, "unreadable-file", error.reason, span)
+    return Diagnostic(path, finding, span, (), error.position.row)
+
+
+def worth_parsing(source: bytes, path: str) -> bool:
+    """Whether a file that a folder was searched for has to be looked at more closely.
+
+    Cheap: it decides on bytes alone, so that most files of a large tree cost next to nothing.
+    """
+    if len(source) <= ALWAYS_PARSED_BYTES or path.endswith(".ipynb") or b"\0" in source:
+        return True
+    if sieve.may_matter(source):
+        return True
+    try:
+        source.decode()
+    except UnicodeDecodeError:
+        return True  # another encoding, or none
+    return False
+
+
+def _selected(config: Config, path: str) -> frozenset[str]:
+    if not config.per_file_ignores:
+        return config.selected
+    from nalu_lint.config import matching  # noqa: PLC0415 - start-up time
+    from nalu_lint.files import matches_path  # noqa: PLC0415
+
+    selected = set(config.selected)
+    for pattern, selectors in config.per_file_ignores:
+        if matches_path(path, (pattern,), config.root) != pattern.startswith("!"):
+            for selector in selectors:
+                selected -= matching(selector)
+    return frozenset(selected)
+
+
+# Python files.
+
+
+def _check_module(
+    source: bytes,
+    path: str,
+    selected: frozenset[str],
+    tree: ast.Module | None,
+    *,
+    must_parse: bool,
+    honour_noqa: bool,
+) -> list[Diagnostic]:
+    text = decode(source)
+    may_matter = sieve.may_matter(source)
+    if not may_matter and not must_parse:
+        return []
+    if tree is None:
+        tree = parse(text)
+    if not may_matter:
+        return []
+    findings = find(text, tree, selected)
+    silenced = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
+    return [
+        Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row)
+        for finding in findings
+        if not silenced.silences(finding.code, finding.span.start.row, finding.span.end.row)
+    ]
+
+
+def decode(source: bytes) -> str:
+    """The text of a Python file, by its byte-order mark or encoding declaration (PEP 263)."""
+    if b"\0" in source:
+        row, column = _place(source, source.index(b"\0"))
+        raise Unreadable("NUL byte in the source", row, column)
+    encoding = "utf-8"
+    if not source.startswith(_BOM):
+        for line in source.split(b"\n", 2)[:2]:
+            cookie = _COOKIE.match(line)
+            if cookie is not None:
+                encoding = cookie.group(1).decode("ascii", "replace")
+                break
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                break
+    try:
+        return source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except LookupError as error:
+        raise Unreadable(f"unknown encoding: {encoding}") from error
+    except UnicodeDecodeError as error:
+        row, column = _place(source, error.start)
+        raise Unreadable(f"byte 0x{source[error.start]:02x} is not {encoding} text", row, column) from error
+    except UnicodeError as error:
+        raise Unreadable(f"not {encoding} text: {error}") from error
+
+
+def _place(source: bytes, offset: int) -> tuple[int, int]:
+    line_start = source.rfind(b"\n", 0, offset) + 1
+    return source.count(b"\n", 0, offset) + 1, offset - line_start + 1
+
+
+def parse(text: str) -> ast.Module:
+    """The `ast` of a text. Raises Unreadable."""
+    import ast  # noqa: PLC0415 - start-up time
+    import warnings  # noqa: PLC0415
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes are not our subject
+            return ast.parse(text)
+    except SyntaxError as error:
+        reason = f"syntax error: {error.msg}"
+        if "'print'" in error.msg or "'exec'" in error.msg:
+            reason += " (is this Python 2?)"
+        raise Unreadable(reason, error.lineno or 1, error.offset or 1) from error
+    except ValueError as error:
+        raise Unreadable(f"syntax error: {error}") from error
+    except (RecursionError, MemoryError) as error:
+        raise Unreadable("nested too deeply to be parsed") from error
+
+
+def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
+    """What the selected rules find in one text, each thing once."""
+    from nalu_lint.analysis import class_models  # noqa: PLC0415 - start-up time
+    from nalu_lint.rules import all_rules  # noqa: PLC0415
+
+    rules = [rule for code, rule in all_rules().items() if code in selected]
+    try:
+        models = class_models(text, tree)
+    except RecursionError as error:
+        raise Unreadable("nested too deeply to be followed") from error
+    except Exception as error:
+        raise InternalError(f"internal error: {type(error).__name__}: {error}; please report it") from error
+    # A class and those that inherit from it may both show the same place.
+    found = {(f.code, f.span): f for model in models for rule in rules for f in rule.check(model)}
+    return list(found.values())
+
+
+# Notebooks.
+
+
+def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[Diagnostic]:
+    from nalu_lint import notebooks  # noqa: PLC0415 - start-up time
+
+    try:
+        notebook = notebooks.read_notebook(source)
+    except notebooks.NotebookError as error:
+        raise Unreadable(str(error)) from error
+    broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
+    found = [_broken_cell(path, cell, error) for cell, error in broken]
+    text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
+    if not sieve.may_matter(text.encode()):
+        return found
+    silenced = suppressions.read(text)
+    for finding in find(text, parse(text), selected):
+        if silenced.silences(finding.code, finding.span.start.row, finding.span.end.row):
+            continue
+        cell_number, _ = notebook.locate(finding.span.start.row)
+        span = _in_cell(notebook, finding.span)
+        sources = tuple(Source(s.name, s.span and _in_cell(notebook, s.span)) for s in finding.sources)
+        found.append(Diagnostic(path, finding, span, sources, span.end.row, cell_number))
+    return found
+
+
+def _does_not_parse(text: str) -> bool:
+    try:
+        parse(text)
+    except Unreadable:
+        return True
+    return False
+
+
+def _broken_cell(path: str, cell: Cell, error: SyntaxError) -> Diagnostic:
+    position = Position(error.lineno or 1, error.offset or 1)
+    span = Span(position, position)
+    finding = Finding(UNREADABLE, "unreadable-file", f"syntax error: {error.msg}", span)
+    return Diagnostic(path, finding, span, (), position.row, cell.number)
+
+
+def _in_cell(notebook: Notebook, span: Span) -> Span:
+    _, first = notebook.locate(span.start.row)
+    _, last = notebook.locate(span.end.row)
+    return Span(Position(first, span.start.column), Position(last, span.end.column))
+
+
+# Many files.
+
+
+class Task(NamedTuple):
+    """A file to check: where it is, what to call it, and how."""
+
+    path: str
+    config: Config
+    is_named: bool  # on the command line, rather than found in a folder
+
+
+class Outcome(NamedTuple):
+    """What became of one file. `defect`: the traceback of a defect in the analysis, if any."""
+
+    diagnostics: list[Diagnostic]
+    defect: str = ""
+
+
+def check_file(task: Task) -> Outcome:
+    """Read and check one file; whatever goes wrong becomes a diagnostic of that file."""
+    try:
+        with open(task.path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        return _only_selected(task, unreadable(task.path, Unreadable(reason)))
+    if not task.is_named and not worth_parsing(source, task.path):
+        return Outcome([])
+    return check_bytes(source, task)
+
+
+def check_bytes(source: bytes, task: Task) -> Outcome:
+    """`check`, with a defect of the analysis reported for the file that shows it."""
+    try:
+        return Outcome(check(source, task.path, task.config))
+    except InternalError as error:
+        import traceback  # noqa: PLC0415 - only on the way to an error
+
+        outcome = _only_selected(task, unreadable(task.path, Unreadable(str(error))))
+        return outcome._replace(defect=traceback.format_exc())
+
+
+def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
+    return Outcome([diagnostic] if diagnostic.code in _selected(task.config, task.path) else [])
+
+
+# A worker process costs a start of Python and an import of libcst: below this many files for
+# each, one process is faster.
+FILES_PER_WORKER = 100
+
+
+def check_files(tasks: list[Task], jobs: int | None = None) -> list[Outcome]:
+    """The outcomes of many files, in the order of `tasks`, whatever the number of workers.
+
+    `jobs`: worker processes; None for as many as pay.
+    """
+    if jobs is None:
+        import os  # noqa: PLC0415 - start-up time
+
+        jobs = min(os.cpu_count() or 1, len(tasks) // (20 * FILES_PER_WORKER))
+    jobs = min(jobs, len(tasks))
+    if jobs <= 1:
+        return [check_file(task) for task in tasks]
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - start-up time
+
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(check_file, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))

@@ -1,0 +1,64 @@
+"""The flake8 plugin: flake8's tree and lines in, tuples out.
+
+flake8 applies noqa, per-file ignores and its own selection; rule options come from the same
+configuration table as the command's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from nalu_lint._version import __version__
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterator
+
+
+class Plugin:
+    """Checks one file as flake8 hands it over."""
+
+    name = "nalu-lint"
+    version = __version__
+
+    def __init__(self, tree: ast.Module, filename: str, lines: list[str]) -> None:
+        self.tree = tree
+        self.filename = filename
+        self.lines = lines
+
+    @staticmethod
+    def add_options(parser: Any) -> None:
+        """Opt-in rules are ignored unless they are selected."""
+        from nalu_lint.rules import all_rules  # noqa: PLC0415 - start-up time
+
+        parser.extend_default_ignore([code for code, rule in all_rules().items() if not rule.on_by_default])
+
+    def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
+        """Row, column from 0, text and type of each finding."""
+        from nalu_lint.analysis import sieve  # noqa: PLC0415 - start-up time
+
+        text = "".join(self.lines)
+        source = text.encode("utf-8", "surrogatepass")
+        if not sieve.may_matter(source):
+            return
+        for diagnostic in self._check(source):
+            yield (
+                diagnostic.span.start.row,
+                diagnostic.span.start.column - 1,
+                f"{diagnostic.code} {diagnostic.message}",
+                type(self),
+            )
+
+    def _check(self, source: bytes) -> list[Any]:
+        from nalu_lint import config, engine  # noqa: PLC0415 - start-up time
+
+        is_file = self.filename not in ("-", "stdin")
+        path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
+        # flake8 chooses among all rules but those that the table leaves out; a file that cannot
+        # be parsed is its own to report.
+        layers = [config.Layer(select=("ALL",), ignore=(engine.UNREADABLE,))]
+        if path is not None:
+            layers.append(config.read_config(path)._replace(select=None))
+        options = config.merge(layers)
+        return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False)

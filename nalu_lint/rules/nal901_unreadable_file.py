@@ -1,0 +1,53 @@
+"""NAL901 unreadable-file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nalu_lint.rules.base import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nalu_lint.analysis.model import ClassModel
+    from nalu_lint.diagnostic import Finding
+
+
+class UnreadableFileRule(Rule):
+    """
+    ## What it does
+    Names a file that could not be checked: a syntax error (Python 2 among them), bytes that are not
+    in the file's encoding, NUL bytes, a notebook that is no valid JSON, code nested too deeply, a
+    file that may not be read. The other files are checked all the same.
+
+    ## Why it matters
+    A file that is skipped without a word looks like a clean one.
+
+    ## Example
+    ```python
+    print "epoch", epoch
+    ```
+
+    ## Use instead
+    ```python
+    print("epoch", epoch)
+    ```
+
+    ## Known limits
+    In a folder, a file of more than 8 KiB that mentions nothing that any rule could report is not
+    parsed, so a syntax error in it is not reported. Name the file to have it parsed.
+
+    ## Fix safety
+    No automatic fix.
+
+    ## References
+    - Python language reference, "Lexical analysis": encoding declarations.
+    """
+
+    code = "NAL901"
+    name = "unreadable-file"
+    tokens = ()
+
+    def check(self, model: ClassModel) -> Iterator[Finding]:
+        """Nothing: the engine reports it where a file cannot be read or parsed."""
+        yield from ()
