@@ -58,6 +58,7 @@ class Frame:
         self.owner = owner
         self.receiver: ModuleObject | None = None
         self.returned: Value = frozenset()
+        self.yielded: Value = frozenset()
         self.exits: list[Heap] = []
         self.loop_exits: list[tuple[Heap, dict[str, Value]]] = []
 
@@ -411,6 +412,14 @@ class Expressions(LibraryCalls):
     def number(self, node: cst.Integer | cst.Float) -> Value:
         return single(Const(node.evaluated_value))
 
+    def yield_(self, node: cst.Yield) -> Value:
+        frame = self.frames[-1]
+        if isinstance(node.value, cst.From):
+            frame.yielded |= self.iterate(self.evaluate(node.value.item))
+        elif node.value is not None:
+            frame.yielded |= self.evaluate(node.value)
+        return UNKNOWN
+
     def await_(self, node: cst.Await) -> Value:
         return self.evaluate(node.expression)
 
@@ -586,5 +595,6 @@ _EXPRESSIONS: dict[type, Any] = {
     cst.Integer: Expressions.number,
     cst.Float: Expressions.number,
     cst.Await: Expressions.await_,
+    cst.Yield: Expressions.yield_,
     cst.Call: Expressions.call,
 }

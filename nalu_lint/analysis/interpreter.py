@@ -128,6 +128,10 @@ class Interpreter(Expressions):
                     for other in frame.exits[1:]:
                         heap = heap.join(other)
                     self.heap = heap
+                if frame.yielded:
+                    generator = self.container("generator", body)
+                    self.heap.slots[generator] = {ANY: frame.yielded}
+                    return single(generator)
                 return frame.returned or NONE
             return self.evaluate(body)
         finally:

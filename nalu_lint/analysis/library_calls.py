@@ -90,6 +90,9 @@ class LibraryCalls(State):
         is_statement: bool,
     ) -> Value:
         everything: Value = frozenset().union(*arguments, *keywords.values())
+        if dotted in torch_tables.FILLING_FACTORIES:
+            filling = arguments[1] if len(arguments) > 1 else keywords.get("fill_value", NO_TENSOR)
+            return self.compute(filling | FRESH, explicit=True)
         if dotted in torch_tables.FACTORIES:
             if last == "Tensor" and links_of(self.heap, everything):
                 return self.compute(everything, explicit=True)
@@ -110,6 +113,9 @@ class LibraryCalls(State):
                 return self.view_of(arguments[0], last, site)
             if last in torch_tables.DETACHING and arguments:
                 return self.view_all(arguments[0], explicit=True)
+        if dotted.startswith("torch.") and is_module_class(dotted.rpartition(".")[0]):
+            self.keep(everything)  # nn.Embedding.from_pretrained(x): a layer
+            return UNKNOWN
         if dotted == torch_tables.PARAMETERS_TO_VECTOR:
             return self.compute(everything | FRESH)
         if dotted.startswith(torch_tables.REFERENCE_NAMESPACES):
@@ -121,6 +127,10 @@ class LibraryCalls(State):
             if any(isinstance(atom, ModuleObject | Function) for atom in everything):
                 self.escape(everything)
                 return UNKNOWN
+            if last[:1].isupper():  # an object, torch.distributions.Normal(mean, std): it keeps what it is given
+                self.keep(everything)
+                computed = frozenset(atom for atom in everything if isinstance(atom, Tensor))
+                return self.compute(computed) if links_of(self.heap, computed) else UNKNOWN
             return self.compute(everything | FRESH, transforms=last not in torch_tables.ASSEMBLING)
         if dotted.startswith(torch_tables.ARRAY_NAMESPACES):
             return self.compute(everything, explicit=True)
@@ -352,6 +362,8 @@ class LibraryCalls(State):
         elif name in ("insert", "setdefault", "add_module", "register_module") and len(arguments) > 1:
             self.heap.add(container, ANY, arguments[1])
             self.wrap_elements(container, site)
+        elif name in ("keys", "values", "items") and self.exact_items(container) is not None:
+            return self.exact_views(container, name, site)
         elif name in ("values", "copy", "children", "modules"):
             return self.joined_list(self.heap.elements(container) or UNKNOWN, site, name)
         elif name in ("items", "named_children", "named_modules"):
@@ -381,6 +393,25 @@ class LibraryCalls(State):
         elif name in ("keys", "index", "count", "clear", "sort", "reverse"):
             return NO_TENSOR
         return UNKNOWN
+
+    def exact_items(self, container: Container) -> dict[Any, Value] | None:
+        """The entries of a mapping, where all its keys are known."""
+        slots = self.heap.slots.get(container, {})
+        is_exact = bool(slots) and LENGTH not in slots and ANY not in slots
+        return dict(slots) if is_exact else None
+
+    def exact_views(self, container: Container, view: str, site: Site) -> Value:
+        """`keys()`, `values()` or `items()` of a mapping whose keys are known."""
+        items = self.exact_items(container) or {}
+        if view == "values":
+            return self.new_list(list(items.values()), site, view)
+        if view == "keys":
+            return self.new_list([single(Const(key)) for key in items], site, view)
+        pairs = [
+            self.new_list([single(Const(key)), value], site, f"item {index}")
+            for index, (key, value) in enumerate(items.items())
+        ]
+        return self.new_list(pairs, site, view)
 
     # Builtins.
 
@@ -459,6 +490,17 @@ class LibraryCalls(State):
     def builtin_sum(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         return self.compute(frozenset().union(*arguments))
 
+    def builtin_reduce(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
+        if len(arguments) < 2:
+            return UNKNOWN
+        element = self.iterate(arguments[1])
+        result = arguments[2] if len(arguments) > 2 else element
+        for _ in range(2):
+            result = frozenset[Any]().union(
+                *(self.call_one(atom, [result, element], {}, site, is_statement=False) for atom in arguments[0])
+            )
+        return result
+
     def builtin_partial(self, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         self.keep(*arguments, *keywords.values())
         return UNKNOWN
@@ -492,5 +534,6 @@ _BUILTINS: dict[str, Any] = {
     "dict": LibraryCalls.builtin_dict,
     "collections.OrderedDict": LibraryCalls.builtin_dict,
     "sum": LibraryCalls.builtin_sum,
+    "functools.reduce": LibraryCalls.builtin_reduce,
     "functools.partial": LibraryCalls.builtin_partial,
 }

@@ -140,6 +140,8 @@ FACTORIES = UNINITIALISED_FACTORIES | frozenset(
         *("get_default_dtype", "is_grad_enabled", "load", "from_file", "cuda.is_available"),
     )
 )
+# Factories that fill the tensor with a value that they are given.
+FILLING_FACTORIES = frozenset({"torch.full", "torch.full_like"})
 # Functions that copy their argument's value and cut its history ("said out loud").
 COPYING_FUNCTIONS = frozenset(
     {"torch.tensor", "copy.deepcopy", "copy.copy", "float", "int", "bool", "numpy.array", "numpy.asarray"}
@@ -213,7 +215,7 @@ OVERWRITING_METHODS = frozenset(
 )
 # Namespaces whose functions compute differentiably from their tensor arguments, unless a
 # table above says otherwise.
-DIFFERENTIABLE_NAMESPACES = ("torch.", "einops.", "opt_einsum.")
+DIFFERENTIABLE_NAMESPACES = ("torch.", "einops.", "opt_einsum.", "operator.")
 # Functions of other namespaces on values without history (numbers, arrays).
 ARRAY_NAMESPACES = ("numpy.", "math.", "scipy.", "cmath.")
 BUILTIN_ARITHMETIC = frozenset({"abs", "sum", "max", "min", "pow", "round", "divmod"})

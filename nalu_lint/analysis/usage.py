@@ -438,6 +438,9 @@ class _Scanner:
             return True
         dotted = self.scope.dotted(function)
         if dotted is None:
+            binding = self.scope.lookup(last)
+            if binding is not None and binding.class_info is not None:
+                return any(base in PARAMETER for base in binding.class_info.external_bases())
             return last.endswith(("Parameter", "ParameterList", "ParameterDict"))
         return dotted in PARAMETER or dotted in WRAPPING_CONTAINERS
 
@@ -472,6 +475,9 @@ class _Scanner:
         elif method == "get_parameter" and self.is_self(receiver) and arguments:
             if isinstance(arguments[0], ast.Constant):
                 self.own_attribute(str(arguments[0].value), use)
+        if method in ("__getattr__", "__getattribute__"):
+            # A computed name is another one than that which was asked for.
+            self.usage.reads_anything |= not all(isinstance(a, ast.Name | ast.Constant) for a in arguments)
         if self.is_self(receiver) or _is_super(receiver):
             if method in PARAMETER_ITERATORS:
                 self.own_attribute(method, use)
