@@ -100,19 +100,16 @@ def _message(derived: DerivedParameter, trainable: list[SourceParameter], orphan
     if all(source.is_explicit for source in orphans):
         what = (
             f"{target} starts from a copy of {quoted(trainable)}, and nothing reads {quoted(orphans)} after "
-            f"construction: {they(orphans)} no gradient. "
-            f"Use {'it' if len(orphans) == 1 else 'them'} in forward(), or make a plain tensor of each"
+            f"construction: {they(orphans)} no gradient"
         )
+        pronoun = "it" if len(orphans) == 1 else "them"
+        advice = f"Use {pronoun} in forward(), or do not make {pronoun} a Parameter"
     else:
         who = "they get" if len(orphans) == len(trainable) > 1 else they(orphans, trainable)
-        what = (
-            f"{target} is computed once from {quoted(trainable)}; Parameter() detaches it, so {who} no gradient. "
-            "Compute it in forward()"
-        )
+        what = f"{target} is computed once from {quoted(trainable)}; Parameter() detaches it, so {who} no gradient"
+        advice = "Compute it in forward()"
     late = [source for source in trainable if source.is_initialised_later]
     if late:
-        what += (
-            f" ({quoted(late)} {'is' if len(late) == 1 else 'are'} initialised only after the value was computed: "
-            "it starts from uninitialised memory)"
-        )
-    return what
+        verb = "is" if len(late) == 1 else "are"
+        what += f". It starts from uninitialised memory: {quoted(late)} {verb} initialised only afterwards"
+    return f"{what}. {advice}"

@@ -1,0 +1,190 @@
+"""Jupyter notebooks: the code cells as one module, and the way back from rows to cells.
+
+Magics are replaced by blanks or `pass`, so that rows and columns of everything else stay.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Cell magics after which the rest of the cell is still Python in the notebook's own process.
+_TRANSPARENT_MAGICS = frozenset({"time", "timeit", "capture", "prun", "memit", "mprun", "snakeviz"})
+_LINE_MAGIC = re.compile(r"[ \t]*(?:[%!?]|[\w.\[\]]*\?{1,2}[ \t]*$)")
+_ASSIGNED_MAGIC = re.compile(r"[ \t]*[\w.,\[\] \t]+=[ \t]*[%!]")
+_ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+
+
+class NotebookError(Exception):
+    """The file is no notebook; the message is one line."""
+
+
+class Cell(NamedTuple):
+    """A code cell: its number among them, from 1, and its rows in the joined text."""
+
+    number: int
+    first_row: int
+    row_count: int
+
+
+class Notebook(NamedTuple):
+    """The code of a notebook as one module."""
+
+    text: str
+    cells: tuple[Cell, ...]
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """The number of the cell that holds a row of the text, and the row within that cell."""
+        for cell in reversed(self.cells):
+            if row >= cell.first_row:
+                return cell.number, row - cell.first_row + 1
+        raise ValueError(f"row {row} is before the first cell")
+
+    def rows(self) -> list[str]:
+        return [row for row in _ROW.findall(self.text) if row]
+
+    def text_of(self, cell: Cell) -> str:
+        """The code of one cell as it is checked: magics blanked out."""
+        return "".join(self.rows()[cell.first_row - 1 : cell.first_row - 1 + cell.row_count])
+
+    def without(self, cells: Iterable[Cell]) -> str:
+        """The text with these cells blanked out and every other row where it was."""
+        rows = self.rows()
+        for cell in cells:
+            for index in range(cell.first_row - 1, cell.first_row - 1 + cell.row_count):
+                rows[index] = "\n"
+        return "".join(rows)
+
+
+def read_notebook(source: bytes) -> Notebook:
+    """The Python code of a notebook (formats 3 and 4). Raises NotebookError.
+
+    A notebook of another language has no code here.
+    """
+    rows: list[str] = []
+    cells: list[Cell] = []
+    for number, code in enumerate(_code_cells(source), 1):
+        cell_rows = [row.rstrip("\r\n") for row in _ROW.findall(code)][: code.count("\n") + 1] or [""]
+        cells.append(Cell(number, len(rows) + 1, len(cell_rows)))
+        rows += _without_magics(cell_rows)
+    return Notebook("".join(f"{row}\n" for row in rows), tuple(cells))
+
+
+def cell_text(source: bytes, number: int) -> str | None:
+    """The code of a cell as it is written, magics included; None where there is no such cell."""
+    codes = _code_cells(source)
+    return codes[number - 1] if 1 <= number <= len(codes) else None
+
+
+def broken_cells(notebook: Notebook) -> list[tuple[Cell, SyntaxError]]:
+    """The cells that do not parse on their own, and why."""
+    import ast  # noqa: PLC0415 - start-up time
+    import warnings  # noqa: PLC0415
+
+    broken: list[tuple[Cell, SyntaxError]] = []
+    for cell in notebook.cells:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ast.parse(notebook.text_of(cell))
+        except SyntaxError as error:
+            broken.append((cell, error))
+        except (ValueError, RecursionError, MemoryError) as error:
+            broken.append((cell, SyntaxError(str(error) or "nested too deeply")))
+    return broken
+
+
+def _code_cells(source: bytes) -> list[str]:
+    document = _load(source)
+    if _language(document) not in ("python", ""):
+        return []
+    cells = document.get("cells")
+    if cells is None:  # format 3
+        cells = [cell for sheet in document.get("worksheets") or () for cell in sheet.get("cells") or ()]
+    codes: list[str] = []
+    for cell in cells:
+        if not isinstance(cell, dict):
+            raise NotebookError("broken notebook: a cell is not a JSON object")
+        if cell.get("cell_type") == "code":
+            code = cell.get("source", cell.get("input", ""))
+            if isinstance(code, list):
+                code = "".join(str(part) for part in code)
+            codes.append(str(code))
+    return codes
+
+
+def _load(source: bytes) -> dict[str, Any]:
+    import json  # noqa: PLC0415 - start-up time
+
+    try:
+        document = json.loads(source.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise NotebookError(f"broken notebook: byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise NotebookError(f"broken notebook: not JSON: {error}") from error
+    except RecursionError as error:
+        raise NotebookError("broken notebook: nested too deeply") from error
+    is_notebook = isinstance(document, dict) and isinstance(document.get("cells", document.get("worksheets")), list)
+    if not is_notebook:
+        raise NotebookError("broken notebook: JSON without a list of cells")
+    return dict(document)
+
+
+def _language(document: dict[str, Any]) -> str:
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    for section, key in (("kernelspec", "language"), ("language_info", "name")):
+        value = metadata.get(section)
+        if isinstance(value, dict) and value.get(key):
+            language = str(value[key]).lower()
+            return "python" if language.startswith(("python", "ipython")) else language
+    return ""
+
+
+def _without_magics(rows: list[str]) -> list[str]:
+    first = next((row for row in rows if row.strip()), "").strip()
+    if first.startswith("%%") and _magic_name(first) not in _TRANSPARENT_MAGICS:
+        return [""] * len(rows)
+    result: list[str] = []
+    in_string = ""
+    continues_magic = False
+    for row in rows:
+        is_magic = not in_string and (
+            continues_magic or _LINE_MAGIC.match(row) is not None or _ASSIGNED_MAGIC.match(row) is not None
+        )
+        if is_magic:
+            indentation = row[: len(row) - len(row.lstrip())]
+            continues_magic = row.endswith("\\")
+            result.append(f"{indentation}pass" if indentation and row.strip() else "")
+        else:
+            in_string = _open_string(row, in_string)
+            result.append(row)
+    return result
+
+
+def _magic_name(row: str) -> str:
+    return row[2:].split(None, 1)[0] if row[2:].strip() else ""
+
+
+_DELIMITER = re.compile(r"\\.|\"\"\"|'''|#.*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
+
+
+def _open_string(row: str, delimiter: str) -> str:
+    """The triple quote that is open at the end of a row, given the one open at its start."""
+    position = 0
+    while position < len(row):
+        if delimiter:
+            end = row.find(delimiter, position)
+            if end < 0:
+                return delimiter
+            position, delimiter = end + 3, ""
+        match = _DELIMITER.search(row, position)
+        if match is None:
+            return delimiter
+        if match.group() in ('"""', "'''"):
+            delimiter = match.group()
+        position = match.end()
+    return delimiter
