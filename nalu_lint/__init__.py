@@ -6,13 +6,17 @@ The public interface is `check`, from source bytes to a list of `Diagnostic`:
     >>> check(b"import torch", path="model.py")
     []
 
-Importing this package loads neither torch nor libcst.
+Importing this package loads neither torch nor libcst, nor anything else before it is used.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nalu_lint._version import __version__
-from nalu_lint.config import Config
-from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Fix, Position, Source, Span
-from nalu_lint.engine import check
+
+if TYPE_CHECKING:
+    from nalu_lint.config import Config
+    from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Fix, Position, Source, Span
+    from nalu_lint.engine import check
 
 __all__ = [
     "Config",
@@ -26,3 +30,12 @@ __all__ = [
     "__version__",
     "check",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - every command pays for what is imported at the top
+
+    home = {"Config": "config", "check": "engine"}.get(name, "diagnostic")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UNREADABLE = "NAL901"
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
-ALWAYS_PARSED_BYTES = 8192
+ALWAYS_PARSED_BYTES = 2048
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BOM = b"\xef\xbb\xbf"
@@ -47,7 +47,6 @@ def check(
     config: Config | None = None,
     *,
     tree: ast.Module | None = None,
-    must_parse: bool = True,
     honour_noqa: bool = True,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
@@ -57,18 +56,20 @@ def check(
         path: what diagnostics name, and what `per-file-ignores` matches.
         config: the rules to run; those on by default where it is None.
         tree: `source` as parsed by `ast`, if the caller has it.
-        must_parse: report a syntax error even where no rule could find anything.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
     """
-    config = Config() if config is None else config
-    selected = _selected(config, path)
+    selected = _selected(Config() if config is None else config, path)
     if not selected:
         return []
     try:
         if path.endswith(".ipynb"):
             found = _check_notebook(source, path, selected)
         else:
-            found = _check_module(source, path, selected, tree, must_parse=must_parse, honour_noqa=honour_noqa)
+            text = decode(source)
+            if tree is None:
+                tree = parse(text)
+            matters = sieve.may_matter(source)
+            found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa) if matters else []
     except Unreadable as error:
         found = [unreadable(path, error)]
     return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
@@ -81,8 +82,8 @@ def unreadable(path: str, error: Unreadable) -> Diagnostic:
     return Diagnostic(path, finding, span, (), error.position.row)
 
 
-def worth_parsing(source: bytes, path: str) -> bool:
-    """Whether a file that a folder was searched for has to be looked at more closely.
+def worth_checking(source: bytes, path: str) -> bool:
+    """Whether a file that was found in a folder has to be looked at more closely.
 
     Cheap: it decides on bytes alone, so that most files of a large tree cost next to nothing.
     """
@@ -115,22 +116,8 @@ def _selected(config: Config, path: str) -> frozenset[str]:
 
 
 def _check_module(
-    source: bytes,
-    path: str,
-    selected: frozenset[str],
-    tree: ast.Module | None,
-    *,
-    must_parse: bool,
-    honour_noqa: bool,
+    text: str, path: str, selected: frozenset[str], tree: ast.Module, *, honour_noqa: bool
 ) -> list[Diagnostic]:
-    text = decode(source)
-    may_matter = sieve.may_matter(source)
-    if not may_matter and not must_parse:
-        return []
-    if tree is None:
-        tree = parse(text)
-    if not may_matter:
-        return []
     findings = find(text, tree, selected)
     silenced = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
     return [
@@ -280,7 +267,7 @@ def check_file(task: Task) -> Outcome:
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         return _only_selected(task, unreadable(task.path, Unreadable(reason)))
-    if not task.is_named and not worth_parsing(source, task.path):
+    if not task.is_named and not worth_checking(source, task.path):
         return Outcome([])
     return check_bytes(source, task)
 

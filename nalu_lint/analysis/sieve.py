@@ -19,8 +19,13 @@ from nalu_lint.analysis.torch_semantics import (
 )
 
 _FUNCTION = re.compile(rb"def[ \t]+(\w+)[ \t]*\(")
-_MAKES = re.compile(rb"(?:Parameter|ParameterList|ParameterDict|register_parameter)[ \t]*\(")
-_RENAMES = re.compile(rb"\bParameter[ \t]+as\b|=[ \t]*[\w.]*\bParameter[ \t]*(?:\r|\n|#|\Z)")
+_CLASS = re.compile(rb"class[ \t]+\w")
+# Parameter(, ParameterList(, ParameterDict(, register_parameter(; a literal beginning is searched fast.
+_MAKES = re.compile(rb"arameter(?:List|Dict)?[ \t]*\(")
+# Where Parameter has another name here, any call may make one.
+_MAKES_RENAMED = re.compile(rb"\b\w+[ \t]*\(")
+_RENAMES = re.compile(rb"Parameter(?:[ \t]+as\b|[ \t]*(?:[\r\n#]|\Z))")
+_ALIASED = re.compile(rb"[ \t]*\w+[ \t]*=[ \t]*[\w.]+[ \t]*[\r\n#]?\Z")
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
@@ -28,13 +33,14 @@ _WORD = re.compile(rb"\w+")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
 _CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
+_VARIABLE = re.compile(rb"(?<![\w.\])])\w+(?:\[[^\]]*\])?\.\Z")
 _ROOT = re.compile(rb"(\w+)[\w.\[\]]*\Z")
 
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # What may follow a name without its value being read: assignment, in-place methods, metadata.
 _NO_READ = re.compile(
-    rb"(?:\.data)?(?:\[[^\]\n]*\])?(?:\.data)?"
-    rb"(?:[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)|\.\w+_\(|\.(?:" + _METADATA + rb")\b|[ \t]+is\b|[\"'`]|\()"
+    rb"(?:\.data)?(?:\[[^\]]{0,200}\])?(?:\.data)?"
+    rb"(?:\.(?!(?:data|T|mT|H|mH|real|imag)\b)\w+\b(?![ \t]*\()|[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)|\.\w+_\(|\.(?:" + _METADATA + rb")\b|[ \t]+is\b|[\"'`]|\()"
 )
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
@@ -52,34 +58,48 @@ def may_matter(source: bytes) -> bool:
         return False
     if b"Parameter" not in source and b".weight" not in source and b".bias" not in source:
         return False
-    functions = _functions(source)
-    names = _parameter_names(source)
-    if names is None:
+    construction = _construction(source, _functions(source))
+    names, unclear = _parameter_names(source)
+    if any(start <= place < end for place in unclear for start, end in construction):
         return True
-    construction = _construction(source, functions)
     for start, end in construction:
         for line in source[start:end].split(b"\n"):
-            alias = _ALIAS.match(line)
-            if alias is not None and (line.rstrip().rpartition(b".")[2] in names):
-                names.add(alias.group(2))
+            if line.rstrip().rpartition(b".")[2] in names:
+                alias = _ALIAS.match(line)
+                if alias is not None:
+                    names.add(alias.group(2))
     extends_layer = _LAYER_BASE.search(source) is not None
     return any(_reads(source, start, end, names, extends_layer) for start, end in construction)
 
 
 def _functions(source: bytes) -> list[tuple[bytes, int, int]]:
-    """Name, start and end of each function; the end is the start of the next one."""
-    starts = [(match.group(1), match.start()) for match in _FUNCTION.finditer(source)]
-    ends = [start for _, start in starts[1:]] + [len(source)]
-    return [(name, start, end) for (name, start), end in zip(starts, ends, strict=True)]
+    """Name, start and end of each function, nested ones within those around them."""
+    starts = [(match.start(), match.group(1)) for match in _FUNCTION.finditer(source)]
+    starts += [(match.start(), b"") for match in _CLASS.finditer(source)]
+    starts.sort()
+    functions: list[tuple[bytes, int, int]] = []
+    open_ones: list[tuple[int, bytes, int]] = []  # indentation, name, start
+    for start, name in [*starts, (len(source), b"")]:
+        indentation = start - source.rfind(b"\n", 0, start) - 1 if start < len(source) else -1
+        while open_ones and open_ones[-1][0] >= indentation:
+            _, outer, outer_start = open_ones.pop()
+            functions.append((outer, outer_start, start))
+        if name:
+            open_ones.append((indentation, name, start))
+    return functions
 
 
-def _parameter_names(source: bytes) -> set[bytes] | None:
-    """Attributes that are assigned Parameters; None where that cannot be told from the text."""
-    if _RENAMES.search(source):
-        return None
+def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
+    """Attributes that are assigned Parameters, and the places where that cannot be told."""
     names: set[bytes] = set()
-    for match in _MAKES.finditer(source):
-        if match.group().startswith(b"register"):
+    unclear: list[int] = []
+    makes = _MAKES
+    for match in _RENAMES.finditer(source):
+        line_start = source.rfind(b"\n", 0, match.start()) + 1
+        if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
+            makes = _MAKES_RENAMED
+    for match in makes.finditer(source):
+        if source.startswith(b"register_p", match.start() - 10):
             literal = _REGISTERED.match(source, match.end())
             if literal is not None:
                 names.add(literal.group(1))
@@ -93,9 +113,10 @@ def _parameter_names(source: bytes) -> set[bytes] | None:
             # The target may stand on a line before: the bracket was opened there.
             assigned = _ASSIGNED.search(source[max(0, start - 200) : match.start()].rpartition(b"\n\n")[2])
         if assigned is None or b"." not in assigned.group(1):
-            return None
-        names.add(assigned.group(1).rpartition(b".")[2])
-    return names
+            unclear.append(match.start())
+        else:
+            names.add(assigned.group(1).rpartition(b".")[2])
+    return names, unclear
 
 
 def _construction(source: bytes, functions: list[tuple[bytes, int, int]]) -> list[tuple[int, int]]:
@@ -154,7 +175,7 @@ def _initialises(before: bytes, callee: re.Match[bytes]) -> bool:
     if not callee.group(1).endswith(b"_"):
         return False
     receiver = before[: callee.start()]
-    return not receiver.endswith(b".") or receiver.endswith(b"init.")
+    return not receiver.endswith(b".") or receiver.endswith(b"init.") or _VARIABLE.search(receiver) is None
 
 
 def _flows_from_iteration(source: bytes, position: int) -> bool:

@@ -201,9 +201,13 @@ class _Scanner:
 
     def writes_variable(self, function: ast.expr) -> bool:
         """Whether a method in place changes a local variable, so that its operands flow into it."""
-        root = _root_name(function)
-        is_method = isinstance(function, ast.Attribute)
-        return is_method and root is not None and root not in self.self_names and not self.scope.dotted_name(root)
+        target: ast.expr = function
+        while isinstance(target, ast.Subscript | ast.Call) or (
+            isinstance(target, ast.Attribute) and _is_in_place(target.attr)
+        ):
+            target = target.func if isinstance(target, ast.Call) else target.value
+        is_variable = isinstance(target, ast.Name) and target is not function
+        return is_variable and not self.is_self(target) and self.scope.dotted(target) is None
 
     def test(self, node: ast.expr) -> None:
         flowing, self.flowing = self.flowing, False

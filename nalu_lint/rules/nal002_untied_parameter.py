@@ -77,7 +77,7 @@ class UntiedParameterRule(Rule):
         for derived in model.derived_parameters:
             sources = [s for s in derived.sources if s.is_registered and s.is_trainable]
             untied = [s for s in sources if not s.is_explicit and not s.shares_storage]
-            in_use = all(s.is_read and not s.shares_storage for s in derived.sources)
+            in_use = all(s.is_read and not s.shares_storage for s in sources)
             if untied and derived.is_used and in_use:
                 message = (
                     f"Parameter `{derived.name}` starts as a function of {quoted(untied)} and is independent after "
