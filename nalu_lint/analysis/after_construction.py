@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
+from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
 from nalu_lint.analysis.usage import FunctionUsage, Usage, function_usage
 
 if TYPE_CHECKING:
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 class ClassUsage:
     """How the code of one class, its bases and its subclasses uses attributes."""
 
-    def __init__(self) -> None:
-        self.construction = Usage()
-        self.after = Usage()
-        self.method_names: set[str] = set()
+    def __init__(self, construction: Usage, after: Usage, shared: set[str]) -> None:
+        self.construction = construction
+        self.after = after
         # Attributes of other objects that the initialisers themselves take: they may share them.
-        self.shared_in_construction: set[str] = set()
+        self.shared_in_construction = shared
 
 
 class FileUsage:
@@ -35,6 +34,7 @@ class FileUsage:
     def __init__(self, outline: Outline) -> None:
         self.outline = outline
         self._functions: dict[ast.AST, FunctionUsage] = {}
+        self._constructions: dict[ClassInfo, Usage] = {}
         self._classes: dict[ClassInfo, ClassUsage] = {}
         self._plain_classes = {info.name: info for info in outline.classes if not info.is_module and not info.is_open}
 
@@ -49,48 +49,49 @@ class FileUsage:
         found += [(info.scope, info.methods[name], True) for info in self.outline.classes if name in info.methods]
         return any(self.function(f, scope, is_method=m).now.makes_parameters for scope, f, m in found)
 
+    def construction(self, info: ClassInfo) -> Usage:
+        """What the initialisers do, and everything that they reach."""
+        if info not in self._constructions:
+            family = _Family(self, info)
+            usage = Usage()
+            for name in family.initialised():
+                for found in family.usages(name):
+                    usage.update(found.now)
+            self._follow_names(usage, usage.names - usage.handed_names)
+            self._constructions[info] = usage
+        return self._constructions[info]
+
     def of_class(self, info: ClassInfo) -> ClassUsage:
         if info not in self._classes:
             self._classes[info] = self._class_usage(info)
         return self._classes[info]
 
     def _class_usage(self, info: ClassInfo) -> ClassUsage:
-        methods: dict[str, list[FunctionUsage]] = {}
-        properties: set[str] = set()
-        for member in dict.fromkeys([*info.mro(), *info.descendants()]):
-            for name, function in member.methods.items():
-                methods.setdefault(name, []).append(self.function(function, member.scope, is_method=True))
-                if function.decorator_list:
-                    properties.add(name)
-            for expression in member.class_attributes.values():  # `alias = method`, `w = property(f)`
-                for node in ast.walk(expression):
-                    if isinstance(node, ast.Name) and node.id in member.methods:
-                        properties.add(node.id)
-        result = ClassUsage()
-        result.method_names = set(methods)
-        construction = _closure(methods, [name for name in methods if name in INITIALISERS])
-        roots = [name for name in methods if name not in construction]
-        for name in construction:
-            for usage in methods[name]:
-                handed = {h for h in usage.now.handed if h in methods and h not in properties and h not in INITIALISERS}
-                roots += [*handed, *(m for m in usage.later.mentions if m in methods)]
-        after = _closure(methods, roots)
-        for name, usages in methods.items():
-            for usage in usages:
-                if name in construction:
-                    result.construction.update(usage.now)
-                if name in after and name != "__init__":
-                    result.after.update(usage.now)
-                result.after.update(usage.later)
-        result.shared_in_construction = set(result.construction.foreign_reads)
-        called = result.construction.names - result.construction.handed_names
-        self._follow_names(result.construction, called)
-        self._follow_names(result.after, result.after.names | result.construction.handed_names)
-        self._follow_classes(result)
-        for used in (result.construction, result.after):
-            known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
-            used.reads_anything |= not used.given_self <= known
-        return result
+        family = _Family(self, info)
+        initialised = family.initialised()
+        roots = [name for name in family.methods if name not in initialised or name in ENTRY_POINTS]
+        after = Usage()
+        shared: set[str] = set()
+        handed: set[str] = set()
+        for name in initialised:
+            for found in family.usages(name):
+                # A method that is handed over, to a hook for example, runs later.
+                taken = (found.now.handed & family.methods.keys()) - family.properties - INITIALISERS
+                roots += [*taken, *(found.later.mentions & family.methods.keys())]
+                after.update(found.later)
+                shared |= found.now.foreign_reads
+                handed |= found.now.handed_names
+        for name in family.reach(roots):
+            for found in family.usages(name):
+                if name != "__init__":
+                    after.update(found.now)
+                after.update(found.later)
+        construction = self.construction(info)
+        self._follow_names(after, after.names | handed)
+        self._follow_classes(construction.names, after)
+        known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
+        after.reads_anything |= not (construction.given_self | after.given_self) <= known
+        return ClassUsage(construction, after, shared)
 
     def _follow_names(self, usage: Usage, names: set[str]) -> None:
         """Add what the functions of the file do that are mentioned by name, and so on."""
@@ -107,9 +108,9 @@ class FileUsage:
                 usage.update(found.later)
                 pending.extend(found.now.names | found.later.names)
 
-    def _follow_classes(self, result: ClassUsage) -> None:
+    def _follow_classes(self, constructing: set[str], after: Usage) -> None:
         """Methods of plain classes that the code mentions run later, on whatever they were given."""
-        pending = sorted(result.after.names | result.construction.names)
+        pending = sorted(after.names | constructing)
         seen: set[str] = set()
         while pending:
             name = pending.pop()
@@ -119,10 +120,8 @@ class FileUsage:
             seen.add(name)
             for function in info.methods.values():
                 found = self.function(function, info.scope, is_method=True)
-                foreign = Usage()
-                foreign.foreign_reads = found.now.foreign_reads | found.later.foreign_reads
-                foreign.foreign_mentions = found.now.foreign_mentions | found.later.foreign_mentions
-                result.after.update(foreign)
+                after.foreign_reads |= found.now.foreign_reads | found.later.foreign_reads
+                after.foreign_mentions |= found.now.foreign_mentions | found.later.foreign_mentions
                 pending.extend(found.now.names | found.later.names)
 
     def after(self, info: ClassInfo, holder: ClassInfo | None = None) -> After:
@@ -184,15 +183,38 @@ def is_abstract(function: FunctionNode) -> bool:
     )
 
 
-def _closure(methods: dict[str, list[FunctionUsage]], roots: list[str]) -> set[str]:
-    """The methods that `roots` reach by mentioning one another."""
-    seen: set[str] = set()
-    pending = list(roots)
-    while pending:
-        name = pending.pop()
-        if name in seen or name not in methods:
-            continue
-        seen.add(name)
-        for usage in methods[name]:
-            pending.extend(usage.now.mentions | usage.later.mentions)
-    return seen
+class _Family:
+    """The methods that an instance of a class, of its bases or of its subclasses has, by name."""
+
+    def __init__(self, file: FileUsage, info: ClassInfo) -> None:
+        self.file = file
+        self.methods: dict[str, list[tuple[FunctionNode, Scope]]] = {}
+        self.properties: set[str] = set()
+        for member in dict.fromkeys([*info.mro(), *info.descendants()]):
+            for name, function in member.methods.items():
+                self.methods.setdefault(name, []).append((function, member.scope))
+                if function.decorator_list:
+                    self.properties.add(name)
+            for expression in member.class_attributes.values():  # `alias = method`, `w = property(f)`
+                names = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+                self.properties |= names & member.methods.keys()
+
+    def usages(self, name: str) -> list[FunctionUsage]:
+        return [self.file.function(function, scope, is_method=True) for function, scope in self.methods[name]]
+
+    def initialised(self) -> set[str]:
+        """The initialisers, and the methods that they reach."""
+        return self.reach([name for name in self.methods if name in INITIALISERS])
+
+    def reach(self, roots: list[str]) -> set[str]:
+        """The methods that `roots` reach by mentioning one another, themselves included."""
+        seen: set[str] = set()
+        pending = list(roots)
+        while pending:
+            name = pending.pop()
+            if name in seen or name not in self.methods:
+                continue
+            seen.add(name)
+            for usage in self.usages(name):
+                pending.extend(usage.now.mentions | usage.later.mentions)
+        return seen

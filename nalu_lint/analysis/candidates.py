@@ -18,7 +18,7 @@ def candidates(tree: ast.Module) -> tuple[list[ClassInfo], Outline, FileUsage]:
     outline = Outline(tree)
     usage = FileUsage(outline)
     modules = [info for info in outline.classes if info.is_module]
-    everywhere = frozenset[str]().union(*(usage.of_class(info).construction.parameter_names for info in modules))
+    everywhere = frozenset[str]().union(*(usage.construction(info).parameter_names for info in modules))
     found = [info for info in modules if may_derive(info, usage, everywhere)]
     return found, outline, usage
 
@@ -28,8 +28,7 @@ def may_derive(info: ClassInfo, usage: FileUsage, everywhere: frozenset[str]) ->
 
     `everywhere`: the Parameters of all classes of the file, which `info` may hold as submodules.
     """
-    of_class = usage.of_class(info)
-    construction = of_class.construction
+    construction = usage.construction(info)
     own = set(construction.parameter_names)
     for base in info.external_bases():
         own.update(LAYER_PARAMETERS.get(base, ()))

@@ -99,7 +99,10 @@ def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
         if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
             makes = _MAKES_RENAMED
     for match in makes.finditer(source):
-        if source.startswith(b"register_p", match.start() - 10):
+        before = source[max(0, match.start() - 10) : match.start()]
+        if makes is _MAKES and not before.endswith((b"P", b"register_p")):
+            continue
+        if before == b"register_p":
             literal = _REGISTERED.match(source, match.end())
             if literal is not None:
                 names.add(literal.group(1))

@@ -239,6 +239,10 @@ INITIALISERS = frozenset(
         *("build", "setup", "build_model", "configure_model", "create_parameters", "make_parameters"),
     }
 )
+# Methods that run after construction even where a constructor calls them too.
+ENTRY_POINTS = frozenset(
+    {"forward", "__call__", "training_step", "validation_step", "test_step", "predict_step", "configure_optimizers"}
+)
 # Methods of Module that yield its Parameters, alone or as (name, Parameter) pairs.
 PARAMETER_ITERATORS = frozenset({"parameters", "named_parameters"})
 MODULE_ITERATORS = frozenset({"modules", "named_modules", "children", "named_children"})
