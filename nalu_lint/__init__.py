@@ -35,7 +35,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - every command pays for what is imported at the top
+    import importlib  # every command pays for what is imported at the top
 
     home = {"Config": "config", "check": "engine"}.get(name, "diagnostic")
     return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -158,7 +158,7 @@ class _Configs:
         self._guard(self._read_flags)
 
     def _guard(self, action: Callable[[], Any]) -> Any:
-        from nalu_lint.config import ConfigError  # noqa: PLC0415 - start-up time
+        from nalu_lint.config import ConfigError  # start-up time
 
         try:
             return action()
@@ -166,8 +166,8 @@ class _Configs:
             raise UsageError(str(error)) from error
 
     def _read_flags(self) -> None:
-        from nalu_lint import config  # noqa: PLC0415 - start-up time
-        from nalu_lint.output import formats  # noqa: PLC0415
+        from nalu_lint import config  # start-up time
+        from nalu_lint.output import formats
 
         options = self.options
         for setting in options.config or ():
@@ -206,7 +206,7 @@ class _Configs:
         return found
 
     def _of_folder(self, folder: str) -> Config:
-        from nalu_lint import config  # noqa: PLC0415 - start-up time
+        from nalu_lint import config  # start-up time
 
         path = None if self.options.isolated or self.has_file else config.find_config(folder)
         if path not in self.by_file:
@@ -225,8 +225,8 @@ def _tuple(values: Any) -> tuple[Any, ...] | None:
 
 def _tasks(options: argparse.Namespace, configs: _Configs) -> tuple[list[Task], bool]:
     """The files to check, each once, and whether a path is missing."""
-    from nalu_lint import files  # noqa: PLC0415 - start-up time
-    from nalu_lint.engine import Task  # noqa: PLC0415
+    from nalu_lint import files  # start-up time
+    from nalu_lint.engine import Task
 
     tasks: dict[str, Task] = {}
     missing = False
@@ -253,9 +253,9 @@ def _tasks(options: argparse.Namespace, configs: _Configs) -> tuple[list[Task], 
 
 
 def _check(options: argparse.Namespace, tasks: list[Task], standard_input: bytes) -> list[Outcome]:
-    import gc  # noqa: PLC0415 - start-up time
+    import gc  # start-up time
 
-    from nalu_lint import engine  # noqa: PLC0415
+    from nalu_lint import engine
 
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
@@ -271,7 +271,7 @@ def _check(options: argparse.Namespace, tasks: list[Task], standard_input: bytes
 
 
 def _write(options: argparse.Namespace, diagnostics: list[Diagnostic], config: Config, standard_input: bytes) -> None:
-    from nalu_lint.output import render  # noqa: PLC0415 - start-up time
+    from nalu_lint.output import render  # start-up time
 
     if options.statistics:
         text = _statistics(diagnostics)
@@ -305,7 +305,7 @@ def _read_source(standard_input: bytes) -> Callable[[Diagnostic], str | None]:
 
 
 def _text_of(diagnostic: Diagnostic, standard_input: bytes) -> str | None:
-    from nalu_lint import engine, notebooks  # noqa: PLC0415 - start-up time
+    from nalu_lint import engine, notebooks  # start-up time
 
     source = standard_input
     try:
@@ -315,7 +315,7 @@ def _text_of(diagnostic: Diagnostic, standard_input: bytes) -> str | None:
         if not diagnostic.path.endswith(".ipynb"):
             return engine.decode(source)
         return notebooks.cell_text(source, diagnostic.cell) if diagnostic.cell is not None else None
-    except (OSError, engine.Unreadable, notebooks.NotebookError):
+    except (OSError, engine.UnreadableError, notebooks.NotebookError):
         return None
 
 
@@ -347,8 +347,8 @@ def _summary(diagnostics: list[Diagnostic], n_files: int) -> str:
 
 
 def _explain(code: str) -> int:
-    from nalu_lint.config import unknown_code  # noqa: PLC0415 - start-up time
-    from nalu_lint.rules import all_rules, documentation  # noqa: PLC0415
+    from nalu_lint.config import unknown_code  # start-up time
+    from nalu_lint.rules import all_rules, documentation
 
     rule = all_rules().get(code.upper())
     if rule is None:
@@ -358,7 +358,7 @@ def _explain(code: str) -> int:
 
 
 def _list_rules() -> int:
-    from nalu_lint.rules import all_rules  # noqa: PLC0415 - start-up time
+    from nalu_lint.rules import all_rules  # start-up time
 
     for code, rule in all_rules().items():
         print(f"{code}  {rule.name:<22}  {'on' if rule.on_by_default else 'opt-in'}")

@@ -7,7 +7,8 @@ anew, `extend-select` adds, `ignore` removes, and within a layer the longer code
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nalu_lint.rules import all_rules, codes
@@ -127,7 +128,7 @@ def unknown_code(selector: str) -> str:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    import difflib  # noqa: PLC0415 - only on the way to an error
+    import difflib  # only on the way to an error
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else ""
@@ -149,7 +150,7 @@ def find_config(folder: str) -> str | None:
         current = parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def _config_in(folder: str) -> str | None:
     for name in CONFIG_NAMES:
         path = os.path.join(folder, name)
@@ -162,7 +163,7 @@ def _config_in(folder: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_config(path: str) -> Layer:
     """The layer that a configuration file sets. Raises ConfigError."""
     try:
@@ -182,10 +183,10 @@ def read_config(path: str) -> Layer:
 
 
 def _loads(text: str) -> dict[str, Any]:
-    try:
-        import tomllib  # noqa: PLC0415 - start-up time
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib  # type: ignore[no-redef,import-not-found,unused-ignore] # noqa: PLC0415
+    if sys.version_info >= (3, 11):
+        import tomllib  # start-up time
+    else:
+        import tomli as tomllib
     loaded: dict[str, Any] = tomllib.loads(text)
     return loaded
 
@@ -240,7 +241,7 @@ def _boolean(value: Any) -> bool:
 
 
 def _format(value: Any) -> str:
-    from nalu_lint.output import formats  # noqa: PLC0415 - start-up time
+    from nalu_lint.output import formats  # start-up time
 
     if value not in formats():
         raise ValueError(f"must be one of {', '.join(formats())}")

@@ -28,7 +28,7 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BOM = b"\xef\xbb\xbf"
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A file cannot be checked, and why; with the place where that is known."""
 
     def __init__(self, reason: str, row: int = 1, column: int = 1) -> None:
@@ -70,12 +70,12 @@ def check(
                 tree = parse(text)
             matters = sieve.may_matter(source)
             found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa) if matters else []
-    except Unreadable as error:
+    except UnreadableError as error:
         found = [unreadable(path, error)]
     return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
 
 
-def unreadable(path: str, error: Unreadable) -> Diagnostic:
+def unreadable(path: str, error: UnreadableError) -> Diagnostic:
     """NAL901 for a file as a whole."""
     span = Span(error.position, error.position)
     finding = Finding(UNREADABLE, "unreadable-file", error.reason, span)
@@ -101,8 +101,8 @@ def worth_checking(source: bytes, path: str) -> bool:
 def _selected(config: Config, path: str) -> frozenset[str]:
     if not config.per_file_ignores:
         return config.selected
-    from nalu_lint.config import matching  # noqa: PLC0415 - start-up time
-    from nalu_lint.files import matches_path  # noqa: PLC0415
+    from nalu_lint.config import matching  # start-up time
+    from nalu_lint.files import matches_path
 
     selected = set(config.selected)
     for pattern, selectors in config.per_file_ignores:
@@ -131,7 +131,7 @@ def decode(source: bytes) -> str:
     """The text of a Python file, by its byte-order mark or encoding declaration (PEP 263)."""
     if b"\0" in source:
         row, column = _place(source, source.index(b"\0"))
-        raise Unreadable("NUL byte in the source", row, column)
+        raise UnreadableError("NUL byte in the source", row, column)
     encoding = "utf-8"
     if not source.startswith(_BOM):
         for line in source.split(b"\n", 2)[:2]:
@@ -144,12 +144,12 @@ def decode(source: bytes) -> str:
     try:
         return source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except LookupError as error:
-        raise Unreadable(f"unknown encoding: {encoding}") from error
+        raise UnreadableError(f"unknown encoding: {encoding}") from error
     except UnicodeDecodeError as error:
         row, column = _place(source, error.start)
-        raise Unreadable(f"byte 0x{source[error.start]:02x} is not {encoding} text", row, column) from error
+        raise UnreadableError(f"byte 0x{source[error.start]:02x} is not {encoding} text", row, column) from error
     except UnicodeError as error:
-        raise Unreadable(f"not {encoding} text: {error}") from error
+        raise UnreadableError(f"not {encoding} text: {error}") from error
 
 
 def _place(source: bytes, offset: int) -> tuple[int, int]:
@@ -158,9 +158,9 @@ def _place(source: bytes, offset: int) -> tuple[int, int]:
 
 
 def parse(text: str) -> ast.Module:
-    """The `ast` of a text. Raises Unreadable."""
-    import ast  # noqa: PLC0415 - start-up time
-    import warnings  # noqa: PLC0415
+    """The `ast` of a text. Raises UnreadableError."""
+    import ast  # start-up time
+    import warnings
 
     try:
         with warnings.catch_warnings():
@@ -170,23 +170,23 @@ def parse(text: str) -> ast.Module:
         reason = f"syntax error: {error.msg}"
         if "'print'" in error.msg or "'exec'" in error.msg:
             reason += " (is this Python 2?)"
-        raise Unreadable(reason, error.lineno or 1, error.offset or 1) from error
+        raise UnreadableError(reason, error.lineno or 1, error.offset or 1) from error
     except ValueError as error:
-        raise Unreadable(f"syntax error: {error}") from error
+        raise UnreadableError(f"syntax error: {error}") from error
     except (RecursionError, MemoryError) as error:
-        raise Unreadable("nested too deeply to be parsed") from error
+        raise UnreadableError("nested too deeply to be parsed") from error
 
 
 def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
     """What the selected rules find in one text, each thing once."""
-    from nalu_lint.analysis import class_models  # noqa: PLC0415 - start-up time
-    from nalu_lint.rules import all_rules  # noqa: PLC0415
+    from nalu_lint.analysis import class_models  # start-up time
+    from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in selected]
     try:
         models = class_models(text, tree)
     except RecursionError as error:
-        raise Unreadable("nested too deeply to be followed") from error
+        raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
         raise InternalError(f"internal error: {type(error).__name__}: {error}; please report it") from error
     # A class and those that inherit from it may both show the same place.
@@ -198,12 +198,12 @@ def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
 
 
 def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[Diagnostic]:
-    from nalu_lint import notebooks  # noqa: PLC0415 - start-up time
+    from nalu_lint import notebooks  # start-up time
 
     try:
         notebook = notebooks.read_notebook(source)
     except notebooks.NotebookError as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableError(str(error)) from error
     broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
@@ -223,7 +223,7 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
 def _does_not_parse(text: str) -> bool:
     try:
         parse(text)
-    except Unreadable:
+    except UnreadableError:
         return True
     return False
 
@@ -266,7 +266,7 @@ def check_file(task: Task) -> Outcome:
             source = file.read()
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-        return _only_selected(task, unreadable(task.path, Unreadable(reason)))
+        return _only_selected(task, unreadable(task.path, UnreadableError(reason)))
     if not task.is_named and not worth_checking(source, task.path):
         return Outcome([])
     return check_bytes(source, task)
@@ -277,9 +277,9 @@ def check_bytes(source: bytes, task: Task) -> Outcome:
     try:
         return Outcome(check(source, task.path, task.config))
     except InternalError as error:
-        import traceback  # noqa: PLC0415 - only on the way to an error
+        import traceback  # only on the way to an error
 
-        outcome = _only_selected(task, unreadable(task.path, Unreadable(str(error))))
+        outcome = _only_selected(task, unreadable(task.path, UnreadableError(str(error))))
         return outcome._replace(defect=traceback.format_exc())
 
 
@@ -298,13 +298,13 @@ def check_files(tasks: list[Task], jobs: int | None = None) -> list[Outcome]:
     `jobs`: worker processes; None for as many as pay.
     """
     if jobs is None:
-        import os  # noqa: PLC0415 - start-up time
+        import os  # start-up time
 
         jobs = min(os.cpu_count() or 1, len(tasks) // (20 * FILES_PER_WORKER))
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
         return [check_file(task) for task in tasks]
-    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - start-up time
+    from concurrent.futures import ProcessPoolExecutor  # start-up time
 
     with ProcessPoolExecutor(jobs) as pool:
         return list(pool.map(check_file, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def matches_path(path: str, patterns: tuple[str, ...], root: str) -> bool:
     return bool(by_path.match(relative) or by_path.match(absolute.replace(os.sep, "/")))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _matchers(patterns: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str] | None, re.Pattern[str] | None]:
     """Plain names, globs for names, and globs for paths: most patterns are plain names."""
-    import fnmatch  # noqa: PLC0415 - start-up time
+    import fnmatch  # start-up time
 
     literal: set[str] = set()
     by_name: list[str] = []
@@ -134,7 +134,7 @@ class _GitIgnores:
                 lines = file.read().splitlines()
         except OSError:
             return
-        from pathspec import GitIgnoreSpec  # noqa: PLC0415 - only where there is a .gitignore
+        from pathspec import GitIgnoreSpec  # only where there is a .gitignore
 
         self.specs.append((folder, GitIgnoreSpec.from_lines(lines)))
 

@@ -30,13 +30,13 @@ class Plugin:
     @staticmethod
     def add_options(parser: Any) -> None:
         """Opt-in rules are ignored unless they are selected."""
-        from nalu_lint.rules import all_rules  # noqa: PLC0415 - start-up time
+        from nalu_lint.rules import all_rules  # start-up time
 
         parser.extend_default_ignore([code for code, rule in all_rules().items() if not rule.on_by_default])
 
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Row, column from 0, text and type of each finding."""
-        from nalu_lint.analysis import sieve  # noqa: PLC0415 - start-up time
+        from nalu_lint.analysis import sieve  # start-up time
 
         text = "".join(self.lines)
         source = text.encode("utf-8", "surrogatepass")
@@ -51,7 +51,7 @@ class Plugin:
             )
 
     def _check(self, source: bytes) -> list[Any]:
-        from nalu_lint import config, engine  # noqa: PLC0415 - start-up time
+        from nalu_lint import config, engine  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
         path = config.find_config(os.path.dirname(self.filename) if is_file else ".")

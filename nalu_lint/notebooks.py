@@ -81,8 +81,8 @@ def cell_text(source: bytes, number: int) -> str | None:
 
 def broken_cells(notebook: Notebook) -> list[tuple[Cell, SyntaxError]]:
     """The cells that do not parse on their own, and why."""
-    import ast  # noqa: PLC0415 - start-up time
-    import warnings  # noqa: PLC0415
+    import ast  # start-up time
+    import warnings
 
     broken: list[tuple[Cell, SyntaxError]] = []
     for cell in notebook.cells:
@@ -117,7 +117,7 @@ def _code_cells(source: bytes) -> list[str]:
 
 
 def _load(source: bytes) -> dict[str, Any]:
-    import json  # noqa: PLC0415 - start-up time
+    import json  # start-up time
 
     try:
         document = json.loads(source.decode("utf-8-sig"))

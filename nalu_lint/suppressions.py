@@ -60,14 +60,8 @@ def _codes(match: re.Match[str]) -> frozenset[str]:
 
 
 def _comments(text: str) -> list[tuple[int, str]]:
-    import io  # noqa: PLC0415 - start-up time
-    import tokenize  # noqa: PLC0415
+    import io  # start-up time
+    import tokenize
 
-    found: list[tuple[int, str]] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.COMMENT:
-                found.append((token.start[0], token.string))
-    except (tokenize.TokenError, SyntaxError):
-        pass  # the part before the error counts
-    return found
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]

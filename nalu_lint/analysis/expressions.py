@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from nalu_lint.analysis import names
-from nalu_lint.analysis.heap import Heap
 from nalu_lint.analysis.library_calls import LibraryCalls
 from nalu_lint.analysis.outline import ClassInfo
 from nalu_lint.analysis.source_tree import Segment, Site, SourceTree
@@ -38,6 +37,7 @@ from nalu_lint.analysis.values import (
 )
 
 if TYPE_CHECKING:
+    from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.outline import Binding, Outline
 
 MAX_STEPS = 60_000  # expressions of one class, loops and calls included
@@ -424,10 +424,7 @@ class Expressions(LibraryCalls):
         return self.evaluate(node.expression)
 
     def call(self, node: cst.Call, *, is_statement: bool = False) -> Value:
-        if isinstance(node.func, cst.Name):
-            callee = self.name(node.func, is_called=True)
-        else:
-            callee = self.evaluate(node.func)
+        callee = self.name(node.func, is_called=True) if isinstance(node.func, cst.Name) else self.evaluate(node.func)
         arguments, keywords = self.arguments(node)
         calls, self.calls = self.calls, (*self.calls[-8:], id(node))
         site = Site(self.frames[-1].segment, node)
@@ -462,9 +459,8 @@ class Expressions(LibraryCalls):
                 keywords["**"] = value
                 for atom in value:
                     if isinstance(atom, Container):
-                        for key, held in self.heap.slots.get(atom, {}).items():
-                            if isinstance(key, str):
-                                keywords[key] = held
+                        slots = self.heap.slots.get(atom, {})
+                        keywords.update({key: held for key, held in slots.items() if isinstance(key, str)})
             elif argument.keyword is not None:
                 keywords[argument.keyword.value] = value
             else:

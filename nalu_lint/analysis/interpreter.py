@@ -15,7 +15,6 @@ import libcst as cst
 
 from nalu_lint.analysis import names
 from nalu_lint.analysis.expressions import MAX_UNROLLED, Expressions, Frame
-from nalu_lint.analysis.heap import Heap
 from nalu_lint.analysis.outline import ClassInfo
 from nalu_lint.analysis.source_tree import Site, SourceTree
 from nalu_lint.analysis.state import MODULE_DICTIONARIES
@@ -40,6 +39,7 @@ from nalu_lint.analysis.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.outline import FunctionNode, Outline
 
 MAX_DEPTH = 12  # calls inside calls

@@ -37,10 +37,14 @@ _VARIABLE = re.compile(rb"(?<![\w.\])])\w+(?:\[[^\]]*\])?\.\Z")
 _ROOT = re.compile(rb"(\w+)[\w.\[\]]*\Z")
 
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
-# What may follow a name without its value being read: assignment, in-place methods, metadata.
+# What may follow a name without its value being read.
 _NO_READ = re.compile(
-    rb"(?:\.data)?(?:\[[^\]]{0,200}\])?(?:\.data)?"
-    rb"(?:\.(?!(?:data|T|mT|H|mH|real|imag)\b)\w+\b(?![ \t]*\()|[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)|\.\w+_\(|\.(?:" + _METADATA + rb")\b|[ \t]+is\b|[\"'`]|\()"
+    rb"(?:\.data)?(?:\[[^\]]{0,200}\])?(?:\.data)?(?:"
+    rb"\.(?!(?:data|T|mT|H|mH|real|imag)\b)\w+\b(?![ \t]*\()"  # an attribute that tensors do not have
+    rb"|[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)"  # an assignment
+    rb"|\.\w+_\("  # a method in place
+    rb"|\.(?:" + _METADATA + rb")\b"
+    rb"|[ \t]+is\b|[\"'`]|\()"
 )
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)

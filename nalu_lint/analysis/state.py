@@ -177,9 +177,8 @@ class State:
         self.materialise(module)
         found: list[Param] = []
         for _, atom in self.heap.held(single(module)):
-            if isinstance(atom, ModuleObject):
-                if atom.kind is None or not self.materialise(atom):
-                    return None
+            if isinstance(atom, ModuleObject) and (atom.kind is None or not self.materialise(atom)):
+                return None
         for _, atom in self.heap.held(single(module)):
             if isinstance(atom, Param) and atom not in found:
                 found.append(atom)

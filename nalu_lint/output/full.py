@@ -85,7 +85,7 @@ def _label_rows(span: Span, rows: list[str], text: str, *, is_primary: bool) -> 
         indentation = len(content) - len(content.lstrip())
         start = span.start.column if row == span.start.row else indentation + 1
         end = span.end.column if row == span.end.row else len(content.rstrip()) + 1
-        if content.strip() or is_primary and row == span.start.row:
+        if content.strip() or (is_primary and row == span.start.row):
             labels.append(_Label(row, start, max(end, start + 1), text, is_primary))
     return labels
 

@@ -42,6 +42,6 @@ def all_rules() -> Mapping[str, Rule]:
 
 def documentation(rule: Rule) -> str:
     """The rule's page: its docstring, the only place where it is written."""
-    import inspect  # noqa: PLC0415 - start-up time
+    import inspect  # start-up time
 
     return inspect.getdoc(rule) or ""
