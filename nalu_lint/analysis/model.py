@@ -98,6 +98,17 @@ def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage)
     return _Builder(info, interpreter, module, usage).model()
 
 
+def _merged(derived: list[DerivedParameter]) -> list[DerivedParameter]:
+    """One entry for each expression: a loop may make several Parameters with the same one."""
+    by_site: dict[int, DerivedParameter] = {}
+    for one in derived:
+        first = by_site.get(id(one.site.node))
+        if first is not None:
+            one = first._replace(sources=tuple(dict.fromkeys((*first.sources, *one.sources))))
+        by_site[id(one.site.node)] = one
+    return list(by_site.values())
+
+
 class _Builder:
     def __init__(self, info: ClassInfo, interpreter: Interpreter, module: ModuleObject, usage: FileUsage) -> None:
         self.info = info
@@ -123,7 +134,7 @@ class _Builder:
         return ClassModel(
             self.info.name,
             is_open,
-            tuple(p for p in parameters if p is not None),
+            tuple(_merged([p for p in parameters if p is not None])),
             tuple(self.derived_tensors()),
         )
 

@@ -1,0 +1,60 @@
+"""Run the checker's tests, without torch, on every other supported Python that is installed.
+
+Usage: python tests/matrix.py. Interpreters are looked for on the PATH and among pyenv's.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = [(3, minor) for minor in range(10, 15)]
+REPORT_VERSION = "import sys; print(*sys.version_info[:2])"
+
+
+def interpreters() -> dict[tuple[int, int], str]:
+    """The first working interpreter of each supported version."""
+    found: dict[tuple[int, int], str] = {}
+    candidates = [shutil.which(f"python{major}.{minor}") for major, minor in VERSIONS]
+    pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+    candidates += sorted(glob.glob(f"{pyenv}/versions/*/bin/python"))
+    for path in filter(None, candidates):
+        result = subprocess.run([path, "-c", REPORT_VERSION], capture_output=True, text=True, check=False)
+        version = tuple(map(int, result.stdout.split())) if result.returncode == 0 else ()
+        if version in VERSIONS:
+            found.setdefault(version, path)  # type: ignore[arg-type]
+    return found
+
+
+def main() -> int:
+    own = sys.version_info[:2]
+    found = interpreters()
+    failed: list[str] = []
+    for version in VERSIONS:
+        name = f"Python {version[0]}.{version[1]}"
+        if version == own:
+            continue
+        if version not in found:
+            print(f"{name}: not installed here, skipped", flush=True)
+            continue
+        folder = ROOT / ".venvs" / f"{version[0]}.{version[1]}"
+        python = str(folder / "bin" / "python")
+        if not folder.exists():
+            subprocess.run([found[version], "-m", "venv", str(folder)], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", ".[test]"]
+        subprocess.run(install, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+        print(f"{name}: {found[version]}", flush=True)
+        tests = subprocess.run([python, "-m", "pytest", "-q", "-m", "not slow"], cwd=ROOT, check=False)
+        if tests.returncode:
+            failed.append(name)
+    print(f"failed on: {', '.join(failed)}" if failed else "passed on every other Python found", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
