@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location
 
 .PHONY: demo test test-main test-matrix lint clean
 
@@ -35,17 +35,17 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
-	$(PIP) --editable . 2>/dev/null
+	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/tested: $(VENV)/installed tests/requirements-torch.txt
-	$(PIP) --editable '.[test]' 2>/dev/null
-	$(PIP) -r tests/requirements-torch.txt 2>/dev/null || \
+	$(PIP) --editable '.[test]'
+	$(PIP) -r tests/requirements-torch.txt || \
 		echo 'the pinned torch is not to be had for this Python: tests that need it are skipped'
 	@touch $@
 
 $(VENV)/linted: $(VENV)/tested
-	$(PIP) --editable '.[dev]' 2>/dev/null
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 clean:

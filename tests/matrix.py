@@ -46,8 +46,8 @@ def main() -> int:
         python = str(folder / "bin" / "python")
         if not folder.exists():
             subprocess.run([found[version], "-m", "venv", str(folder)], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", ".[test]"]
-        subprocess.run(install, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+        install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--editable", ".[test]"]
+        subprocess.run(install, cwd=ROOT, check=True)
         print(f"{name}: {found[version]}", flush=True)
         tests = subprocess.run([python, "-m", "pytest", "-q", "-m", "not slow"], cwd=ROOT, check=False)
         if tests.returncode:

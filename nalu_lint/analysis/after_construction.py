@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
 from nalu_lint.analysis.usage import FunctionUsage, Usage, function_usage
 
@@ -79,7 +80,7 @@ class FileUsage:
                 taken = (found.now.handed & family.methods.keys()) - family.properties - INITIALISERS
                 roots += [*taken, *(found.later.mentions & family.methods.keys())]
                 after.update(found.later)
-                shared |= found.now.foreign_reads
+                shared |= found.now.foreign_reads | {attribute for _, attribute in found.now.inner_reads}
                 handed |= found.now.handed_names
         for name in family.reach(roots):
             for found in family.usages(name):
@@ -121,6 +122,7 @@ class FileUsage:
             for function in info.methods.values():
                 found = self.function(function, info.scope, is_method=True)
                 after.foreign_reads |= found.now.foreign_reads | found.later.foreign_reads
+                after.foreign_reads |= {a for _, a in found.now.inner_reads | found.later.inner_reads}
                 after.foreign_mentions |= found.now.foreign_mentions | found.later.foreign_mentions
                 pending.extend(found.now.names | found.later.names)
 
@@ -130,15 +132,32 @@ class FileUsage:
         `holder`: the class that holds the instance and whose own construction does not count.
         """
         own = self.of_class(info).after
-        foreign: set[str] = set(own.foreign_reads)
         family = {*info.mro(), *info.descendants()}
+        foreign: set[str] = set(own.foreign_reads) | self._inner_reads(info, own, family)
         for other in self.outline.classes:
             if other not in family and (other.is_module or other.is_open):
                 usage = self.of_class(other)
-                foreign |= usage.after.foreign_reads
+                foreign |= usage.after.foreign_reads | self._inner_reads(other, usage.after, family)
                 if other is not holder:
                     foreign |= usage.shared_in_construction
         return After(info, own, foreign)
+
+    def _inner_reads(self, reader: ClassInfo, usage: Usage, family: set[ClassInfo]) -> set[str]:
+        """Attributes that `reader` reads of the objects it holds, where those may be of `family`."""
+        kinds = self.construction(reader).kinds
+        names = {info.name for info in family}
+        return {
+            attribute
+            for name, attribute in usage.inner_reads
+            if not all(self._is_other_class(kind, names) for kind in kinds.get(name, {""}))
+        }
+
+    def _is_other_class(self, kind: str, names: set[str]) -> bool:
+        """Whether an object of this kind is certainly of none of the classes called `names`."""
+        if is_module_class(kind):
+            return True
+        is_of_file = any(info.name == kind for info in self.outline.classes)
+        return is_of_file and kind not in names
 
 
 class After:

@@ -45,6 +45,8 @@ class Usage:
         self.stores: set[str] = set()  # attributes of self assigned, deleted or changed in place
         self.handed: set[str] = set()  # attributes of self taken without calling them: `hook(self.f)`
         self.foreign_reads: set[str] = set()  # attributes of other objects, by value
+        self.inner_reads: set[tuple[str, str]] = set()  # self.a.b as (a, b): by the name of the object
+        self.kinds: dict[str, set[str]] = {}  # attributes of self assigned new objects, and of which class
         self.mentions: set[str] = set()  # every attribute of self that is touched at all
         self.foreign_mentions: set[str] = set()
         # Attributes and variables whose value may become part of another: read, and not only to
@@ -70,6 +72,9 @@ class Usage:
         self.stores |= other.stores
         self.handed |= other.handed
         self.foreign_reads |= other.foreign_reads
+        self.inner_reads |= other.inner_reads
+        for name, kinds in other.kinds.items():
+            self.kinds.setdefault(name, set()).update(kinds)
         self.mentions |= other.mentions
         self.foreign_mentions |= other.foreign_mentions
         self.own_flows |= other.own_flows
@@ -176,11 +181,17 @@ class _Scanner:
             self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
         elif isinstance(value, ast.Call):
             callee = _last_name(value.func)
+            kind = self.scope.dotted(value.func) or callee
+            for target in targets:
+                if isinstance(target, ast.Attribute) and self.is_self(target.value):
+                    self.usage.kinds.setdefault(target.attr, set()).add(kind)
             self.usage.results.update((t.attr, callee) for t in targets if isinstance(t, ast.Attribute))
         self.expression(value, READ)
         self.flowing = flowing
         for target in targets:
             self.target(target)
+            if not isinstance(value, ast.Call) and isinstance(target, ast.Attribute) and self.is_self(target.value):
+                self.usage.kinds.setdefault(target.attr, set()).add("")
             if self.made > made_before:
                 for node in ast.walk(target):
                     if isinstance(node, ast.Attribute):
@@ -340,7 +351,7 @@ class _Scanner:
         """`self.name.key` or `self.name["key"]`: of what `self.name` holds, only this is read."""
         self.usage.mentions.add(name)
         self.usage.reads.add(f"{name}.{key}")
-        self.usage.foreign_reads.add(key)
+        self.usage.inner_reads.add((name, key))
         if self.flowing:
             self.usage.own_flows.add(name)
             self.usage.foreign_flows.add(key)
@@ -354,12 +365,15 @@ class _Scanner:
             return
         self.usage.foreign_mentions.add(node.attr)
         inner = node.value
-        if isinstance(inner, ast.Attribute) and self.is_self(inner.value) and node.attr in LAYER_PARAMETER_NAMES:
-            if use == READ:
-                self.inner_attribute(inner.attr, node.attr)
-                return
+        holder = inner.attr if isinstance(inner, ast.Attribute) and self.is_self(inner.value) else None
+        if holder is not None and use == READ and node.attr in LAYER_PARAMETER_NAMES:
+            self.inner_attribute(holder, node.attr)
+            return
         if use == READ:
-            self.usage.foreign_reads.add(node.attr)
+            if holder is not None:
+                self.usage.inner_reads.add((holder, node.attr))
+            else:
+                self.usage.foreign_reads.add(node.attr)
             if self.flowing and _root_name(node) not in self.unknown_names:
                 self.usage.foreign_flows.add(node.attr)
         # `.data` and views are the tensor itself; anything else that has attributes is no tensor.
