@@ -184,14 +184,22 @@ def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
 
     rules = [rule for code, rule in all_rules().items() if code in selected]
     try:
+        # A class and those that inherit from it may both show the same place.
         models = class_models(text, tree)
+        found = {(f.code, f.span): f for model in models for rule in rules for f in rule.check(model)}
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
-        raise InternalError(f"internal error: {type(error).__name__}: {error}; please report it") from error
-    # A class and those that inherit from it may both show the same place.
-    found = {(f.code, f.span): f for model in models for rule in rules for f in rule.check(model)}
+        raise InternalError(f"internal error: {_in_one_line(error)}; please report it") from error
     return list(found.values())
+
+
+def _in_one_line(error: Exception) -> str:
+    try:
+        text = str(error).partition("\n")[0][:200]
+    except RecursionError:
+        text = "nested too deeply to be shown"
+    return f"{type(error).__name__}: {text}"
 
 
 # Notebooks.

@@ -20,11 +20,31 @@ Definition = cst.FunctionDef | cst.ClassDef
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")  # the lines that Python counts, and no others
 
 
+# libcst's parser recurses in native code, where too deep is a crash and not an exception.
+MAX_DEPTH = 400
+
+
+def _check_depth(statement: ast.stmt) -> None:
+    """Raise RecursionError where libcst would nest too deeply."""
+    depth = 0
+    level: list[ast.AST] = [statement]
+    while level:
+        depth += 1
+        widest = max((len(node.values) for node in level if isinstance(node, ast.BoolOp)), default=0)
+        if depth + widest > MAX_DEPTH:  # `a and b and c` is one node for ast, a chain for libcst
+            raise RecursionError
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+
+
 class Segment:
     """One top-level statement as a libcst module of its own."""
 
     def __init__(self, text: str, first_row: int) -> None:
-        self.module = cst.parse_module(text)
+        try:
+            self.module = cst.parse_module(text)
+        except cst.ParserSyntaxError as error:
+            # Python could parse it, so it is long chains of string literals, for example.
+            raise RecursionError from error
         self.first_row = first_row
         self._positions: dict[cst.CSTNode, CodeRange] | None = None
 
@@ -32,7 +52,10 @@ class Segment:
         """Where `node` stands in the file. Positions are computed for the first one asked."""
         if self._positions is None:
             wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)
-            self._positions = dict(wrapper.resolve(PositionProvider))
+            try:
+                self._positions = dict(wrapper.resolve(PositionProvider))
+            except KeyError as error:  # what becomes of a RecursionError in libcst
+                raise RecursionError from error
         found = self._positions[node]
         offset = self.first_row - 1
         return Span(
@@ -67,6 +90,7 @@ class SourceTree:
             decorators = getattr(statement, "decorator_list", ())
             first = min([statement.lineno, *(d.lineno for d in decorators)])
             text = "".join(self._lines[first - 1 : statement.end_lineno])
+            _check_depth(statement)
             segment = Segment(text, first)
             self._segments[statement] = segment
             definitions = _cst_definitions(segment.module.body)
