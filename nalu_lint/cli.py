@@ -237,7 +237,7 @@ def _tasks(options: argparse.Namespace, configs: _Configs) -> tuple[list[Task], 
         config = configs.for_folder(os.path.dirname(name) or ".")
         is_left_out = config.force_exclude and files.is_excluded(name, config)
         return ([] if is_left_out else [Task(name, config, is_named=True)]), False
-    for path in options.paths or ["."]:
+    for path in map(os.path.normpath, options.paths or ["."]):
         if os.path.isdir(path):
             for found in files.discover(path, configs.for_folder):
                 config = configs.for_folder(os.path.dirname(found) or ".")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Cell magics after which the rest of the cell is still Python in the notebook's own process.
 _TRANSPARENT_MAGICS = frozenset({"time", "timeit", "capture", "prun", "memit", "mprun", "snakeviz"})
-_LINE_MAGIC = re.compile(r"[ \t]*(?:[%!?]|[\w.\[\]]*\?{1,2}[ \t]*$)")
+_LINE_MAGIC = re.compile(r"[ \t]*(?:[%!?]|(?:pip|conda|mamba) +[a-z]|[\w.\[\]]*\?{1,2}[ \t]*$)")
 _ASSIGNED_MAGIC = re.compile(r"[ \t]*[\w.,\[\] \t]+=[ \t]*[%!]")
 _ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
@@ -69,7 +69,7 @@ def read_notebook(source: bytes) -> Notebook:
     for number, code in enumerate(_code_cells(source), 1):
         cell_rows = [row.rstrip("\r\n") for row in _ROW.findall(code)][: code.count("\n") + 1] or [""]
         cells.append(Cell(number, len(rows) + 1, len(cell_rows)))
-        rows += _without_magics(cell_rows)
+        rows += cell_rows if _parses(code) else _without_magics(cell_rows)
     return Notebook("".join(f"{row}\n" for row in rows), tuple(cells))
 
 
@@ -81,20 +81,32 @@ def cell_text(source: bytes, number: int) -> str | None:
 
 def broken_cells(notebook: Notebook) -> list[tuple[Cell, SyntaxError]]:
     """The cells that do not parse on their own, and why."""
+    broken: list[tuple[Cell, SyntaxError]] = []
+    for cell in notebook.cells:
+        error = _syntax_error(notebook.text_of(cell))
+        if error is not None:
+            broken.append((cell, error))
+    return broken
+
+
+def _parses(code: str) -> bool:
+    """Whether the code is Python as it stands: then `%` in it is an operator, and no magic."""
+    return _syntax_error(code) is None
+
+
+def _syntax_error(code: str) -> SyntaxError | None:
     import ast  # start-up time
     import warnings
 
-    broken: list[tuple[Cell, SyntaxError]] = []
-    for cell in notebook.cells:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ast.parse(notebook.text_of(cell))
-        except SyntaxError as error:
-            broken.append((cell, error))
-        except (ValueError, RecursionError, MemoryError) as error:
-            broken.append((cell, SyntaxError(str(error) or "nested too deeply")))
-    return broken
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(code)
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError) as error:
+        return SyntaxError(str(error) or "nested too deeply")
+    return None
 
 
 def _code_cells(source: bytes) -> list[str]:
@@ -150,18 +162,20 @@ def _without_magics(rows: list[str]) -> list[str]:
         return [""] * len(rows)
     result: list[str] = []
     in_string = ""
+    depth = 0  # of open brackets: a magic stands where a statement could
     continues_magic = False
     for row in rows:
-        is_magic = not in_string and (
-            continues_magic or _LINE_MAGIC.match(row) is not None or _ASSIGNED_MAGIC.match(row) is not None
-        )
-        if is_magic:
+        may_be_magic = not in_string and depth <= 0
+        is_magic = continues_magic or _LINE_MAGIC.match(row) is not None or _ASSIGNED_MAGIC.match(row) is not None
+        if may_be_magic and is_magic:
             indentation = row[: len(row) - len(row.lstrip())]
+            result.append(f"{indentation}pass" if indentation and not continues_magic else "")
             continues_magic = row.endswith("\\")
-            result.append(f"{indentation}pass" if indentation and row.strip() else "")
         else:
-            in_string = _open_string(row, in_string)
             result.append(row)
+            code = "" if in_string else _DELIMITER.sub("", row)
+            depth += sum(code.count(opening) for opening in "([{") - sum(code.count(closing) for closing in ")]}")
+            in_string = _open_string(row, in_string)
     return result
 
 

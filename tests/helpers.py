@@ -1,0 +1,58 @@
+"""What several tests need: running the command as a user does, and a module with the bug."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FAULTY = """\
+import torch
+from torch import nn
+
+
+class Cell(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.raw = nn.Parameter(torch.randn(n))
+        self.w = nn.Parameter(torch.tanh(self.raw))
+
+    def forward(self, x):
+        return x * self.w
+"""
+FINDING = (
+    "9:18: NAL001 Parameter `w` is computed once from `raw`; Parameter() detaches it, so it gets no gradient. "
+    "Compute it in forward()"
+)
+UNTIED = FAULTY.replace("return x * self.w", "return x * self.w + self.raw")
+CLEAN = FAULTY.replace("        self.w = nn.Parameter(torch.tanh(self.raw))\n", "").replace(
+    "x * self.w", "x * torch.tanh(self.raw)"
+)
+
+
+def run(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, as a subprocess."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    result = subprocess.run(
+        [sys.executable, "-m", "nalu_lint", *map(str, arguments)], cwd=cwd, input=data, capture_output=True, check=False
+    )
+    return subprocess.CompletedProcess(
+        result.args, result.returncode, result.stdout.decode("utf-8"), result.stderr.decode("utf-8")
+    )
+
+
+def concise(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> list[str]:
+    """The findings of the command, a line each."""
+    result = run("--output-format", "concise", *arguments, cwd=cwd, stdin=stdin)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stdout.splitlines()
+
+
+def write(folder: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder

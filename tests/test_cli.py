@@ -1,0 +1,174 @@
+"""The command: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import CLEAN, FAULTY, FINDING, UNTIED, concise, run, write
+
+from nalu_lint import __version__
+
+
+def test_clean_file_exits_with_0_and_prints_nothing_on_standard_output(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": CLEAN})
+    result = run("m.py", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "All checks passed!\n")
+
+
+def test_findings_exit_with_1(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    result = run("m.py", "--output-format", "concise", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, f"m.py:{FINDING}\n")
+    assert result.stderr == "Found 1 finding.\n"
+    assert run("m.py", "--exit-zero", cwd=tmp_path).returncode == 0
+    assert run("m.py", "--quiet", cwd=tmp_path).stderr == ""
+
+
+def test_the_current_folder_is_the_default(tmp_path: Path) -> None:
+    write(tmp_path, {"b/m.py": FAULTY, "a.py": FAULTY, "c.txt": FAULTY, "d.pyi": CLEAN})
+    assert concise(cwd=tmp_path) == [f"a.py:{FINDING}", f"b/m.py:{FINDING}"]
+
+
+def test_order_is_by_path_whatever_the_order_of_arguments_and_workers(tmp_path: Path) -> None:
+    write(tmp_path, {f"m{i}.py": FAULTY for i in range(9)})
+    expected = [f"m{i}.py:{FINDING}" for i in range(9)]
+    names = [f"m{i}.py" for i in reversed(range(9))]
+    assert concise(*names, cwd=tmp_path) == expected
+    assert concise(".", "-j", 3, cwd=tmp_path) == expected
+    assert concise("m3.py", "m3.py", "./m3.py", ".//", cwd=tmp_path) == expected
+
+
+def test_missing_path_is_named_and_the_others_are_checked(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    result = run("missing.py", "m.py", "--output-format", "concise", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == f"m.py:{FINDING}\n"
+    assert "nalu-lint: error: missing.py: no such file or directory\n" in result.stderr
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    assert concise("-", cwd=tmp_path, stdin=FAULTY) == [f"-:{FINDING}"]
+    assert concise("-", "--stdin-filename", "a/b.py", cwd=tmp_path, stdin=FAULTY) == [f"a/b.py:{FINDING}"]
+    full = run("-", cwd=tmp_path, stdin=FAULTY)
+    assert "9 |         self.w = nn.Parameter(torch.tanh(self.raw))" in full.stdout
+    mixed = run("-", "m.py", cwd=tmp_path, stdin=FAULTY)
+    assert mixed.returncode == 2
+    assert mixed.stderr.startswith("nalu-lint: error: standard input")
+
+
+@pytest.mark.parametrize(
+    ("flags", "codes"),
+    [
+        ([], ["NAL001"]),
+        (["--select", "NAL002"], ["NAL002"]),
+        (["--select", "ALL"], ["NAL001", "NAL002"]),
+        (["--extend-select", "NAL002"], ["NAL001", "NAL002"]),
+        (["--select", "NAL0", "--ignore", "NAL001"], ["NAL002"]),
+        (["--select", "nal001,NAL002"], ["NAL001", "NAL002"]),
+        (["--ignore", "NAL00", "--extend-select", "NAL001"], ["NAL001"]),
+        (["--ignore", "ALL"], []),
+        (["--extend-ignore", "NAL001"], []),
+        (["--per-file-ignores", "faulty*:NAL001"], []),
+        (["--per-file-ignores", "other.py:NAL001"], ["NAL001"]),
+        (["--per-file-ignores", "!other.py:NAL001"], []),
+    ],
+)
+def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
+    write(tmp_path, {"faulty.py": FAULTY, "untied.py": UNTIED})
+    assert [line.split()[1] for line in concise(".", *flags, cwd=tmp_path)] == codes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--select", "NAL999"], "unknown rule code `NAL999`; did you mean `NAL"),
+        (["--ignore", "E501"], "unknown rule code `E501`"),
+        (["--per-file-ignores", "x"], "expected GLOB:CODES"),
+        (["--per-file-ignores", "x:NAL77"], "unknown rule code `NAL77`"),
+        (["--output-format", "xml"], "unknown output format `xml`; known are"),
+        (["--jobs", "0"], "expected a number of processes from 1"),
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--fix"], "unrecognized arguments: --fix"),
+        (["--explain", "NAL9"], "unknown rule code `NAL9`"),
+        (["--config", "missing.toml"], "--config: no such file: missing.toml"),
+        (["--config", "selct = ['NAL001']"], "--config: unknown key `selct`; did you mean `select`?"),
+        (["--config", "select = 1"], "--config: `select` must be a list of strings"),
+        (["-o", "no/such/folder", "m.py"], "no/such/folder: cannot be written"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_statistics(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY, "c.py": "def f(:"})
+    result = run("--statistics", cwd=tmp_path)
+    assert result.stdout == "2\tNAL001\tderived-parameter\n1\tNAL901\tunreadable-file\n"
+    assert result.returncode == 1
+
+
+def test_output_file(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    result = run("m.py", "--output-format", "json", "-o", "out.json", "--color", "always", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert json.loads((tmp_path / "out.json").read_text())[0]["code"] == "NAL001"
+
+
+def test_explain_and_list_rules(tmp_path: Path) -> None:
+    page = run("--explain", "nal001", cwd=tmp_path)
+    assert page.returncode == 0
+    assert page.stdout.startswith("# derived-parameter (NAL001)\n\n## What it does\n")
+    rules = run("--list-rules", cwd=tmp_path)
+    assert [line.split() for line in rules.stdout.splitlines()] == [
+        ["NAL001", "derived-parameter", "on"],
+        ["NAL002", "untied-parameter", "opt-in"],
+        ["NAL003", "derived-tensor", "on"],
+        ["NAL004", "rewrapped-parameter", "on"],
+        ["NAL901", "unreadable-file", "on"],
+    ]
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run("--version", cwd=tmp_path).stdout == f"nalu-lint {__version__}\n"
+
+
+def test_show_files(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": "", "b/c.py": "", "b/d.ipynb": "{}", "e.txt": "", "dist/f.py": ""})
+    assert run("--show-files", cwd=tmp_path).stdout == "a.py\nb/c.py\nb/d.ipynb\n"
+
+
+def test_color(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert "\x1b[" not in run("m.py", cwd=tmp_path).stdout
+    assert "\x1b[" in run("m.py", "--color", "always", cwd=tmp_path).stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in run("m.py", cwd=tmp_path).stdout
+    assert "\x1b[" not in run("m.py", "--color", "never", cwd=tmp_path).stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in run("m.py", cwd=tmp_path).stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path, {f"m{i}.py": FAULTY for i in range(300)})
+    command = f"{sys.executable} -m nalu_lint . | head -n 1"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.stdout.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_no_files_is_said(tmp_path: Path) -> None:
+    result = run(cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "warning: no Python files found\n")

@@ -1,0 +1,70 @@
+"""Which files are checked: excludes, .gitignore, links, loops."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers import FAULTY, concise, run, write
+
+
+def shown(folder: Path, *arguments: object) -> list[str]:
+    result = run("--show-files", *arguments, cwd=folder)
+    assert "Traceback" not in result.stderr
+    return result.stdout.splitlines()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    names = ["a.py", "b/c.py", "b/d/e.py", "b/skip_me.py", ".venv/x.py", "node_modules/y.py", "site-packages/z.py"]
+    return write(tmp_path, dict.fromkeys(names, ""))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["a.py", "b/c.py", "b/d/e.py", "b/skip_me.py"]),
+        (["--extend-exclude", "d"], ["a.py", "b/c.py", "b/skip_me.py"]),
+        (["--extend-exclude", "skip_*"], ["a.py", "b/c.py", "b/d/e.py"]),
+        (["--extend-exclude", "b/*/e.py"], ["a.py", "b/c.py", "b/skip_me.py"]),
+        (["--extend-exclude", "b,a.py"], []),
+        (["--exclude", "b"], [".venv/x.py", "a.py", "node_modules/y.py", "site-packages/z.py"]),
+        (["b/d", "a.py"], ["b/d/e.py", "a.py"]),
+        ([".venv/x.py"], [".venv/x.py"]),
+        ([".venv/x.py", "--force-exclude"], []),
+        (["b/c.py", "--extend-exclude", "b", "--force-exclude"], []),
+    ],
+)
+def test_excludes(tree: Path, arguments: list[str], expected: list[str]) -> None:
+    assert shown(tree, *arguments) == expected
+
+
+def test_gitignore(tree: Path) -> None:
+    subprocess.run(["git", "init", "-q", tree], check=True)
+    write(tree, {".gitignore": "skip_*.py\n/b/d/\n", "b/.gitignore": "c.py\n!skip_me.py\n"})
+    assert shown(tree) == ["a.py", "b/skip_me.py"]
+    assert shown(tree / "b") == ["skip_me.py"]
+    assert shown(tree, "--no-respect-gitignore") == ["a.py", "b/c.py", "b/d/e.py", "b/skip_me.py"]
+
+
+def test_gitignore_above_the_repository_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path, {".gitignore": "*.py\n", "repository/m.py": ""})
+    subprocess.run(["git", "init", "-q", tmp_path / "repository"], check=True)
+    assert shown(tmp_path / "repository") == ["m.py"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs symbolic links")
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, {"a/m.py": FAULTY, "outside.txt": FAULTY})
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "linked.py").symlink_to(tmp_path / "outside.txt")
+    (tmp_path / "a" / "dangling.py").symlink_to(tmp_path / "nowhere")
+    assert [line.partition(":")[0] for line in concise("a", cwd=tmp_path)] == ["a/linked.py", "a/m.py"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are text elsewhere")
+def test_unusual_names(tmp_path: Path) -> None:
+    write(tmp_path, {"with space.py": FAULTY, "ünï.py": FAULTY, "new\nline.py": FAULTY})
+    assert len(run("--output-format", "json-lines", cwd=tmp_path).stdout.splitlines()) == 3

@@ -1,0 +1,63 @@
+"""Comments that silence findings."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import FAULTY
+
+from nalu_lint import check, suppressions
+
+LINE = "        self.w = nn.Parameter(torch.tanh(self.raw))"
+
+
+def codes(text: str) -> list[str]:
+    return [diagnostic.code for diagnostic in check(text.encode(), "m.py")]
+
+
+@pytest.mark.parametrize(
+    ("comment", "silent"),
+    [
+        ("# noqa", True),
+        ("#NOQA", True),
+        ("# noqa: NAL001", True),
+        ("# noqa: E501, NAL001", True),
+        ("# noqa:E501 NAL001", True),
+        ("# noqa: NAL", True),
+        ("# noqa: NAL002", False),
+        ("# noqa: E501", False),
+        ("# type: ignore # noqa: NAL001 - meant", True),
+        ("# nalu-lint: ignore[NAL001] starts from the inverse on purpose", True),
+        ("# nalu-lint: ignore", True),
+        ("# nalu-lint:ignore[NAL001,NAL003]", True),
+        ("# nalu-lint: ignore[NAL003]", False),
+        ("# nalu-lint: ignore[]", False),
+        ("# nothing", False),
+    ],
+)
+def test_comment_on_the_line(comment: str, silent: bool) -> None:
+    assert codes(FAULTY.replace(LINE, f"{LINE}  {comment}")) == ([] if silent else ["NAL001"])
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_any_row_of_the_expression_counts(row: int) -> None:
+    rows = ["        self.w = nn.Parameter(", "            torch.tanh(self.raw)", "        )"]
+    rows[row] += "  # noqa: NAL001"
+    assert codes(FAULTY.replace(LINE, "\n".join(rows))) == []
+
+
+def test_other_rows_do_not_count() -> None:
+    assert codes(FAULTY.replace(LINE, f"        # noqa\n{LINE}\n        # noqa")) == ["NAL001"]
+
+
+def test_strings_are_no_comments() -> None:
+    assert codes(FAULTY.replace(LINE, f"{LINE}; s = '# noqa'")) == ["NAL001"]
+    assert codes('"""\n# nalu-lint: ignore-file\n"""\n' + FAULTY) == ["NAL001"]
+
+
+def test_whole_file() -> None:
+    assert codes(FAULTY + "\n# nalu-lint: ignore-file\n") == []
+
+
+def test_noqa_is_left_to_the_host_where_it_wants_that() -> None:
+    assert suppressions.read("x = 1  # noqa\n", honour_noqa=False).rows == {}
+    assert suppressions.read("x = 1  # nalu-lint: ignore[NAL001]\n", honour_noqa=False).silences("NAL001", 1, 1)
