@@ -1,0 +1,92 @@
+"""The stages before interpretation may only pass over what interpretation finds nothing in."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from helpers import CLEAN, FAULTY, ROOT
+
+from nalu_lint.analysis import class_models, names
+from nalu_lint.analysis.candidates import candidates
+from nalu_lint.analysis.outline import Outline
+from nalu_lint.analysis.sieve import may_matter
+
+FIXTURES = sorted((ROOT / "tests" / "fixtures").glob("*/*.py"))
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_sieve_lets_every_finding_through(path: Path) -> None:
+    source = path.read_bytes()
+    models = class_models(source.decode(), ast.parse(source))
+    if any(model.derived_parameters or model.derived_tensors for model in models):
+        assert may_matter(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\nprint(torch.ones(3))\n",
+        "class A:\n    def __init__(self):\n        self.weight = Parameter(self.bias)\n",
+        CLEAN,
+        CLEAN.replace("self.raw = nn.Parameter(torch.randn(n))", "self.raw = nn.Linear(n, n)"),
+    ],
+)
+def test_the_sieve_stops_what_cannot_matter(source: str) -> None:
+    assert not may_matter(source.encode())
+
+
+def candidate_names(source: str) -> list[str]:
+    return [info.name for info in candidates(ast.parse(source))[0]]
+
+
+def test_only_classes_that_read_a_parameter_while_constructed_are_interpreted() -> None:
+    assert candidate_names(FAULTY) == ["Cell"]
+    assert candidate_names(CLEAN) == []
+    initialised = FAULTY.replace("self.w = nn.Parameter(torch.tanh(self.raw))", "nn.init.zeros_(self.raw); self.w = n")
+    assert candidate_names(initialised) == []
+    assert candidate_names(FAULTY.replace("nn.Module", "object")) == []
+
+
+def test_classes_and_bases_are_found_wherever_they_are() -> None:
+    outline = Outline(
+        ast.parse(
+            "import torch.nn as nn\n"
+            "try:\n    from lightning import LightningModule as L\nexcept ImportError:\n    L = object\n"
+            "class A(nn.Module):\n    class Inner(nn.Linear):\n        pass\n"
+            "if True:\n    class B(A): pass\n"
+            "def f():\n    class C(B): pass\n"
+            "class D(L): pass\n"
+            "class E(unknown.Base): pass\n"
+            "class F(A, unknown.Mixin): pass\n"
+            "class G(nn.Parameter): pass\n"
+        )
+    )
+    found = {info.name: (info.is_module, info.is_open) for info in outline.classes}
+    assert found == {
+        "A": (True, False),
+        "Inner": (True, False),
+        "B": (True, False),
+        "C": (True, False),
+        "D": (True, False),
+        "E": (False, True),
+        "F": (True, True),
+        "G": (False, True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dotted", "expected"),
+    [
+        ("torch.nn.parameter.Parameter", "torch.nn.Parameter"),
+        ("torch.nn.modules.linear.Linear", "torch.nn.Linear"),
+        ("torch.nn.modules.Module", "torch.nn.Module"),
+        ("torch.nn.functional.linear", "torch.nn.functional.linear"),
+        ("torch.autograd.grad_mode.no_grad", "torch.no_grad"),
+        ("pytorch_lightning.core.LightningModule", "lightning.LightningModule"),
+        ("cvxpy.Parameter", "cvxpy.Parameter"),
+    ],
+)
+def test_canonical_names(dotted: str, expected: str) -> None:
+    assert names.canonical(dotted) == expected

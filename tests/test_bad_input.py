@@ -1,0 +1,165 @@
+"""Bad input: one clear line for each, the others still checked, exit codes as in the contract."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import FAULTY, FINDING, concise, run, write
+
+from nalu_lint import check
+
+DEEP = 20_000
+CASES: dict[str, tuple[bytes, str]] = {
+    "syntax": (b"def f(:\n    pass\n", "1:7: NAL901 syntax error: "),
+    "python2_print": (b'x = 1\nprint "a"\n', "2:1: NAL901 syntax error: Missing parentheses"),
+    "python2_except": (b"try:\n    f()\nexcept E, e:\n    pass\n", "NAL901 syntax error: "),
+    "latin1": (b"x = '\xe9'\n", "1:6: NAL901 byte 0xe9 is not utf-8 text"),
+    "wrong_cookie": (b"# coding: ascii\nx = '\xc3\xa9'\n", "2:6: NAL901 byte 0xc3 is not ascii text"),
+    "unknown_cookie": (b"# -*- coding: klingon -*-\n", "1:1: NAL901 unknown encoding: klingon"),
+    "utf16": ("x = 1\n".encode("utf-16"), "NAL901 NUL byte in the source"),
+    "nul": (b"x = 1\ny = '\0'\n", "2:6: NAL901 NUL byte in the source"),
+    "tabs": (b"if x:\n\ty = 1\n        z = 1\n", "NAL901 syntax error: "),
+    "unclosed": (b"f(1,\n", "NAL901 syntax error: "),
+    "binary": (bytes(range(256)) * 40, "NAL901 "),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_clear_line_and_the_others_are_checked(tmp_path: Path, name: str) -> None:
+    content, expected = CASES[name]
+    write(tmp_path, {"bad.py": content, "faulty.py": FAULTY})
+    lines = concise(cwd=tmp_path)
+    assert len(lines) == 2
+    assert lines[0].startswith("bad.py:")
+    assert expected in lines[0]
+    assert lines[1] == f"faulty.py:{FINDING}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"# only a comment", b"\xef\xbb\xbfx = 1\n", b"# coding: latin-1\nx = '\xe9'\n", b"x = 1\r\ny = 2\r"],
+)
+def test_unusual_but_fine(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path, {"m.py": content})
+    assert concise("m.py", cwd=tmp_path) == []
+
+
+def test_encodings_and_line_ends_keep_positions() -> None:
+    for source in (
+        FAULTY.encode("utf-8-sig"),
+        f"# coding: latin-1\n{FAULTY}".encode("latin-1"),
+        FAULTY.replace("\n", "\r\n").encode(),
+        FAULTY.replace("\n", "\r").encode(),
+        FAULTY.replace("class Cell", "x = '\x0c\u2028\x1c'; y = '''\u0085'''\nclass Cell").encode(),
+    ):
+        (diagnostic,) = check(source, "m.py")
+        assert diagnostic.span.start.column == 18
+        lines = source.decode("latin-1" if b"latin" in source else "utf-8-sig").replace("\r\n", "\n")
+        row = lines.replace("\r", "\n").split("\n")[diagnostic.span.start.row - 1]
+        assert row.strip().startswith("self.w = ")
+
+
+def nested(expression: str) -> str:
+    """A class with the bug, and a deeply nested expression in its constructor."""
+    return FAULTY.replace("        self.raw", f"        x = {expression}\n        self.raw", 1)
+
+
+NESTED = {
+    "parentheses": "(" * DEEP + ")" * DEEP,
+    "brackets": "[" * DEEP + "]" * DEEP,
+    "minus": "-" * DEEP + "1",
+    "not": "not " * DEEP + "n",
+    "sum": "n" + " + n" * DEEP,
+    "power": "2 ** " * DEEP + "2",
+    "attributes": "n" + ".a" * DEEP,
+    "calls": "n" + "()" * DEEP,
+    "subscripts": "n" + "[0]" * DEEP,
+    "lambdas": "lambda: " * DEEP + "n",
+    "conditionals": "1 if n else " * DEEP + "1",
+    "conjunction": "n" + " and n" * DEEP,
+    "strings": "(" + "'a'\n" * DEEP + ")",
+    "moderate sum": "n" + " + n" * 900,
+    "moderate conjunction": "n" + " and n" * 900,
+    "moderate strings": "(" + "'a'\n" * 900 + ")",
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_deep_nesting_is_named_and_never_a_crash(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"deep.py": nested(NESTED[name]), "faulty.py": FAULTY})
+    result = run("--output-format", "concise", cwd=tmp_path)
+    assert result.returncode == 1, result.stderr[-300:]
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("deep.py:")
+    assert "NAL901 " in lines[0]
+    assert "internal error" not in lines[0]
+    assert lines[1] == f"faulty.py:{FINDING}"
+
+
+def test_a_wide_but_flat_file_of_5_mb(tmp_path: Path) -> None:
+    filler = "".join(f"x{i} = [{i}, 'some text', {{'a': {i}}}]\n" for i in range(130_000))
+    assert len(filler) > 5_000_000
+    write(tmp_path, {"large.py": FAULTY + filler})
+    assert concise(cwd=tmp_path) == [f"large.py:{FINDING}"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_file(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
+    (tmp_path / "a.py").chmod(0)
+    lines = concise(cwd=tmp_path)
+    assert lines == ["a.py:1:1: NAL901 cannot be read: Permission denied", f"b.py:{FINDING}"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs symbolic links")
+def test_a_named_file_that_cannot_be_opened_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").symlink_to(tmp_path / "loop.py")
+    write(tmp_path, {"m.py": FAULTY})
+    lines = concise("loop.py", "m.py", cwd=tmp_path)
+    assert lines[0].startswith("loop.py:1:1: NAL901 cannot be read: ")
+    assert lines[1] == f"m.py:{FINDING}"
+
+
+def test_a_folder_passes_over_what_no_rule_could_report_but_not_when_named(tmp_path: Path) -> None:
+    large = "# no rule could report anything here\n" * 100 + "def f(:\n"
+    write(tmp_path, {"large.py": large})
+    assert concise(".", cwd=tmp_path) == []
+    assert "NAL901" in concise("large.py", cwd=tmp_path)[0]
+    write(tmp_path, {"large.py": large.encode() + b"\xff"})
+    assert "NAL901 byte 0xff" in concise(".", cwd=tmp_path)[0]
+
+
+def test_unreadable_files_can_be_left_out_like_any_finding(tmp_path: Path) -> None:
+    write(tmp_path, {"bad.py": "def f(:"})
+    assert concise("--ignore", "NAL901", cwd=tmp_path) == []
+    assert concise("--per-file-ignores", "bad.py:NAL901", cwd=tmp_path) == []
+
+
+def test_a_defect_of_the_analysis_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
+    program = (
+        "import sys, nalu_lint.analysis.model as model\n"
+        "build, calls = model.build, []\n"
+        "def broken(*arguments):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 1:\n"
+        "        raise LookupError('oops')\n"
+        "    return build(*arguments)\n"
+        "model.build = broken\n"
+        "from nalu_lint.cli import main\n"
+        "sys.exit(main(['--output-format', 'concise', *sys.argv[1:]]))\n"
+    )
+    for flags, shows_traceback in ([], False), (["-v"], True):
+        result = subprocess.run(
+            [sys.executable, "-c", program, *flags], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.stdout.splitlines() == [
+            "a.py:1:1: NAL901 internal error: LookupError: oops; please report it",
+            f"b.py:{FINDING}",
+        ]
+        assert ("Traceback" in result.stderr) is shows_traceback

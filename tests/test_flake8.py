@@ -1,0 +1,73 @@
+"""The flake8 plugin, run by flake8 itself, says what the command says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import FAULTY, ROOT, UNTIED, concise, write
+
+pytest.importorskip("flake8")
+
+
+def flake8(*arguments: object, cwd: Path, stdin: str | None = None) -> list[str]:
+    command = [sys.executable, "-m", "flake8", "--isolated", "--select", "NAL", *map(str, arguments)]
+    result = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, check=False)
+    assert not result.stderr, result.stderr
+    assert result.returncode in (0, 1)
+    return result.stdout.splitlines()
+
+
+def from_command(line: str) -> str:
+    """`a.py:1:2: CODE text` in the spelling of flake8."""
+    return line if line.startswith("./") else f"./{line}"
+
+
+def test_same_findings_rows_columns_and_messages_on_all_fixtures(tmp_path: Path) -> None:
+    fixtures = ROOT / "tests" / "fixtures"
+    write(tmp_path, {path.name: path.read_bytes() for path in sorted(fixtures.glob("*/*.py"))})
+    expected = concise("--isolated", "--select", "NAL0", ".", cwd=tmp_path)
+    found = flake8("--extend-select", "NAL002", ".", cwd=tmp_path)
+    assert len(expected) > 150
+    assert sorted(found) == sorted(map(from_command, expected))
+
+
+def test_opt_in_rules_are_off_by_default(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": UNTIED})
+    command = [sys.executable, "-m", "flake8", "--isolated", "m.py"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "NAL" not in shown
+    shown = subprocess.run(
+        [*command, "--extend-select", "NAL002"], cwd=tmp_path, capture_output=True, text=True, check=False
+    ).stdout
+    assert "m.py:9:18: NAL002 " in shown
+
+
+def test_flake8_applies_noqa_and_its_own_ignores(tmp_path: Path) -> None:
+    line = "self.w = nn.Parameter(torch.tanh(self.raw))"
+    write(tmp_path, {"m.py": FAULTY.replace(line, f"{line}  # noqa: NAL001"), "n.py": FAULTY})
+    assert [found.split(":")[0] for found in flake8(".", cwd=tmp_path)] == ["./n.py"]
+    assert len(flake8("--disable-noqa", ".", cwd=tmp_path)) == 2
+    assert flake8("--per-file-ignores", "n.py:NAL001", ".", cwd=tmp_path) == []
+
+
+def test_our_own_comments_and_table_count_too(tmp_path: Path) -> None:
+    line = "self.w = nn.Parameter(torch.tanh(self.raw))"
+    write(tmp_path, {"m.py": FAULTY.replace(line, f"{line}  # nalu-lint: ignore[NAL001] meant")})
+    assert flake8(".", cwd=tmp_path) == []
+    write(tmp_path, {"m.py": FAULTY})
+    assert len(flake8(".", cwd=tmp_path)) == 1
+    write(tmp_path, {"nalu-lint.toml": 'per-file-ignores = { "m.py" = ["NAL001"] }\n'})
+    assert flake8(".", cwd=tmp_path) == []
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    (line,) = flake8("-", cwd=tmp_path, stdin=FAULTY)
+    assert line.startswith("stdin:9:18: NAL001 ")
+
+
+def test_a_syntax_error_is_left_to_flake8(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(:\n"})
+    assert flake8(".", cwd=tmp_path) == []

@@ -1,0 +1,64 @@
+"""What is loaded when: torch never, libcst only where a class remains to be interpreted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import CLEAN, FAULTY, write
+
+PROGRAM = """
+import sys
+{action}
+print(" ".join(name for name in {names!r} if name in sys.modules))
+"""
+HEAVY = ["torch", "libcst", "ast", "argparse", "flake8", "pathspec", "tomllib", "tokenize", "json", "multiprocessing"]
+
+
+def loaded_after(action: str, cwd: Path) -> set[str]:
+    program = PROGRAM.format(action=action, names=HEAVY)
+    result = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=True)
+    return set(result.stdout.splitlines()[-1].split()) if result.stdout.strip() else set()
+
+
+def test_importing_the_package_loads_next_to_nothing(tmp_path: Path) -> None:
+    assert loaded_after("import nalu_lint", tmp_path) == set()
+
+
+COMMAND = "from nalu_lint.cli import main; main(['--isolated', '-q', '-o', 'out.txt', {arguments}])"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("x = 1\n", {"argparse", "ast"}),
+        (CLEAN, {"argparse", "ast"}),
+        (FAULTY, {"argparse", "ast", "libcst"}),
+    ],
+)
+def test_the_command_on_one_file(tmp_path: Path, content: str, expected: set[str]) -> None:
+    write(tmp_path, {"m.py": content})
+    loaded = loaded_after(COMMAND.format(arguments="'m.py'"), tmp_path)
+    assert loaded >= expected
+    assert not loaded & {"torch", "flake8", "pathspec"}
+    assert ("libcst" in loaded) is ("libcst" in expected)
+
+
+def test_the_command_on_a_folder_without_torch_code(tmp_path: Path) -> None:
+    write(tmp_path, {f"m{i}.py": "x = 1\n" * 1000 for i in range(5)})
+    assert loaded_after(COMMAND.format(arguments="'.'"), tmp_path) == {"argparse"}
+
+
+@pytest.mark.parametrize(("content", "loads_libcst"), [("x = 1\n", False), (CLEAN, False), (FAULTY, True)])
+def test_the_plugin(tmp_path: Path, content: str, loads_libcst: bool) -> None:
+    action = (
+        "import ast\n"
+        "from nalu_lint.flake8_plugin import Plugin\n"
+        f"text = {content!r}\n"
+        "found = list(Plugin(ast.parse(text), 'm.py', text.splitlines(keepends=True)).run())"
+    )
+    loaded = loaded_after(action, tmp_path)
+    assert ("libcst" in loaded) is loads_libcst
+    assert not loaded & {"torch", "flake8", "pathspec", "argparse"}
