@@ -58,7 +58,15 @@ def check(
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
     """
-    selected = _selected(Config() if config is None else config, path)
+    config = Config() if config is None else config
+    return _check(source, path, config, tree=tree, honour_noqa=honour_noqa, is_sieved=False)
+
+
+def _check(
+    source: bytes, path: str, config: Config, *, tree: ast.Module | None, honour_noqa: bool, is_sieved: bool
+) -> list[Diagnostic]:
+    """`is_sieved`: the sieve has let these bytes through already."""
+    selected = _selected(config, path)
     if not selected:
         return []
     try:
@@ -68,7 +76,7 @@ def check(
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            matters = sieve.may_matter(source)
+            matters = is_sieved or sieve.may_matter(source)
             found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa) if matters else []
     except UnreadableError as error:
         found = [unreadable(path, error)]
@@ -82,20 +90,12 @@ def unreadable(path: str, error: UnreadableError) -> Diagnostic:
     return Diagnostic(path, finding, span, (), error.position.row)
 
 
-def worth_checking(source: bytes, path: str) -> bool:
-    """Whether a file that was found in a folder has to be looked at more closely.
-
-    Cheap: it decides on bytes alone, so that most files of a large tree cost next to nothing.
-    """
-    if len(source) <= ALWAYS_PARSED_BYTES or path.endswith(".ipynb") or b"\0" in source:
-        return True
-    if sieve.may_matter(source):
-        return True
+def _is_decodable(source: bytes) -> bool:
     try:
         source.decode()
     except UnicodeDecodeError:
-        return True  # another encoding, or none
-    return False
+        return False  # another encoding, or none
+    return b"\0" not in source
 
 
 def _selected(config: Config, path: str) -> frozenset[str]:
@@ -275,15 +275,20 @@ def check_file(task: Task) -> Outcome:
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         return _only_selected(task, unreadable(task.path, UnreadableError(reason)))
-    if not task.is_named and not worth_checking(source, task.path):
+    is_small = len(source) <= ALWAYS_PARSED_BYTES or task.path.endswith(".ipynb")
+    if task.is_named or is_small:
+        return check_bytes(source, task)
+    # Most files of a large tree go no further than these bytes, and cost next to nothing.
+    is_sieved = sieve.may_matter(source)
+    if not is_sieved and _is_decodable(source):
         return Outcome([])
-    return check_bytes(source, task)
+    return check_bytes(source, task, is_sieved=is_sieved)
 
 
-def check_bytes(source: bytes, task: Task) -> Outcome:
+def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcome:
     """`check`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return Outcome(check(source, task.path, task.config))
+        return Outcome(_check(source, task.path, task.config, tree=None, honour_noqa=True, is_sieved=is_sieved))
     except InternalError as error:
         import traceback  # only on the way to an error
 

@@ -102,12 +102,7 @@ class Interpreter(Expressions):
             body: cst.CSTNode = function.definition.body
             decorators: Iterable[cst.Decorator] = ()
         else:
-            top_level = self.outline.top_level_of.get(function.definition)
-            if top_level is None and function.owner is not None:
-                top_level = function.owner.top_level
-            if top_level is None:
-                return UNKNOWN
-            segment, node = self.tree.function(function.definition, top_level)
+            segment, node = self.tree.function(function.definition)
             parameters, body = node.params, node.body
             decorators = node.decorators
         self.executed.add(function.definition)

@@ -85,7 +85,7 @@ class ClassModel(NamedTuple):
 
 
 def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage) -> ClassModel | None:
-    """The model of one class; None where its construction is too complex to follow."""
+    """The model of one class; None where it derives nothing, or is too complex to follow."""
     interpreter = Interpreter(outline, tree)
     try:
         module = interpreter.construct(info)
@@ -95,7 +95,11 @@ def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage)
                 interpreter.call_method(module, found, [], {}, arguments_known=False)
     except TooComplexError:
         return None
-    return _Builder(info, interpreter, module, usage).model()
+    derives = any(parameter.origin for parameter in interpreter.parameters) or any(
+        isinstance(atom, Tensor) and atom.links for _, atom in interpreter.heap.held(single(module))
+    )
+    # What happens after construction matters only for what is derived.
+    return _Builder(info, interpreter, module, usage).model() if derives else None
 
 
 def _merged(derived: list[DerivedParameter]) -> list[DerivedParameter]:

@@ -86,10 +86,9 @@ class ClassInfo:
     resolved sets `has_unknown_base`.
     """
 
-    def __init__(self, node: ast.ClassDef, scope: Scope, top_level: ast.stmt) -> None:
+    def __init__(self, node: ast.ClassDef, scope: Scope) -> None:
         self.node = node
         self.scope = scope
-        self.top_level = top_level  # the outermost statement, from which libcst parses
         self.name = node.name
         self.methods: dict[str, FunctionNode] = {}
         self.class_attributes: dict[str, ast.expr] = {}
@@ -198,49 +197,46 @@ class Outline:
         self.scope = Scope()
         self.classes: list[ClassInfo] = []
         self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name
-        self.top_level_of: dict[ast.AST, ast.stmt] = {}
-        for statement in tree.body:
-            self._visit([statement], self.scope, statement)
+        self._visit(tree.body, self.scope)
         for info in self.classes:
             info.resolve_bases()
 
-    def _visit(self, body: list[ast.stmt], scope: Scope, top_level: ast.stmt, in_class: bool = False) -> None:
+    def _visit(self, body: list[ast.stmt], scope: Scope, in_class: bool = False) -> None:
         for statement in body:
             if isinstance(statement, ast.ClassDef):
-                info = ClassInfo(statement, scope, top_level)
+                info = ClassInfo(statement, scope)
                 self.classes.append(info)
                 if not in_class:
                     scope.bind(statement.name, Binding(statement, class_info=info))
                 nested = ast.ClassDef | ast.If | ast.Try | ast.With
                 inner: list[ast.stmt] = [s for s in statement.body if isinstance(s, nested)]
-                self._visit(inner, scope, top_level, in_class=True)
+                self._visit(inner, scope, in_class=True)
                 for method in info.methods.values():
-                    self._visit_nested(method, scope, top_level)
+                    self._visit_nested(method, scope)
             elif isinstance(statement, _FUNCTIONS):
-                self.top_level_of[statement] = top_level
                 if not in_class:
                     scope.bind(statement.name, Binding(statement, function=statement))
                     self.functions.setdefault(statement.name, []).append(statement)
-                    self._visit_nested(statement, scope, top_level)
+                    self._visit_nested(statement, scope)
             else:
                 if not in_class:
                     _bind_statement(statement, scope)
                 for block, is_fallback in _blocks(statement):
                     first = {name: len(found) for name, found in scope.bindings.items()}
-                    self._visit(block, scope, top_level, in_class)
+                    self._visit(block, scope, in_class)
                     if is_fallback:
                         for name, found in scope.bindings.items():
                             known = first.get(name, 0)
                             found[known:] = [b._replace(is_fallback=True) for b in found[known:]]
 
-    def _visit_nested(self, function: FunctionNode, scope: Scope, top_level: ast.stmt) -> None:
+    def _visit_nested(self, function: FunctionNode, scope: Scope) -> None:
         """Classes inside functions: rare, so look for one before making a scope."""
         if any(isinstance(s, ast.ClassDef) for s in _all_statements(function.body)):
             inner = Scope(scope)
             for argument in ast.walk(function.args):
                 if isinstance(argument, ast.arg):
                     inner.bind(argument.arg, Binding(function))
-            self._visit(function.body, inner, top_level)
+            self._visit(function.body, inner)
 
 
 def _bind_statement(statement: ast.stmt, scope: Scope) -> None:

@@ -1,4 +1,4 @@
-"""The libcst trees of a file, parsed one top-level statement at a time and only when asked."""
+"""The libcst trees of a file, parsed one function at a time and only when asked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _check_depth(statement: ast.stmt) -> None:
 
 
 class Segment:
-    """One top-level statement as a libcst module of its own."""
+    """One statement as a libcst module of its own."""
 
     def __init__(self, text: str, first_row: int) -> None:
         try:
@@ -85,23 +85,27 @@ class SourceTree:
         self.ast_of: dict[cst.CSTNode, ast.AST] = {}
 
     def segment(self, statement: ast.stmt) -> Segment:
-        """The top-level `statement`, parsed by libcst."""
+        """A statement on rows of its own, parsed by libcst."""
         if statement not in self._segments:
+            _check_depth(statement)
             decorators = getattr(statement, "decorator_list", ())
             first = min([statement.lineno, *(d.lineno for d in decorators)])
             text = "".join(self._lines[first - 1 : statement.end_lineno])
-            _check_depth(statement)
+            if statement.col_offset:
+                # An indented statement is one only inside another: columns stay as they are.
+                text, first = f"if 1:\n{text}", first - 1
             segment = Segment(text, first)
             self._segments[statement] = segment
             definitions = _cst_definitions(segment.module.body)
-            counterparts = _ast_definitions([statement])
-            for node, counterpart in zip(definitions, counterparts, strict=True):
+            for node, counterpart in zip(definitions, _ast_definitions([statement]), strict=True):
                 self._definitions[counterpart] = (segment, node)
                 self.ast_of[node] = counterpart
         return self._segments[statement]
 
-    def function(self, function: FunctionNode, top_level: ast.stmt) -> tuple[Segment, cst.FunctionDef]:
-        self.segment(top_level)
+    def function(self, function: FunctionNode) -> tuple[Segment, cst.FunctionDef]:
+        """A function, by itself or within the one around it that was parsed before."""
+        if function not in self._definitions:
+            self.segment(function)
         segment, node = self._definitions[function]
         assert isinstance(node, cst.FunctionDef)
         return segment, node
