@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UNREADABLE = "NAL901"
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
-ALWAYS_PARSED_BYTES = 2048
+ALWAYS_PARSED_BYTES = 1024
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BOM = b"\xef\xbb\xbf"

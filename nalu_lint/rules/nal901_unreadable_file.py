@@ -34,7 +34,7 @@ class UnreadableFileRule(Rule):
     ```
 
     ## Known limits
-    In a folder, a file of more than 2 KiB that mentions nothing that any rule could report is not
+    In a folder, a file of more than 1 KiB that mentions nothing that any rule could report is not
     parsed, so a syntax error in it is not reported. Name the file to have it parsed.
 
     ## Fix safety
