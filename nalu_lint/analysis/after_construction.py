@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 
 class ClassUsage:
-    """How the code of one class, its bases and its subclasses uses attributes."""
+    """How the code of one class, its bases and its subclasses uses attributes after construction."""
 
-    def __init__(self, construction: Usage, after: Usage, shared: set[str]) -> None:
-        self.construction = construction
+    def __init__(self, after: Usage, shared: set[str]) -> None:
         self.after = after
         # Attributes of other objects that the initialisers themselves take: they may share them.
         self.shared_in_construction = shared
@@ -92,7 +91,7 @@ class FileUsage:
         self._follow_classes(construction.names, after)
         known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
         after.reads_anything |= not (construction.given_self | after.given_self) <= known
-        return ClassUsage(construction, after, shared)
+        return ClassUsage(after, shared)
 
     def _follow_names(self, usage: Usage, names: set[str]) -> None:
         """Add what the functions of the file do that are mentioned by name, and so on."""
@@ -123,7 +122,6 @@ class FileUsage:
                 found = self.function(function, info.scope, is_method=True)
                 after.foreign_reads |= found.now.foreign_reads | found.later.foreign_reads
                 after.foreign_reads |= {a for _, a in found.now.inner_reads | found.later.inner_reads}
-                after.foreign_mentions |= found.now.foreign_mentions | found.later.foreign_mentions
                 pending.extend(found.now.names | found.later.names)
 
     def after(self, info: ClassInfo, holder: ClassInfo | None = None) -> After:

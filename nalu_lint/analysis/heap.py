@@ -92,10 +92,6 @@ class Heap:
         flag = self.get(parameter, REQUIRES_GRAD)
         return flag is None or flag == frozenset({Const(True)})
 
-    def maybe_trainable(self, parameter: Param) -> bool:
-        flag = self.get(parameter, REQUIRES_GRAD)
-        return flag is None or flag != frozenset({Const(False)})
-
     def held(self, value: Value) -> list[tuple[tuple[Any, ...], Any]]:
         """All Parameters, modules and tensors reachable from `value`, each with its path."""
         found: list[tuple[tuple[Any, ...], Any]] = []

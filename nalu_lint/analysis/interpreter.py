@@ -243,10 +243,10 @@ class Interpreter(Expressions):
         operand = self.evaluate(node.value)
         for atom in target:
             if isinstance(atom, Param):
-                self.written(atom, operand, overwrites=False)
+                self.written(atom)
         storage = {link.parameter for atom in target if isinstance(atom, Tensor) for link in atom.links if link.shares}
         for parameter in storage:
-            self.written(parameter, operand, overwrites=False)
+            self.written(parameter)
         if storage or any(isinstance(atom, Param) for atom in target):
             return
         if any(isinstance(atom, Container) for atom in target):
@@ -462,8 +462,6 @@ class Interpreter(Expressions):
         is_certain = len(base) == 1
         for atom in base:
             if isinstance(atom, ModuleObject):
-                if name == "data":
-                    continue
                 self.store(atom, name, value, site, is_certain=is_certain)
             elif isinstance(atom, Param | Tensor):
                 self.assign_tensor_attribute(atom, name, value, is_certain=is_certain)
@@ -480,11 +478,11 @@ class Interpreter(Expressions):
                 else:
                     self.heap.set(atom, key, value)
             elif isinstance(atom, Param):
-                self.written(atom, value, overwrites=False)
+                self.written(atom)
             elif isinstance(atom, Tensor):
                 shared = {link.parameter for link in atom.links if link.shares}
                 for parameter in shared:
-                    self.written(parameter, value, overwrites=False)
+                    self.written(parameter)
                 if not shared and isinstance(target.value, cst.Name | cst.Attribute):
                     self.assign(target.value, base - {atom} | self.compute(single(atom) | value), statement)
             elif isinstance(atom, Method) and atom.name in MODULE_DICTIONARIES:

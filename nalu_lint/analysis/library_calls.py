@@ -146,11 +146,11 @@ class LibraryCalls(State):
         target = arguments[0]
         for atom in target:
             if isinstance(atom, Param):
-                self.written(atom, UNKNOWN, overwrites=True)
+                self.written(atom)
             elif isinstance(atom, Tensor):
                 for link in atom.links:
                     if link.shares:
-                        self.written(link.parameter, UNKNOWN, overwrites=True)
+                        self.written(link.parameter)
             else:
                 self.escape(single(atom))
         return frozenset(Tensor() if isinstance(a, Tensor) and not a.links else a for a in target)
@@ -268,11 +268,11 @@ class LibraryCalls(State):
     def in_place(self, receiver: Param | Tensor, name: str, operands: Value) -> Value:
         overwrites = name in torch_tables.OVERWRITING_METHODS
         if isinstance(receiver, Param):
-            self.written(receiver, operands, overwrites=overwrites)
+            self.written(receiver)
             return single(receiver)
         shared = {link.parameter for link in receiver.links if link.shares}
         for parameter in shared:
-            self.written(parameter, operands, overwrites=overwrites)
+            self.written(parameter)
         if shared:
             return single(receiver)
         kept = frozenset() if overwrites else single(receiver)

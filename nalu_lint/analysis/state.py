@@ -94,7 +94,7 @@ class State:
         links = frozenset(Link(p, s, e or cut, t) for p, s, e, t in links_of(self.heap, single(atom)))
         return single(Tensor(links, isinstance(atom, Tensor) and atom.is_uninitialised))
 
-    def written(self, parameter: Param, value: Value, *, overwrites: bool) -> None:
+    def written(self, parameter: Param) -> None:
         """The storage of `parameter` was changed in place."""
         parameter.initialised_at.append(self.tick())
 
@@ -168,7 +168,7 @@ class State:
         for value in (*arguments, *keywords.values()):
             for atom in value:
                 if isinstance(atom, Param):
-                    self.written(atom, UNKNOWN, overwrites=True)
+                    self.written(atom)
                 else:
                     self.escape(single(atom))
 
@@ -226,7 +226,7 @@ class State:
         elif name == "data":
             shared = [atom] if isinstance(atom, Param) else [link.parameter for link in atom.links if link.shares]
             for parameter in shared:
-                self.written(parameter, value, overwrites=True)
+                self.written(parameter)
         else:
             self.escape(value)
 

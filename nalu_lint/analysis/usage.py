@@ -48,7 +48,6 @@ class Usage:
         self.inner_reads: set[tuple[str, str]] = set()  # self.a.b as (a, b): by the name of the object
         self.kinds: dict[str, set[str]] = {}  # attributes of self assigned new objects, and of which class
         self.mentions: set[str] = set()  # every attribute of self that is touched at all
-        self.foreign_mentions: set[str] = set()
         # Attributes and variables whose value may become part of another: read, and not only to
         # test it, to initialise something in place, or to give it a second name.
         self.own_flows: set[str] = set()
@@ -76,7 +75,6 @@ class Usage:
         for name, kinds in other.kinds.items():
             self.kinds.setdefault(name, set()).update(kinds)
         self.mentions |= other.mentions
-        self.foreign_mentions |= other.foreign_mentions
         self.own_flows |= other.own_flows
         self.foreign_flows |= other.foreign_flows
         self.variable_flows |= other.variable_flows
@@ -363,7 +361,6 @@ class _Scanner:
         if node.attr in METADATA_ATTRIBUTES:
             self.expression(node.value, METADATA)
             return
-        self.usage.foreign_mentions.add(node.attr)
         inner = node.value
         holder = inner.attr if isinstance(inner, ast.Attribute) and self.is_self(inner.value) else None
         if holder is not None and use == READ and node.attr in LAYER_PARAMETER_NAMES:
@@ -505,10 +502,8 @@ class _Scanner:
         elif method in METADATA_METHODS:
             self.expression(receiver, METADATA)
         elif _is_in_place(method):
-            self.usage.foreign_mentions.add(method)
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
-            self.usage.foreign_mentions.add(method)
             self.expression(receiver, METADATA if use == METADATA else READ)
             dotted = self.scope.dotted(function)
             if dotted is not None and dotted.startswith("torch.optim."):
@@ -545,7 +540,6 @@ class _Scanner:
                     self.usage.reads_anything = True
         else:
             if literal is not None and function == "getattr":
-                self.usage.foreign_mentions.add(literal)
                 self.usage.foreign_reads.add(literal)
             self.expression(receiver, METADATA if function == "hasattr" else READ)
         for argument in rest:

@@ -23,12 +23,11 @@ class _Style(NamedTuple):
     bold: str = ""
     red: str = ""
     blue: str = ""
-    green: str = ""
     reset: str = ""
 
 
 _PLAIN = _Style()
-_COLOR = _Style("\x1b[1m", "\x1b[1;31m", "\x1b[1;34m", "\x1b[1;32m", "\x1b[0m")
+_COLOR = _Style("\x1b[1m", "\x1b[1;31m", "\x1b[1;34m", "\x1b[0m")
 
 
 class _Label(NamedTuple):
