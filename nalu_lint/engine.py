@@ -48,6 +48,7 @@ def check(
     *,
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
+    is_sieved: bool = False,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -57,15 +58,9 @@ def check(
         config: the rules to run; those on by default where it is None.
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
+        is_sieved: `analysis.sieve` has let these bytes through already.
     """
     config = Config() if config is None else config
-    return _check(source, path, config, tree=tree, honour_noqa=honour_noqa, is_sieved=False)
-
-
-def _check(
-    source: bytes, path: str, config: Config, *, tree: ast.Module | None, honour_noqa: bool, is_sieved: bool
-) -> list[Diagnostic]:
-    """`is_sieved`: the sieve has let these bytes through already."""
     selected = _selected(config, path)
     if not selected:
         return []
@@ -288,7 +283,7 @@ def check_file(task: Task) -> Outcome:
 def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcome:
     """`check`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return Outcome(_check(source, task.path, task.config, tree=None, honour_noqa=True, is_sieved=is_sieved))
+        return Outcome(check(source, task.path, task.config, is_sieved=is_sieved))
     except InternalError as error:
         import traceback  # only on the way to an error
 

@@ -61,4 +61,4 @@ class Plugin:
         if path is not None:
             layers.append(config.read_config(path)._replace(select=None))
         options = config.merge(layers)
-        return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False)
+        return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, is_sieved=True)
