@@ -31,6 +31,7 @@ def _walk(folder: str, config_for: Callable[[str], Config], ignores: _GitIgnores
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError:
+        yield folder  # reading it as a file fails for the same reason, and says so
         return
     config = config_for(folder)
     below = ignores.enter(folder) if ignores is not None else None
