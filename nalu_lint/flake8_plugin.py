@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Iterator
 
+    from nalu_lint.diagnostic import Diagnostic
+
 
 class Plugin:
     """Checks one file as flake8 hands it over."""
@@ -43,22 +45,22 @@ class Plugin:
         if not sieve.may_matter(source):
             return
         for diagnostic in self._check(source):
-            yield (
-                diagnostic.span.start.row,
-                diagnostic.span.start.column - 1,
-                f"{diagnostic.code} {diagnostic.message}",
-                type(self),
-            )
+            row, column = diagnostic.span.start
+            yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
 
-    def _check(self, source: bytes) -> list[Any]:
+    def _check(self, source: bytes) -> list[Diagnostic]:
         from nalu_lint import config, engine  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
-        path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
         # flake8 chooses among all rules but those that the table leaves out; a file that cannot
         # be parsed is its own to report.
         layers = [config.Layer(select=("ALL",), ignore=(engine.UNREADABLE,))]
-        if path is not None:
-            layers.append(config.read_config(path)._replace(select=None))
-        options = config.merge(layers)
-        return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, is_sieved=True)
+        try:
+            path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
+            if path is not None:
+                layers.append(config.read_config(path)._replace(select=None))
+            options = config.merge(layers)
+            return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, is_sieved=True)
+        except (config.ConfigError, engine.InternalError) as error:
+            # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
+            return [engine.unreadable(self.filename, engine.UnreadableError(f"not checked: {error}"))]

@@ -71,3 +71,10 @@ def test_standard_input(tmp_path: Path) -> None:
 def test_a_syntax_error_is_left_to_flake8(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": "def f(:\n"})
     assert flake8(".", cwd=tmp_path) == []
+
+
+def test_a_broken_configuration_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY, "n.py": "x = 1\n", "nalu-lint.toml": "selct = 1\n"})
+    (line,) = flake8(".", cwd=tmp_path)
+    assert line.startswith("./m.py:1:1: NAL901 not checked: ")
+    assert line.endswith("nalu-lint.toml: unknown key `selct`; did you mean `select`?")
