@@ -52,9 +52,8 @@ class Plugin:
         from nalu_lint import config, engine  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
-        # flake8 chooses among all rules but those that the table leaves out; a file that cannot
-        # be parsed is its own to report.
-        layers = [config.Layer(select=("ALL",), ignore=(engine.UNREADABLE,))]
+        # flake8 chooses among all rules but those that the table leaves out.
+        layers = [config.Layer(select=("ALL",))]
         try:
             path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
             if path is not None:
