@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ def discover(folder: str, config_for: Callable[[str], Config]) -> Iterator[str]:
     followed, so that a loop of links ends; links to files are.
     """
     config = config_for(folder)
-    ignores = _GitIgnores(folder) if config.respect_gitignore else None
+    ignores = _GitIgnores.above(folder) if config.respect_gitignore else None
     yield from _walk(folder, config_for, ignores)
 
 
@@ -101,52 +101,108 @@ def _any_of(expressions: list[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(expressions)) if expressions else None
 
 
+# .gitignore, by git's own rules: a pattern matches a path itself, and what is in an ignored folder
+# is never looked at. The last pattern that matches counts; a deeper file outweighs one above it.
+
+
+class _GitIgnore(NamedTuple):
+    """One pattern of a .gitignore file."""
+
+    expression: re.Pattern[str]
+    is_negated: bool
+    for_folders_only: bool
+
+
 class _GitIgnores:
     """The .gitignore files that hold in a folder: its own and those up to the repository's root."""
 
-    def __init__(self, folder: str) -> None:
-        self.specs: list[tuple[str, Any]] = []
-        top = os.path.abspath(folder)
+    def __init__(self, files: tuple[tuple[str, tuple[_GitIgnore, ...]], ...]) -> None:
+        self.files = files  # the folder and the patterns of each, outermost first
+
+    @classmethod
+    def above(cls, folder: str) -> _GitIgnores:
+        """What holds in `folder` from above it; nothing outside a repository."""
+        current = os.path.abspath(folder)
         parents: list[str] = []
-        current = top
-        while True:
-            is_root = os.path.exists(os.path.join(current, ".git"))
+        while not os.path.exists(os.path.join(current, ".git")):
             parent = os.path.dirname(current)
-            if is_root or parent == current:
-                break
+            if parent == current:
+                return cls(())
             current = parent
             parents.append(current)
-        for parent in reversed(parents) if is_root else ():
-            self._read(parent)
+        ignores = cls(())._with(current, os.path.join(".git", "info", "exclude"))
+        for parent in reversed(parents):
+            ignores = ignores._with(parent)
+        return ignores
 
     def enter(self, folder: str) -> _GitIgnores:
         """What holds one folder further down."""
-        path = os.path.abspath(folder)
-        if not os.path.exists(os.path.join(path, ".gitignore")):
-            return self
-        inner = _GitIgnores.__new__(_GitIgnores)
-        inner.specs = list(self.specs)
-        inner._read(path)
-        return inner
+        return self._with(os.path.abspath(folder))
 
-    def _read(self, folder: str) -> None:
+    def _with(self, folder: str, name: str = ".gitignore") -> _GitIgnores:
         try:
-            with open(os.path.join(folder, ".gitignore"), encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                lines = file.read().split("\n")
         except OSError:
-            return
-        from pathspec import GitIgnoreSpec  # only where there is a .gitignore
-
-        self.specs.append((folder, GitIgnoreSpec.from_lines(lines)))
+            return self
+        patterns = tuple(pattern for line in lines for pattern in _gitignore(line))
+        return _GitIgnores((*self.files, (os.path.join(folder, ""), patterns)))
 
     def ignores(self, path: str, is_folder: bool) -> bool:
-        """Whether the nearest .gitignore that says anything about `path` excludes it."""
-        if not self.specs:
+        """Whether `path` itself is ignored."""
+        if not self.files:
             return False
         absolute = os.path.abspath(path)
-        for folder, spec in reversed(self.specs):
-            relative = os.path.relpath(absolute, folder).replace(os.sep, "/")
-            verdict = spec.check_file(relative + "/" if is_folder else relative).include
-            if verdict is not None:
-                return bool(verdict)
+        for folder, patterns in reversed(self.files):
+            relative = absolute[len(folder) :].replace(os.sep, "/")
+            for pattern in reversed(patterns):
+                if (is_folder or not pattern.for_folders_only) and pattern.expression.fullmatch(relative):
+                    return not pattern.is_negated
         return False
+
+
+def _gitignore(line: str) -> Iterator[_GitIgnore]:
+    """The pattern in a line of a .gitignore file, if there is one."""
+    glob = re.sub(r"(?<!\\)\s+$", "", line)
+    if not glob or glob.startswith("#"):
+        return
+    is_negated = glob.startswith("!")
+    glob = glob.removeprefix("!")
+    for_folders_only = glob.endswith("/")
+    glob = glob.rstrip("/")
+    anchor = "" if "/" in glob else "(?:.*/)?"
+    try:
+        expression = re.compile(anchor + _gitignore_expression(glob.removeprefix("/")), re.DOTALL)
+    except re.error:
+        return  # such as the range [z-a], which matches nothing
+    yield _GitIgnore(expression, is_negated, for_folders_only)
+
+
+_GLOB_PART = re.compile(
+    r"^\*\*/|(?<=/)\*\*/|(?<=/)\*\*$|\*+|\?|\[[!^]?\]?(?:\\.|[^\]\\])*\]|\\.|[^*?\[\\]+|.", re.DOTALL
+)
+
+
+def _gitignore_expression(glob: str) -> str:
+    """The regular expression of a glob, in which only `**` crosses folders.
+
+    >>> _gitignore_expression("a/**/*.py")
+    'a/(?:.*/)?[^/]*\\\\.py'
+    """
+    parts: list[str] = []
+    for part in _GLOB_PART.findall(glob):
+        if part == "**/":
+            parts.append("(?:.*/)?")
+        elif part == "**" and parts and parts[-1].endswith("/"):
+            parts.append(".+")
+        elif part.startswith("*"):
+            parts.append("[^/]*")
+        elif part == "?":
+            parts.append("[^/]")
+        elif part.startswith("[") and len(part) > 1:
+            inside = part[1:-1]
+            sign = "^/" if inside.startswith(("!", "^")) else ""
+            parts.append(f"(?!/)[{sign}{inside[1:] if sign else inside}]".replace("[[", "[\\["))
+        else:
+            parts.append(re.escape(part[1:] if part.startswith("\\") and len(part) > 1 else part))
+    return "".join(parts)

@@ -49,6 +49,31 @@ def test_gitignore(tree: Path) -> None:
     assert shown(tree, "--no-respect-gitignore") == ["a.py", "b/c.py", "b/d/e.py", "b/skip_me.py"]
 
 
+GITIGNORES = [
+    "*\n!*/\n!keep.py\n",  # only what is named
+    "/*\n!/src/\n",
+    "data/**\n!data/keep.py\n",
+    "src/**/keep.py\n**/deep\n",
+    "data/\n!data/keep.py\n",  # too late: nothing looks into an ignored folder
+    "# a comment\n\n\\#m.py\n\\!m.py\nwith\\ space.py   \n",
+    "[!k]eep.py\n[a-m].py\n?eep.py\n[z-a].py\n[\n[]\n/\n!\n",
+    "src/*.py\n!/src/deep\n*.p\\y\n",
+    "\r\nm.py\r\n**\n!data\n!data/*\n",
+]
+
+
+@pytest.mark.parametrize("patterns", GITIGNORES)
+def test_gitignore_means_what_git_says(tmp_path: Path, patterns: str) -> None:
+    names = ["keep.py", "m.py", "#m.py", "!m.py", "with space.py"]
+    folders = ["", "data/", "src/", "src/deep/", "data/sub/deep/"]
+    write(tmp_path, {f"{folder}{name}": "" for folder in folders for name in names} | {".gitignore": patterns})
+    write(tmp_path, {"src/.gitignore": "!m.py\n", ".git/info/exclude": "/src/keep.py\n"})
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    command = ["git", "ls-files", "-z", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split("\0")
+    assert sorted(shown(tmp_path)) == sorted(name for name in listed if name.endswith(".py"))
+
+
 def test_gitignore_above_the_repository_does_not_count(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "*.py\n", "repository/m.py": ""})
     subprocess.run(["git", "init", "-q", tmp_path / "repository"], check=True)
