@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,6 +31,9 @@ class UsageError(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    if getattr(sys.stdout, "errors", "") == "strict":
+        # A file name or a source line that the encoding of the output lacks is no reason to stop.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         options = _parser().parse_args(arguments)
         return _run(options)
@@ -38,10 +42,19 @@ def main(arguments: list[str] | None = None) -> int:
         return CANNOT_RUN
     except BrokenPipeError:
         # The reader went away (`nalu-lint | head`): that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return FINDINGS
+    except OSError as error:
+        _discard_output()
+        print(f"nalu-lint: error: {error}", file=sys.stderr)
+        return CANNOT_RUN
     except KeyboardInterrupt:
         return 130
+
+
+def _discard_output() -> None:
+    """What could not be written would raise once more when Python closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     ):
         rules.add_argument(flag, type=_codes, action="extend", metavar="CODES", help=text)
     rules.add_argument(
-        "--per-file-ignores", type=_pattern, action="append", metavar="GLOB:CODES", help="for the files that match"
+        "--per-file-ignores", type=_patterns, action="extend", metavar="GLOB:CODES", help="for the files that match"
     )
     rules.add_argument("--explain", metavar="CODE", help="show the page of a rule and stop")
     rules.add_argument("--list-rules", action="store_true", help="list the rules and stop")
     files = parser.add_argument_group("files")
-    files.add_argument("--exclude", type=_words, action="extend", metavar="GLOBS", help="leave these files out")
-    files.add_argument("--extend-exclude", type=_words, action="extend", metavar="GLOBS", help="and these")
+    files.add_argument("--exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out")
+    files.add_argument("--extend-exclude", type=_globs, action="extend", metavar="GLOBS", help="and these")
     files.add_argument(
         "--force-exclude",
         action=argparse.BooleanOptionalAction,
@@ -99,18 +112,42 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    words = re.split(r",(?![^{]*\})", text)  # the commas of a{b,c} are the pattern's own
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(_from_here(word) for word in _words(text))
+
+
+def _from_here(pattern: str) -> str:
+    """A pattern of the command line is relative to the current folder, wherever the configuration is."""
+    sign = "!" if pattern.startswith("!") else ""
+    plain = pattern.removeprefix("!").removeprefix("./")
+    if "/" not in plain.rstrip("/") or plain.startswith(("/", "**/")):
+        return pattern
+    return sign + re.sub(r"([*?[])", r"[\1]", os.getcwd()) + "/" + plain
 
 
 def _codes(text: str) -> tuple[str, ...]:
-    return tuple(word.upper() for word in _words(text))
+    codes = tuple(word.upper() for word in _words(text))
+    if not codes:
+        raise argparse.ArgumentTypeError("expected codes, got none")
+    return codes
 
 
-def _pattern(text: str) -> tuple[str, tuple[str, ...]]:
-    pattern, separator, codes = text.rpartition(":")
-    if not separator or not pattern:
-        raise argparse.ArgumentTypeError(f"expected GLOB:CODES, got {text!r}")
-    return pattern, _codes(codes)
+def _patterns(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """`GLOB:CODE,GLOB:CODE`, and `GLOB:CODE,CODE`."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for word in _words(text):
+        pattern, _, code = word.rpartition(":")
+        if pattern and code:
+            found.append((_from_here(pattern), _codes(code)))
+        elif found and ":" not in word:
+            found[-1] = (found[-1][0], (*found[-1][1], *_codes(word)))
+        else:
+            raise argparse.ArgumentTypeError(f"expected GLOB:CODES, got {text!r}")
+    return found
 
 
 def _jobs(text: str) -> int:
@@ -124,6 +161,8 @@ def _run(options: argparse.Namespace) -> int:
         return _explain(options.explain)
     if options.list_rules:
         return _list_rules()
+    if options.stdin_filename is not None and not options.paths:
+        options.paths = [STDIN]
     configs = _Configs(options)
     tasks, missing = _tasks(options, configs)
     if options.show_files:
@@ -237,7 +276,11 @@ def _tasks(options: argparse.Namespace, configs: _Configs) -> tuple[list[Task], 
         config = configs.for_folder(os.path.dirname(name) or ".")
         is_left_out = config.force_exclude and files.is_excluded(name, config)
         return ([] if is_left_out else [Task(name, config, is_named=True)]), False
-    for path in map(os.path.normpath, options.paths or ["."]):
+    here = os.getcwd()
+    for given in options.paths or ["."]:
+        # As in ruff: relative where it is below this folder. So each file has one name.
+        absolute = os.path.abspath(given)
+        path = "." if absolute == here else absolute.removeprefix(os.path.join(here, ""))
         if os.path.isdir(path):
             for found in files.discover(path, configs.for_folder):
                 config = configs.for_folder(os.path.dirname(found) or ".")
@@ -274,7 +317,7 @@ def _write(options: argparse.Namespace, diagnostics: list[Diagnostic], config: C
     from nalu_lint.output import render  # start-up time
 
     if options.statistics:
-        text = _statistics(diagnostics)
+        text = _statistics(diagnostics, config.output_format)
     elif not diagnostics and config.output_format in ("full", "concise"):
         text = ""
     else:
@@ -282,7 +325,7 @@ def _write(options: argparse.Namespace, diagnostics: list[Diagnostic], config: C
         text = render(config.output_format, diagnostics, read_source=_read_source(standard_input), color=color)
     if options.output_file is not None:
         try:
-            with open(options.output_file, "w", encoding="utf-8", newline="") as file:
+            with open(options.output_file, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 file.write(text)
         except OSError as error:
             raise UsageError(f"{options.output_file}: cannot be written: {error.strerror}") from error
@@ -329,13 +372,20 @@ def _use_color(choice: str, stream: Any) -> bool:
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
 
 
-def _statistics(diagnostics: list[Diagnostic]) -> str:
+def _statistics(diagnostics: list[Diagnostic], output_format: str) -> str:
     counts: dict[tuple[str, str], int] = {}
     for diagnostic in diagnostics:
         key = (diagnostic.code, diagnostic.finding.name)
         counts[key] = counts.get(key, 0) + 1
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return "".join(f"{count}\t{code}\t{name}\n" for (code, name), count in ordered)
+    if output_format in ("full", "concise"):
+        return "".join(f"{count}\t{code}\t{name}\n" for (code, name), count in ordered)
+    import json  # start-up time
+
+    objects = [{"code": code, "name": name, "count": count} for (code, name), count in ordered]
+    if output_format == "json":
+        return json.dumps(objects, indent=2) + "\n"
+    return "".join(json.dumps(found) + "\n" for found in objects)
 
 
 def _summary(diagnostics: list[Diagnostic], n_files: int) -> str:

@@ -16,6 +16,8 @@ from nalu_lint.rules import all_rules, codes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# What cannot be read is not checked: that is said whatever rules are selected, unless it is ignored by code.
+UNREADABLE = "NAL901"
 CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
 DEFAULT_EXCLUDE = (
     *(".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints", ".mypy_cache", ".nox"),
@@ -108,7 +110,7 @@ def _apply_codes(chosen: frozenset[str] | None, layer: Layer) -> frozenset[str] 
             raise ConfigError(unknown_code(selector))
     if layer.select is None and not adds and not removes:
         return chosen
-    result = set() if layer.select is not None else set(default_codes() if chosen is None else chosen)
+    result = {UNREADABLE} if layer.select is not None else set(default_codes() if chosen is None else chosen)
     for length in range(7):
         for selector in adds:
             if _specificity(selector) == length:
@@ -156,11 +158,28 @@ def _config_in(folder: str) -> str | None:
         path = os.path.join(folder, name)
         try:
             with open(path, "rb") as file:
-                if name == "nalu-lint.toml" or b"tool.nalu-lint" in file.read():
+                if name == "nalu-lint.toml" or _has_table(path, file.read()):
                     return path
         except OSError:
             continue
     return None
+
+
+def _has_table(path: str, content: bytes) -> bool:
+    """Whether a pyproject.toml has our table. Most do not mention us, and cost no parsing."""
+    return b"nalu-lint" in content and "nalu-lint" in _tool_table(_parsed(path, content))
+
+
+def _tool_table(document: dict[str, Any]) -> dict[str, Any]:
+    tool = document.get("tool")
+    return tool if isinstance(tool, dict) else {}
+
+
+def _parsed(path: str, content: bytes) -> dict[str, Any]:
+    try:
+        return _loads(content.decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 @cache
@@ -168,15 +187,11 @@ def read_config(path: str) -> Layer:
     """The layer that a configuration file sets. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
-            content = file.read()
-        table = _loads(content.decode("utf-8"))
+            table = _parsed(path, file.read())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
     if os.path.basename(path) == "pyproject.toml":
-        tool = table.get("tool")
-        table = tool.get("nalu-lint", {}) if isinstance(tool, dict) else {}
+        table = _tool_table(table).get("nalu-lint", {})
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: `tool.nalu-lint` must be a table")
     return layer_of(table, path, os.path.dirname(os.path.abspath(path)))

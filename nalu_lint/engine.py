@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import suppressions
 from nalu_lint.analysis import sieve
-from nalu_lint.config import Config
+from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from nalu_lint.notebooks import Cell, Notebook
 
-UNREADABLE = "NAL901"
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
 ALWAYS_PARSED_BYTES = 1024
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BOM = b"\xef\xbb\xbf"
+_PYTHON_2 = re.compile(r"'print'|'exec'|multiple exception types|leading zeros in decimal")
 
 
 class UnreadableError(Exception):
@@ -123,7 +123,10 @@ def _check_module(
 
 
 def decode(source: bytes) -> str:
-    """The text of a Python file, by its byte-order mark or encoding declaration (PEP 263)."""
+    """The text of a Python file, by its byte-order mark or encoding declaration (PEP 263).
+
+    Its rows end in `\\n`, whatever they end in there.
+    """
     if b"\0" in source:
         row, column = _place(source, source.index(b"\0"))
         raise UnreadableError("NUL byte in the source", row, column)
@@ -132,12 +135,12 @@ def decode(source: bytes) -> str:
         for line in source.split(b"\n", 2)[:2]:
             cookie = _COOKIE.match(line)
             if cookie is not None:
-                encoding = cookie.group(1).decode("ascii", "replace")
+                encoding = _codec(cookie.group(1).decode("ascii", "replace"))
                 break
             if line.strip() and not line.lstrip().startswith(b"#"):
                 break
     try:
-        return source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        text = source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except LookupError as error:
         raise UnreadableError(f"unknown encoding: {encoding}") from error
     except UnicodeDecodeError as error:
@@ -145,6 +148,16 @@ def decode(source: bytes) -> str:
         raise UnreadableError(f"byte 0x{source[error.start]:02x} is not {encoding} text", row, column) from error
     except UnicodeError as error:
         raise UnreadableError(f"not {encoding} text: {error}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _codec(name: str) -> str:
+    """The codec that Python takes for a declared encoding: editors add the line ending to its name."""
+    start = name[:12].lower().replace("_", "-")
+    for known in ("utf-8", "latin-1", "iso-8859-1", "iso-latin-1"):
+        if start == known or start.startswith(f"{known}-"):
+            return "utf-8" if known == "utf-8" else "iso-8859-1"
+    return name
 
 
 def _place(source: bytes, offset: int) -> tuple[int, int]:
@@ -162,14 +175,16 @@ def parse(text: str) -> ast.Module:
             warnings.simplefilter("ignore")  # invalid escapes are not our subject
             return ast.parse(text)
     except SyntaxError as error:
-        reason = f"syntax error: {error.msg}"
-        if "'print'" in error.msg or "'exec'" in error.msg:
-            reason += " (is this Python 2?)"
-        raise UnreadableError(reason, error.lineno or 1, error.offset or 1) from error
+        raise UnreadableError(_syntax_reason(error), error.lineno or 1, error.offset or 1) from error
     except ValueError as error:
         raise UnreadableError(f"syntax error: {error}") from error
     except (RecursionError, MemoryError) as error:
         raise UnreadableError("nested too deeply to be parsed") from error
+
+
+def _syntax_reason(error: SyntaxError) -> str:
+    hint = " (is this Python 2?)" if _PYTHON_2.search(error.msg) else ""
+    return f"syntax error: {error.msg}{hint}"
 
 
 def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
@@ -185,16 +200,16 @@ def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
-        raise InternalError(f"internal error: {_in_one_line(error)}; please report it") from error
+        raise InternalError(_defect(error)) from error
     return list(found.values())
 
 
-def _in_one_line(error: Exception) -> str:
+def _defect(error: Exception) -> str:
     try:
         text = str(error).partition("\n")[0][:200]
     except RecursionError:
         text = "nested too deeply to be shown"
-    return f"{type(error).__name__}: {text}"
+    return f"internal error: {type(error).__name__}: {text}; please report it"
 
 
 # Notebooks.
@@ -206,7 +221,7 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
     try:
         notebook = notebooks.read_notebook(source)
     except notebooks.NotebookError as error:
-        raise UnreadableError(str(error)) from error
+        raise UnreadableError(str(error), error.row, error.column) from error
     broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
@@ -218,7 +233,7 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
             continue
         cell_number, _ = notebook.locate(finding.span.start.row)
         span = _in_cell(notebook, finding.span)
-        sources = tuple(Source(s.name, s.span and _in_cell(notebook, s.span)) for s in finding.sources)
+        sources = tuple(_source_in_cell(notebook, source, cell_number) for source in finding.sources)
         found.append(Diagnostic(path, finding, span, sources, span.end.row, cell_number))
     return found
 
@@ -234,7 +249,7 @@ def _does_not_parse(text: str) -> bool:
 def _broken_cell(path: str, cell: Cell, error: SyntaxError) -> Diagnostic:
     position = Position(error.lineno or 1, error.offset or 1)
     span = Span(position, position)
-    finding = Finding(UNREADABLE, "unreadable-file", f"syntax error: {error.msg}", span)
+    finding = Finding(UNREADABLE, "unreadable-file", _syntax_reason(error), span)
     return Diagnostic(path, finding, span, (), position.row, cell.number)
 
 
@@ -242,6 +257,12 @@ def _in_cell(notebook: Notebook, span: Span) -> Span:
     _, first = notebook.locate(span.start.row)
     _, last = notebook.locate(span.end.row)
     return Span(Position(first, span.start.column), Position(last, span.end.column))
+
+
+def _source_in_cell(notebook: Notebook, source: Source, cell_number: int) -> Source:
+    """A Parameter defined in another cell has no place in this one."""
+    is_here = source.span is not None and notebook.locate(source.span.start.row)[0] == cell_number
+    return Source(source.name, _in_cell(notebook, source.span) if source.span is not None and is_here else None)
 
 
 # Many files.
@@ -284,10 +305,11 @@ def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcom
     """`check`, with a defect of the analysis reported for the file that shows it."""
     try:
         return Outcome(check(source, task.path, task.config, is_sieved=is_sieved))
-    except InternalError as error:
+    except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 
-        outcome = _only_selected(task, unreadable(task.path, UnreadableError(str(error))))
+        reason = str(error) if isinstance(error, InternalError) else _defect(error)
+        outcome = _only_selected(task, unreadable(task.path, UnreadableError(reason)))
         return outcome._replace(defect=traceback.format_exc())
 
 
@@ -312,7 +334,10 @@ def check_files(tasks: list[Task], jobs: int | None = None) -> list[Outcome]:
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
         return [check_file(task) for task in tasks]
-    from concurrent.futures import ProcessPoolExecutor  # start-up time
+    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor  # start-up time
 
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(check_file, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
+    try:
+        with ProcessPoolExecutor(jobs) as pool:
+            return list(pool.map(check_file, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
+    except BrokenExecutor as error:
+        raise ChildProcessError("a worker process died; --jobs 1 shows at which file") from error

@@ -85,16 +85,29 @@ def _matchers(patterns: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str
     by_name: list[str] = []
     by_path: list[str] = []
     for pattern in patterns:
-        plain = pattern.removeprefix("!").removeprefix("./").rstrip("/")
-        if "/" in plain:
-            by_path.append(fnmatch.translate(plain))
-            if plain.startswith("**/"):
-                by_path.append(fnmatch.translate(plain[3:]))
-        elif any(character in plain for character in "*?["):
-            by_name.append(fnmatch.translate(plain))
-        else:
-            literal.add(plain)
+        for plain in _alternatives(pattern.removeprefix("!").removeprefix("./").rstrip("/")):
+            if "/" in plain:
+                by_path.append(fnmatch.translate(plain))
+                if "**/" in plain:  # no folder at all is enough
+                    by_path.append(fnmatch.translate(plain.replace("**/", "")))
+            elif any(character in plain for character in "*?["):
+                by_name.append(fnmatch.translate(plain))
+            else:
+                literal.add(plain)
     return frozenset(literal), _any_of(by_name), _any_of(by_path)
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """`a{b,c}` is `ab` or `ac`.
+
+    >>> _alternatives("{a,b}.py")
+    ['a.py', 'b.py']
+    """
+    braces = re.search(r"\{([^{}]*)\}", pattern)
+    if braces is None:
+        return [pattern]
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    return [p for choice in braces.group(1).split(",") for p in _alternatives(f"{before}{choice}{after}")]
 
 
 def _any_of(expressions: list[str]) -> re.Pattern[str] | None:

@@ -13,13 +13,21 @@ if TYPE_CHECKING:
 
 # Cell magics after which the rest of the cell is still Python in the notebook's own process.
 _TRANSPARENT_MAGICS = frozenset({"time", "timeit", "capture", "prun", "memit", "mprun", "snakeviz"})
-_LINE_MAGIC = re.compile(r"[ \t]*(?:[%!?]|(?:pip|conda|mamba) +[a-z]|[\w.\[\]]*\?{1,2}[ \t]*$)")
+_LINE_MAGIC = re.compile(
+    r"[ \t]*(?:[%!?]|(?:pip|conda|mamba) +[a-z]"
+    r"|(?:cd|ls|cat|cp|mv|rm|mkdir)(?: +[-\w./~]|$)"  # magics that need no sign
+    r"|[\w.\[\]]*\?{1,2}[ \t]*$)"
+)
 _ASSIGNED_MAGIC = re.compile(r"[ \t]*[\w.,\[\] \t]+=[ \t]*[%!]")
-_ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 
 class NotebookError(Exception):
-    """The file is no notebook; the message is one line."""
+    """The file is no notebook, and where that shows; the message is one line."""
+
+    def __init__(self, reason: str, row: int = 1, column: int = 1) -> None:
+        super().__init__(reason)
+        self.row = row
+        self.column = column
 
 
 class Cell(NamedTuple):
@@ -44,7 +52,7 @@ class Notebook(NamedTuple):
         raise ValueError(f"row {row} is before the first cell")
 
     def rows(self) -> list[str]:
-        return [row for row in _ROW.findall(self.text) if row]
+        return [f"{row}\n" for row in self.text.split("\n")[:-1]]
 
     def text_of(self, cell: Cell) -> str:
         """The code of one cell as it is checked: magics blanked out."""
@@ -67,7 +75,7 @@ def read_notebook(source: bytes) -> Notebook:
     rows: list[str] = []
     cells: list[Cell] = []
     for number, code in enumerate(_code_cells(source), 1):
-        cell_rows = [row.rstrip("\r\n") for row in _ROW.findall(code)][: code.count("\n") + 1] or [""]
+        cell_rows = code.split("\n")
         cells.append(Cell(number, len(rows) + 1, len(cell_rows)))
         rows += cell_rows if _parses(code) else _without_magics(cell_rows)
     return Notebook("".join(f"{row}\n" for row in rows), tuple(cells))
@@ -115,7 +123,10 @@ def _code_cells(source: bytes) -> list[str]:
         return []
     cells = document.get("cells")
     if cells is None:  # format 3
-        cells = [cell for sheet in document.get("worksheets") or () for cell in sheet.get("cells") or ()]
+        sheets = document.get("worksheets")
+        if not isinstance(sheets, list) or not all(isinstance(_cells_of(sheet), list) for sheet in sheets):
+            raise NotebookError("broken notebook: a worksheet without a list of cells")
+        cells = [cell for sheet in sheets for cell in _cells_of(sheet)]
     codes: list[str] = []
     for cell in cells:
         if not isinstance(cell, dict):
@@ -124,8 +135,12 @@ def _code_cells(source: bytes) -> list[str]:
             code = cell.get("source", cell.get("input", ""))
             if isinstance(code, list):
                 code = "".join(str(part) for part in code)
-            codes.append(str(code))
+            codes.append(str(code).replace("\r\n", "\n").replace("\r", "\n"))
     return codes
+
+
+def _cells_of(sheet: Any) -> Any:
+    return sheet.get("cells", []) if isinstance(sheet, dict) else None
 
 
 def _load(source: bytes) -> dict[str, Any]:
@@ -136,7 +151,9 @@ def _load(source: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise NotebookError(f"broken notebook: byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:
-        raise NotebookError(f"broken notebook: not JSON: {error}") from error
+        raise NotebookError(f"broken notebook: not JSON: {error.msg}", error.lineno, error.colno) from error
+    except ValueError as error:  # a number of too many digits
+        raise NotebookError(f"broken notebook: {error}") from error
     except RecursionError as error:
         raise NotebookError("broken notebook: nested too deeply") from error
     is_notebook = isinstance(document, dict) and isinstance(document.get("cells", document.get("worksheets")), list)

@@ -6,13 +6,16 @@ Only real comments count, so the text is tokenised, but only where it holds such
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MARKER = re.compile(r"noqa|nalu-lint\s*:", re.IGNORECASE)
 _NOQA = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*)?", re.IGNORECASE)
-_OURS = re.compile(r"#\s*nalu-lint\s*:\s*ignore\s*(?:\[(?P<codes>[^\]]*)\])?", re.IGNORECASE)
+_OURS = re.compile(r"#\s*nalu-lint\s*:\s*ignore(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?", re.IGNORECASE)
 _FILE = re.compile(r"#\s*nalu-lint\s*:\s*ignore-file\b", re.IGNORECASE)
-_CODE = re.compile(r"[A-Z]+[0-9]+", re.IGNORECASE)
+_CODE = re.compile(r"[A-Z]+[0-9]*", re.IGNORECASE)
 
 ALL = frozenset({""})  # every code starts with it
 
@@ -56,12 +59,17 @@ def _codes(match: re.Match[str]) -> frozenset[str]:
     listed = match.group("codes")
     if listed is None:
         return ALL
-    return frozenset(code.upper() for code in _CODE.findall(listed))
+    found = frozenset(code.upper() for code in _CODE.findall(listed))
+    return ALL if "ALL" in found else found
 
 
-def _comments(text: str) -> list[tuple[int, str]]:
+def _comments(text: str) -> Iterator[tuple[int, str]]:
     import io  # start-up time
     import tokenize
 
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+    except (tokenize.TokenError, SyntaxError):
+        return  # what parses may still not tokenise: the comments up to there count

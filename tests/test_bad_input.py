@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from helpers import FAULTY, FINDING, concise, run, write
 
-from nalu_lint import check
+from nalu_lint import check, engine, suppressions
+from nalu_lint.config import Config
 
 DEEP = 20_000
 CASES: dict[str, tuple[bytes, str]] = {
     "syntax": (b"def f(:\n    pass\n", "1:7: NAL901 syntax error: "),
     "python2_print": (b'x = 1\nprint "a"\n', "2:1: NAL901 syntax error: Missing parentheses"),
-    "python2_except": (b"try:\n    f()\nexcept E, e:\n    pass\n", "NAL901 syntax error: "),
+    "python2_except": (b"try:\n    f()\nexcept E, e:\n    pass\n", "(is this Python 2?)"),
+    "python2_octal": (b"x = 0777\n", "(is this Python 2?)"),
     "latin1": (b"x = '\xe9'\n", "1:6: NAL901 byte 0xe9 is not utf-8 text"),
     "wrong_cookie": (b"# coding: ascii\nx = '\xc3\xa9'\n", "2:6: NAL901 byte 0xc3 is not ascii text"),
     "unknown_cookie": (b"# -*- coding: klingon -*-\n", "1:1: NAL901 unknown encoding: klingon"),
@@ -51,6 +53,8 @@ def test_unusual_but_fine(tmp_path: Path, content: bytes) -> None:
 def test_encodings_and_line_ends_keep_positions() -> None:
     for source in (
         FAULTY.encode("utf-8-sig"),
+        f"# -*- coding: utf-8-unix -*-\n# é\n{FAULTY}".encode(),
+        f"# -*- coding: latin-1-dos -*-\n# é\n{FAULTY}".encode("latin-1"),
         f"# coding: latin-1\n{FAULTY}".encode("latin-1"),
         FAULTY.replace("\n", "\r\n").encode(),
         FAULTY.replace("\n", "\r").encode(),
@@ -163,3 +167,32 @@ def test_a_defect_of_the_analysis_is_named_and_stops_nothing(tmp_path: Path) -> 
             f"b.py:{FINDING}",
         ]
         assert ("Traceback" in result.stderr) is shows_traceback
+
+
+def test_a_defect_outside_the_analysis_stops_nothing_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(suppressions, "read", broken)
+    write(tmp_path, {"a.py": FAULTY, "b.py": "x = 1\n"})
+    tasks = [engine.Task(str(tmp_path / name), Config(), is_named=True) for name in ("a.py", "b.py")]
+    first, second = engine.check_files(tasks)
+    assert [d.message for d in first.diagnostics] == ["internal error: KeyError: 'oops'; please report it"]
+    assert "KeyError" in first.defect
+    assert second.diagnostics == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs workers that inherit the broken parser")
+def test_a_worker_that_dies_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
+    program = (
+        "import multiprocessing, os, sys, nalu_lint.engine as engine\n"
+        "multiprocessing.set_start_method('fork')\n"
+        "engine.parse = lambda text: os.abort()\n"
+        "from nalu_lint.cli import main\n"
+        "sys.exit(main(['-j', '2', '.']))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith("nalu-lint: error: a worker process died")
+    assert "Traceback" not in result.stderr

@@ -76,6 +76,8 @@ def test_standard_input(tmp_path: Path) -> None:
         (["--per-file-ignores", "faulty*:NAL001"], []),
         (["--per-file-ignores", "other.py:NAL001"], ["NAL001"]),
         (["--per-file-ignores", "!other.py:NAL001"], []),
+        (["--per-file-ignores", "other.py:NAL002,faulty.py:NAL001"], []),
+        (["--per-file-ignores", "{faulty,other}.py:NAL003,NAL001"], []),
     ],
 )
 def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
@@ -88,7 +90,9 @@ def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
     [
         (["--select", "NAL999"], "unknown rule code `NAL999`; did you mean `NAL"),
         (["--ignore", "E501"], "unknown rule code `E501`"),
+        (["--select", ""], "expected codes, got none"),
         (["--per-file-ignores", "x"], "expected GLOB:CODES"),
+        (["--per-file-ignores", "x:NAL001,:NAL002"], "expected GLOB:CODES"),
         (["--per-file-ignores", "x:NAL77"], "unknown rule code `NAL77`"),
         (["--output-format", "xml"], "unknown output format `xml`; known are"),
         (["--jobs", "0"], "expected a number of processes from 1"),
@@ -115,6 +119,13 @@ def test_statistics(tmp_path: Path) -> None:
     result = run("--statistics", cwd=tmp_path)
     assert result.stdout == "2\tNAL001\tderived-parameter\n1\tNAL901\tunreadable-file\n"
     assert result.returncode == 1
+    counts = [
+        {"code": "NAL001", "name": "derived-parameter", "count": 2},
+        {"code": "NAL901", "name": "unreadable-file", "count": 1},
+    ]
+    assert json.loads(run("--statistics", "--output-format", "json", cwd=tmp_path).stdout) == counts
+    lines = run("--statistics", "--output-format", "json-lines", cwd=tmp_path).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == counts
 
 
 def test_output_file(tmp_path: Path) -> None:
@@ -172,3 +183,38 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 def test_no_files_is_said(tmp_path: Path) -> None:
     result = run(cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "warning: no Python files found\n")
+
+
+def test_a_file_has_one_name_however_it_is_given(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY, "b/n.py": FAULTY})
+    lines = concise("m.py", "./b/../m.py", tmp_path / "m.py", ".", tmp_path, cwd=tmp_path)
+    assert [line.partition(":")[0] for line in lines] == ["b/n.py", "m.py"]
+
+
+def test_the_name_of_standard_input_is_enough_to_read_it(tmp_path: Path) -> None:
+    (line,) = concise("--stdin-filename", "b/m.py", cwd=tmp_path, stdin=FAULTY)
+    assert line == f"b/m.py:{FINDING}"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_what_the_output_cannot_encode_is_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    write(tmp_path, {"ü.py": FAULTY.replace("(self.raw))", "(self.raw)); s = '日本'")})
+    if os.name == "posix":
+        (tmp_path / os.fsdecode(b"not\xff.py")).write_text(FAULTY)
+    for arguments in (["."], [".", "--output-format", "concise"], [".", "-o", "out.txt"], [".", "--show-files"]):
+        stderr = run(*arguments, cwd=tmp_path).stderr
+        assert stderr.startswith("Found ") or not stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "nalu_lint", "m.py"]
+        result = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("nalu-lint: error: ")
+    assert result.stderr.count("\n") == 1

@@ -50,6 +50,20 @@ def test_nearest_file_counts_and_unrelated_ones_do_not(tmp_path: Path) -> None:
     assert codes_found(tmp_path / "c") == []
 
 
+@pytest.mark.parametrize("header", ["[tool.nalu-lint]", "[tool.'nalu-lint']", "[tool]\nnalu-lint.ignore = []\n#"])
+def test_any_spelling_of_the_table_counts(tmp_path: Path, header: str) -> None:
+    write(tmp_path, {"m.py": UNTIED, "nalu-lint.toml": "extend-select = ['NAL002']\n"})
+    write(tmp_path, {"a/m.py": UNTIED, "a/pyproject.toml": f"{header}\n"})
+    assert [line.partition(":")[0] for line in concise(cwd=tmp_path)] == ["m.py"]
+
+
+def test_a_file_that_cannot_be_read_is_said_whatever_is_selected(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(:\n"})
+    assert codes_found(tmp_path, "--select", "NAL002") == ["NAL901"]
+    assert codes_found(tmp_path, "--select", "NAL002", "--ignore", "NAL901") == []
+    assert codes_found(tmp_path, "--ignore", "NAL9") == []
+
+
 def test_per_file_ignores_and_excludes_are_relative_to_the_file(tmp_path: Path) -> None:
     write(
         tmp_path,

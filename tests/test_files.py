@@ -30,6 +30,9 @@ def tree(tmp_path: Path) -> Path:
         (["--extend-exclude", "skip_*"], ["a.py", "b/c.py", "b/d/e.py"]),
         (["--extend-exclude", "b/*/e.py"], ["a.py", "b/c.py", "b/skip_me.py"]),
         (["--extend-exclude", "b,a.py"], []),
+        (["--extend-exclude", "{c,e,skip_me}.py"], ["a.py"]),
+        (["--extend-exclude", "b/**/c.py"], ["a.py", "b/d/e.py", "b/skip_me.py"]),
+        (["--extend-exclude", "./b/d/"], ["a.py", "b/c.py", "b/skip_me.py"]),
         (["--exclude", "b"], [".venv/x.py", "a.py", "node_modules/y.py", "site-packages/z.py"]),
         (["b/d", "a.py"], ["b/d/e.py", "a.py"]),
         ([".venv/x.py"], [".venv/x.py"]),
@@ -93,3 +96,9 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
 def test_unusual_names(tmp_path: Path) -> None:
     write(tmp_path, {"with space.py": FAULTY, "ünï.py": FAULTY, "new\nline.py": FAULTY})
     assert len(run("--output-format", "json-lines", cwd=tmp_path).stdout.splitlines()) == 3
+
+
+def test_patterns_of_the_command_line_are_relative_to_the_current_folder(tree: Path) -> None:
+    write(tree, {"nalu-lint.toml": "", "a[1]/b/c.py": ""})
+    assert shown(tree / "b", "--extend-exclude", "d/e.py") == ["c.py", "skip_me.py"]
+    assert shown(tree / "a[1]", "--extend-exclude", "b/*.py") == []

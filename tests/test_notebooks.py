@@ -61,6 +61,7 @@ def test_other_languages_have_no_code_here() -> None:
         ("!pip install a \\\n  b\nx = 1", ["", "", "x = 1"]),
         ("pip install torch\nx = ('%d'\n  % 3)", ["", "x = ('%d'", "  % 3)"]),
         ("x = ('%d'\n% 3)", ["x = ('%d'", "% 3)"]),
+        ("cd data\nls\nx = 1", ["", "", "x = 1"]),
         ("%%bash\nls | grep x", ["", ""]),
         ("\n%%html\n<b>", ["", "", ""]),
         ("%%time\nx = 1", ["", "x = 1"]),
@@ -97,6 +98,9 @@ def test_suppressions_work_in_cells() -> None:
         (b"[]", "JSON without a list of cells"),
         (b'{"cells": 3}', "JSON without a list of cells"),
         (b'{"cells": [1]}', "a cell is not a JSON object"),
+        (b'{"worksheets": [1]}', "a worksheet without a list of cells"),
+        (b'{"worksheets": [{"cells": 1}]}', "a worksheet without a list of cells"),
+        (b'{"cells": [], "x": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
         (b"\xff\xfe{}", "byte 0 is not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
     ],
@@ -113,3 +117,24 @@ def test_cell_text_keeps_magics() -> None:
     source = notebook("%pylab\nx = 1")
     assert cell_text(source, 1) == "%pylab\nx = 1"
     assert cell_text(source, 2) is None
+
+
+def test_broken_json_is_named_where_it_breaks() -> None:
+    (diagnostic,) = check(b'{"cells": [],\n "x": }', "nb.ipynb")
+    assert diagnostic.span.start == (2, 7)
+
+
+def test_a_source_in_another_cell_has_no_place_in_this_one() -> None:
+    base = f"class Base(nn.Module):\n{CLASS.partition('def forward')[0].partition(chr(10))[2].rstrip()}"
+    base = base.replace("        self.w = nn.Parameter(torch.tanh(self.raw))", "").rstrip()
+    derived = (
+        "class Cell(Base):\n    def __init__(self, n):\n        super().__init__(n)\n"
+        "        self.w = nn.Parameter(torch.tanh(self.raw))\n\n    def forward(self, x):\n        return x * self.w"
+    )
+    (diagnostic,) = check(notebook(IMPORTS, base, derived), "nb.ipynb")
+    assert (diagnostic.cell, diagnostic.span.start) == (3, (4, 18))
+    assert [(source.name, source.span) for source in diagnostic.sources] == [("raw", None)]
+
+
+def test_line_ends_within_a_cell() -> None:
+    assert [d.span.start for d in check(notebook(IMPORTS + "\r\n", CLASS.replace("\n", "\r")), "nb.ipynb")] == [(5, 18)]

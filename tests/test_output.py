@@ -141,3 +141,13 @@ def test_json_lines(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
     lines = run("--output-format", "json-lines", cwd=tmp_path).stdout.splitlines()
     assert [json.loads(line)["filename"] for line in lines] == ["a.py", "b.py"]
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    source = "s = '\x1b[31m\x9b'; w = f(raw)"
+    found = diagnostic(source, "f(raw)")._replace(path="a\x1b\nb.py")
+    for name in ("full", "concise"):
+        text = render(name, [found], read_source=lambda _: source)
+        assert "a␛␊b.py:1:19" in text
+        assert not set(text) & {"\x1b", "\x9b"}
+    assert "s = '␛[31m␡'; w = f(raw)" in render("full", [found], read_source=lambda _: source)

@@ -30,7 +30,10 @@ def codes(text: str) -> list[str]:
         ("# nalu-lint: ignore", True),
         ("# nalu-lint:ignore[NAL001,NAL003]", True),
         ("# nalu-lint: ignore[NAL003]", False),
+        ("# nalu-lint: ignore[NAL]", True),
+        ("# nalu-lint: ignore[ALL]", True),
         ("# nalu-lint: ignore[]", False),
+        ("# nalu-lint: ignored elsewhere", False),
         ("# nothing", False),
     ],
 )
@@ -61,3 +64,14 @@ def test_whole_file() -> None:
 def test_noqa_is_left_to_the_host_where_it_wants_that() -> None:
     assert suppressions.read("x = 1  # noqa\n", honour_noqa=False).rows == {}
     assert suppressions.read("x = 1  # nalu-lint: ignore[NAL001]\n", honour_noqa=False).silences("NAL001", 1, 1)
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\r\n"])
+def test_any_line_ends(line_end: str) -> None:
+    silent = FAULTY.replace(LINE, f"{LINE}  # noqa")
+    assert codes(silent.replace("\n", line_end)) == []
+    assert codes(silent.replace("\n", line_end, 5)) == []
+
+
+def test_text_that_does_not_tokenise_keeps_the_comments_before() -> None:
+    assert suppressions.read("x = 1  # noqa\nf(\n").silences("NAL001", 1, 1)

@@ -10,11 +10,18 @@ if TYPE_CHECKING:
     from nalu_lint.diagnostic import Diagnostic
 
 
+# Control characters in a file name or a source line would reach the terminal: their pictures do not.
+CONTROL_PICTURES = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) != "\t"},
+    **dict.fromkeys(range(127, 160), 0x2421),
+}
+
+
 def place(diagnostic: Diagnostic) -> str:
     """`path:row:column`, with the number of the cell in a notebook."""
     cell = "" if diagnostic.cell is None else f"cell {diagnostic.cell}:"
     row, column = diagnostic.span.start
-    return f"{diagnostic.path}:{cell}{row}:{column}"
+    return f"{diagnostic.path.translate(CONTROL_PICTURES)}:{cell}{row}:{column}"
 
 
 def render(diagnostics: Sequence[Diagnostic], *, read_source: Callable[[Diagnostic], str | None], color: bool) -> str:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.output.concise import place
+from nalu_lint.output.concise import CONTROL_PICTURES, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,7 +132,7 @@ def _underline(label: _Label, content: str, offset: int, width: int, style: _Sty
 
 
 def _expand(text: str) -> str:
-    return text.replace("\t", _TAB)
+    return text.translate(CONTROL_PICTURES).replace("\t", _TAB)
 
 
 def _cells(text: str) -> int:

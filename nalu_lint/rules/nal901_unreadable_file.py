@@ -37,6 +37,8 @@ class UnreadableFileRule(Rule):
     In a folder, a file of more than 1 KiB that mentions nothing that any rule could report is not
     parsed, so a syntax error in it is not reported. Name the file to have it parsed.
 
+    It is reported whatever other rules `--select` names; `--ignore NAL901` turns it off.
+
     ## Fix safety
     No automatic fix.
 
