@@ -1,0 +1,25 @@
+"""What the probe raises."""
+
+from __future__ import annotations
+
+import importlib.util
+
+
+class ProbeError(Exception):
+    """The probe could not run as asked; the message is one line."""
+
+
+class UntrainedError(AssertionError):
+    """Some Parameters do not train; the message lists the findings."""
+
+
+def require(package: str) -> None:
+    """Raise ProbeError if a package of the extra `probe` is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise ProbeError(f"{package} is not installed: pip install 'nalu-lint[probe]'")
+
+
+def in_one_line(error: BaseException) -> str:
+    """`TypeError: first line of the message`."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,314 @@
+"""Which Parameters the value of a tensor was computed from, followed through every operation.
+
+Autograd knows this only where it records. A function mode sees `.data`, `.detach()`, `torch.no_grad()`,
+buffers and in-place writes, too. The lineage belongs to the storage, so views and aliases need no care; it is
+kept under the identity of the storage, which a weak reference keeps from being used again. So it works on
+every device, the meta device included, and costs the same for small and large tensors.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+
+from nalu_lint.probe import operations
+from nalu_lint.probe.places import Place, is_inside, user_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+class Cut(NamedTuple):
+    """Where a value went on and its autograd graph did not."""
+
+    operation: str
+    reason: str  # one of REASONS
+    place: Place | None
+
+
+REASONS = ("no_grad", "checkpoint", "detach", "non-differentiable")
+# An alias without a graph that was made where nobody looked.
+UNSEEN = Cut("detach", "detach", None)
+# Named like in-place operations, but they write no values.
+_NO_WRITES = frozenset({"requires_grad_", "retain_grad_", "rename_", "share_memory_"})
+
+# Parameter -> where it was cut; None: its gradient still flows.
+Links = dict["Origin", "Cut | None"]
+
+
+class Origin:
+    """A tensor that lineages start from: a Parameter, or one that stands for some."""
+
+    __slots__ = ("_tensor", "name")
+
+    def __init__(self, tensor: torch.Tensor, name: str = "") -> None:
+        self._tensor = weakref.ref(tensor)
+        self.name = name
+
+    @property
+    def tensor(self) -> torch.Tensor | None:
+        """The tensor itself, or None when it is gone."""
+        return self._tensor()
+
+
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """The storage, or None for tensors that have none (sparse ones, some subclasses)."""
+    try:
+        return tensor.untyped_storage()
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return None
+
+
+def tensors_in(values: Any, depth: int = 3) -> Iterator[torch.Tensor]:
+    """The tensors in nested tuples, lists and dicts."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif depth and isinstance(values, (tuple, list)):
+        for value in values:
+            yield from tensors_in(value, depth - 1)
+    elif depth and isinstance(values, dict):
+        for value in values.values():
+            yield from tensors_in(value, depth - 1)
+
+
+class Lineage(TorchFunctionMode):
+    """Follows values from the origins that are added to it.
+
+    `on_overwrite` is called with a tensor whose whole value is replaced in place, and the links of the new one.
+    """
+
+    def __init__(self, on_overwrite: Callable[[torch.Tensor, Links], None] | None = None) -> None:
+        super().__init__()
+        self._by_tensor: dict[int, Origin] = {}
+        self._owners: dict[int, list[Origin]] = {}
+        self._written: dict[int, Links] = {}
+        self._alive: dict[int, StorageWeakRef] = {}
+        self._noted: dict[int, tuple[weakref.ref[torch.Tensor], Links]] = {}
+        self._on_overwrite = on_overwrite
+        self.escapes: dict[Origin, Cut] = {}
+
+    # Origins.
+
+    def add(self, tensor: torch.Tensor, name: str = "") -> Origin:
+        """Follow the value of a tensor from here on."""
+        origin = Origin(tensor, name)
+        self._by_tensor[id(tensor)] = origin
+        self._own(origin, tensor)
+        return origin
+
+    def origin_of(self, tensor: torch.Tensor) -> Origin | None:
+        found = self._by_tensor.get(id(tensor))
+        return found if found is not None and found.tensor is tensor else None
+
+    def owners(self, tensor: torch.Tensor) -> list[Origin]:
+        """The origins that hold the storage of a tensor."""
+        key = self._key(tensor)
+        held = self._owners.get(key, []) if key is not None else []
+        return [o for o in held if o.tensor is not None and self._key(o.tensor) == key]
+
+    def _own(self, origin: Origin, tensor: torch.Tensor) -> None:
+        key = self._key(tensor, keep=True)
+        if key is not None:
+            self._owners.setdefault(key, []).append(origin)
+            self._written.pop(key, None)
+
+    def _key(self, tensor: torch.Tensor, *, keep: bool = False) -> int | None:
+        """The identity of the storage. `keep` before anything is noted under it."""
+        storage = storage_of(tensor)
+        if storage is None:
+            return None
+        key: int = storage._cdata
+        if keep and key not in self._alive:
+            self._alive[key] = StorageWeakRef(storage)
+        return key
+
+    # Links.
+
+    def _links(self, tensor: torch.Tensor) -> Links:
+        """What the value of a tensor was computed from, whether its graph is cut or not."""
+        own = self.origin_of(tensor)
+        if own is not None:
+            return {own: None}
+        key = self._key(tensor)
+        if key is None:
+            return {}
+        found = dict(self._written.get(key, ()))
+        owner = self._owner(key, tensor)
+        if owner is not None:
+            found[owner] = None
+        return found
+
+    def _owner(self, key: int, tensor: torch.Tensor) -> Origin | None:
+        """The oldest origin that still holds this storage, where the tensor overlaps it."""
+        for origin in self._owners.get(key, ()):
+            owner = origin.tensor
+            if owner is not None and self._key(owner) == key and overlap(owner, tensor):
+                return origin
+        return None
+
+    def links_of(self, tensor: torch.Tensor) -> Links:
+        """What the value of a tensor was computed from, cut where this very tensor has no graph."""
+        noted = self._noted.get(id(tensor))
+        if noted is not None and noted[0]() is tensor:
+            return noted[1]
+        found = self._links(tensor)
+        if not tensor.requires_grad:
+            for origin, cut in found.items():
+                source = origin.tensor
+                if cut is None and source is not tensor and source is not None and source.requires_grad:
+                    found[origin] = UNSEEN
+        return found
+
+    def _gather(self, tensors: Iterable[torch.Tensor]) -> Links:
+        """The links of several tensors together: a path that is not cut counts most."""
+        gathered: Links = {}
+        for tensor in tensors:
+            for origin, cut in self.links_of(tensor).items():
+                if origin not in gathered or cut is None:
+                    gathered[origin] = cut
+        return gathered
+
+    def _note(self, tensor: torch.Tensor, links: Links) -> None:
+        key = id(tensor)
+        self._noted[key] = (weakref.ref(tensor, lambda _: self._noted.pop(key, None)), links)
+
+    # Operations.
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name == "__get__":
+            owner = getattr(func, "__self__", None)
+            name = getattr(owner, "__name__", "")
+            if not isinstance(result, torch.Tensor) or name == "grad":
+                return result
+        if name not in operations.SHAPE_ONLY:
+            inputs = list(tensors_in((args, kwargs) if kwargs else args))
+            if inputs:
+                self._follow(name, args, inputs, result, kwargs)
+        return result
+
+    def _follow(self, name: str, args: Any, inputs: list[torch.Tensor], result: Any, kwargs: Any) -> None:
+        if name == "__set__":
+            self._rebind(args)
+        elif _is_in_place(name, inputs[0], result):
+            self._write(name, inputs[0], inputs, whole=name in operations.OVERWRITING)
+        else:
+            if name in operations.ESCAPES:
+                self._escape(name, inputs)
+            links: Links | None = None
+            keys: set[int | None] = set()
+            for output in tensors_in(result):
+                if links is None:
+                    links = self._gather(inputs)
+                    keys = {self._key(tensor) for tensor in inputs}
+                if links:
+                    self._flow(name, links, output, is_view=self._key(output) in keys)
+            for output in tensors_in(kwargs.get("out") if kwargs else None):
+                self._write(name, output, [t for t in inputs if t is not output], whole=True)
+
+    def _flow(self, name: str, links: Links, output: torch.Tensor, *, is_view: bool) -> None:
+        """An operation made `output` from values with these links."""
+        if any(output is origin.tensor for origin in links):
+            return
+        if is_view:  # of a part of the storage, maybe
+            held = self._links(output)
+            links = {origin: cut for origin, cut in links.items() if origin in held}
+        passed = self._after(name, links, output)
+        if not is_view:
+            key = self._key(output, keep=True)
+            if key is not None:
+                self._written[key] = passed
+        elif any(cut is not None for cut in passed.values()):
+            self._note(output, passed)
+
+    def _after(self, name: str, links: Links, output: torch.Tensor) -> Links:
+        """The links behind an operation: those that it cuts get the reason."""
+        if output.requires_grad and torch.is_grad_enabled():
+            return dict(links)
+        passed: Links = {}
+        made: Cut | None = None
+        for origin, cut in links.items():
+            source = origin.tensor
+            if cut is None and source is not None and source.requires_grad:
+                made = made or self._cut(name)
+                cut = made
+            passed[origin] = cut
+        return passed
+
+    def _cut(self, name: str) -> Cut:
+        if name in operations.DETACHING:
+            reason = "detach"
+        elif torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+            reason = "non-differentiable"
+        else:
+            reason = "checkpoint" if is_inside("torch/utils/checkpoint.py") else "no_grad"
+        return Cut(name, reason, user_place())
+
+    def _write(self, name: str, target: torch.Tensor, inputs: list[torch.Tensor], *, whole: bool) -> None:
+        key = self._key(target, keep=True)
+        if key is None:
+            return
+        values = [tensor for tensor in inputs if tensor is not target]
+        incoming = self._after(name, self._gather(values), target) if values else {}
+        if whole and covers(target):
+            self._written[key] = incoming
+            if self._on_overwrite is not None:
+                self._on_overwrite(target, incoming)
+        elif incoming:
+            self._written[key] = {**incoming, **self._written.get(key, {})}
+
+    def _rebind(self, args: Any) -> None:
+        """`parameter.data = tensor`: the Parameter holds another storage from now on."""
+        if len(args) == 2 and isinstance(args[0], torch.Tensor) and isinstance(args[1], torch.Tensor):
+            origin = self.origin_of(args[0])
+            if origin is not None:
+                incoming = self.links_of(args[1])
+                self._own(origin, args[0])
+                if self._on_overwrite is not None:
+                    self._on_overwrite(args[0], incoming)
+
+    def _escape(self, name: str, inputs: list[torch.Tensor]) -> None:
+        for origin, cut in self._gather(inputs).items():
+            if origin not in self.escapes:
+                self.escapes[origin] = cut or Cut(name, "detach", user_place())
+
+
+def _is_in_place(name: str, target: torch.Tensor, result: Any) -> bool:
+    return name == "__setitem__" or (result is target and name.endswith("_") and name not in _NO_WRITES)
+
+
+def covers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is all of its storage."""
+    storage = storage_of(tensor)
+    return storage is not None and tensor.numel() * tensor.element_size() >= storage.nbytes()
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """The first element of the storage that a tensor holds, and the one behind its last."""
+    first = tensor.storage_offset()
+    if not tensor.numel():
+        return first, first
+    return first, first + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+_COMPARED_ELEMENTS = 1 << 20
+
+
+def overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors over the same storage share an element."""
+    (start, end), (other_start, other_end) = _extent(one), _extent(other)
+    if max(start, other_start) >= min(end, other_end):
+        return False
+    if one.numel() == end - start and other.numel() == other_end - other_start:
+        return True
+    size = max(end, other_end)
+    if size > _COMPARED_ELEMENTS:  # strided and large: no one knows, so nothing is claimed
+        return one.numel() == end - start or other.numel() == other_end - other_start
+    held = torch.zeros(size, dtype=torch.bool, device="cpu")
+    held.as_strided(one.shape, one.stride(), start).fill_(True)
+    return bool(held.as_strided(other.shape, other.stride(), other_start).any())

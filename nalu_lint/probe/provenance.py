@@ -1,0 +1,265 @@
+"""What each Parameter was computed from while the model was constructed, and where."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parameter import Parameter
+
+from nalu_lint.probe.lineage import Cut, Lineage, Links, Origin, overlap, storage_of
+from nalu_lint.probe.places import Place, user_place
+from nalu_lint.probe.watching import watch_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+
+class Made:
+    """A Parameter that was made, and the values that it was made from."""
+
+    __slots__ = ("copied_from", "links", "origin", "owners", "place", "shared")
+
+    def __init__(self, origin: Origin, place: Place | None, links: Links, shared: set[Origin]) -> None:
+        self.origin = origin
+        self.place = place
+        self.links = links
+        self.shared = shared  # origins over whose storage it was made
+        self.copied_from: tuple[Made, dict[int, Any]] | None = None
+        # The modules that held it when construction ended, with its name there: what sharding replaces
+        # is found again by its owner.
+        self.owners: list[tuple[weakref.ref[nn.Module], str]] = []
+
+
+class Derivation(NamedTuple):
+    """`target` was computed from `sources` at construction. All are names in the model."""
+
+    target: str
+    sources: tuple[str, ...]
+    explicit: frozenset[str]  # sources whose copy is said out loud: detach(), .data, no_grad()
+    shared: frozenset[str]  # sources over whose storage the target was made
+    place: Place | None
+
+
+class Construction:
+    """The record of a `construction()` block."""
+
+    def __init__(self) -> None:
+        self._made: dict[Origin, Made] = {}
+        self._lineage = Lineage(self._overwritten)
+        self._attributes: weakref.WeakKeyDictionary[nn.Module, dict[str, Place]] = weakref.WeakKeyDictionary()
+        self._stack = ExitStack()
+        self._memo: dict[int, Any] | None = None
+
+    # The block.
+
+    def __enter__(self) -> Construction:
+        self._stack.enter_context(watch_parameters(self._observe))
+        self._patch(nn.Module, "__setattr__", self._wrap_setattr)
+        self._patch(nn.Module, "register_buffer", self._wrap_setattr)
+        self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
+        self._stack.enter_context(self._lineage)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        self._settle()
+
+    def _patch(self, owner: Any, name: str, wrap: Any) -> None:
+        original = getattr(owner, name)
+        setattr(owner, name, wrap(original))
+        self._stack.callback(setattr, owner, name, original)
+
+    def _wrap_setattr(self, original: Any) -> Any:
+        def assign(module: nn.Module, name: str, value: Any = None, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(value, (list, tuple, dict, set)) or _has_history(kwargs.get("tensor", value)):
+                place = user_place()
+                if place is not None:
+                    self._attributes.setdefault(module, {})[name] = place
+            return original(module, name, *(() if "tensor" in kwargs else (value,)), *args, **kwargs)
+
+        return assign
+
+    def _wrap_deepcopy(self, original: Any) -> Any:
+        def copy(parameter: Parameter, memo: dict[int, Any]) -> Any:
+            # Part of a larger copy: it is to the copy of its sources what the original is to its own.
+            self._memo = memo if memo else None
+            try:
+                return original(parameter, memo)
+            finally:
+                self._memo = None
+
+        return copy
+
+    def _observe(self, parameter: Parameter, data: torch.Tensor) -> None:
+        if self._lineage.origin_of(parameter) is not None:
+            return
+        links = self._lineage.links_of(data) if isinstance(data, torch.Tensor) else {}
+        links = {**_recorded(self._lineage, data), **links}
+        shared = {origin for origin in links if _share(origin.tensor, data)}
+        made = Made(self._lineage.add(parameter), user_place(), links, shared)
+        if self._memo is not None:
+            made.copied_from = next(
+                ((self._made[origin], self._memo) for origin in links if origin in self._made), None
+            )
+            made.links = {}
+        self._made[made.origin] = made
+
+    def _overwritten(self, tensor: torch.Tensor, incoming: Links) -> None:
+        """A new value ends what was known of the Parameters over this storage."""
+        for origin in self._lineage.owners(tensor):
+            made = self._made.get(origin)
+            if made is not None and origin not in incoming:
+                made.links = {}
+
+    def _settle(self) -> None:
+        """Keep what is about Parameters that still exist, and drop what keeps tensors alive."""
+        for made in self._made.values():
+            if made.copied_from is not None:
+                original, memo = made.copied_from
+                made.links = self._copied_links(original, memo)
+                made.copied_from = None
+        facts = {made.origin for made in self._made.values() if made.links}
+        sources = {origin for made in self._made.values() for origin in made.links}
+        if facts:
+            self._find_owners(facts | sources)
+
+    def _copied_links(self, original: Made, memo: dict[int, Any]) -> Links:
+        links: Links = {}
+        for origin, cut in original.links.items():
+            source = origin.tensor
+            copy = memo.get(id(source)) if source is not None else None
+            found = self._lineage.origin_of(copy) if isinstance(copy, torch.Tensor) else None
+            if found is not None:
+                links[found] = cut
+        return links
+
+    def _find_owners(self, origins: set[Origin]) -> None:
+        wanted = {id(origin.tensor): self._made[origin] for origin in origins if origin in self._made}
+        for module in _living_modules():
+            for name, parameter in module.__dict__.get("_parameters", {}).items():
+                made = wanted.get(id(parameter)) if parameter is not None else None
+                if made is not None:
+                    made.owners.append((weakref.ref(module), name))
+
+    # What it knows.
+
+    @property
+    def parameters(self) -> Iterator[tuple[Parameter, Place | None]]:
+        """Every Parameter made in the block that still exists, and where it was made."""
+        for origin, made in self._made.items():
+            tensor = origin.tensor
+            if isinstance(tensor, Parameter):
+                yield tensor, made.place
+
+    def place_of(self, parameter: torch.Tensor) -> Place | None:
+        """Where a Parameter was made."""
+        origin = self._lineage.origin_of(parameter)
+        return self._made[origin].place if origin in self._made else None
+
+    def place_of_attribute(self, module: nn.Module, name: str) -> Place | None:
+        """Where a container, or a tensor with a history, was assigned to an attribute."""
+        return self._attributes.get(module, {}).get(name)
+
+    def derivations(self, model: nn.Module) -> list[Derivation]:
+        """What Parameters of a model were computed from, as far as the sources are registered in it."""
+        names = _Names(model)
+        found = []
+        for made in self._made.values():
+            target = names.of(made) if made.links else None
+            if target is None:
+                continue
+            sources: dict[str, tuple[Origin, Cut | None]] = {}
+            for origin, cut in made.links.items():
+                source = names.of(self._made[origin]) if origin in self._made else None
+                if source is not None and source != target:
+                    sources[source] = (origin, cut)
+            if sources:
+                explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
+                shared = frozenset(n for n, (origin, _) in sources.items() if origin in made.shared)
+                found.append(Derivation(target, tuple(sorted(sources)), explicit, shared, made.place))
+        return sorted(found)
+
+
+class _Names:
+    """Names of Parameters in a model, by identity, else by owner."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._by_id: dict[int, str] = {}
+        self._prefixes = {id(module): name for name, module in model.named_modules()}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            self._by_id.setdefault(id(parameter), name)
+
+    def of(self, made: Made) -> str | None:
+        tensor = made.origin.tensor
+        if tensor is not None and id(tensor) in self._by_id:
+            return self._by_id[id(tensor)]
+        for reference, name in made.owners:
+            module = reference()
+            if module is not None and id(module) in self._prefixes and module._parameters.get(name) is not None:
+                prefix = self._prefixes[id(module)]
+                return f"{prefix}.{name}" if prefix else name
+        return None
+
+
+def construction() -> Construction:
+    """Record where every Parameter made in a `with` block comes from, on any device.
+
+    Example:
+        >>> with construction() as built:
+        ...     model = Model()
+
+    The record goes to `probe(..., built=built)`. It holds no tensor alive.
+    """
+    return Construction()
+
+
+def _has_history(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.grad_fn is not None
+
+
+def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The leaf tensors that autograd knows a tensor to be computed from."""
+    found: list[torch.Tensor] = []
+    seen = set()
+    stack = [tensor.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            found.append(leaf)
+        stack += [following for following, _ in node.next_functions]
+    return found
+
+
+def _recorded(lineage: Lineage, data: Any) -> Links:
+    """What autograd knows of the data: it sees through functions that are opaque to a function mode."""
+    links: Links = {}
+    if _has_history(data):
+        for leaf in leaves_of(data):
+            origin = lineage.origin_of(leaf)
+            if origin is not None:
+                links[origin] = None
+    return links
+
+
+def _share(tensor: torch.Tensor | None, other: torch.Tensor) -> bool:
+    storage = None if tensor is None else storage_of(tensor)
+    other_storage = storage_of(other)
+    if tensor is None or storage is None or other_storage is None or storage._cdata != other_storage._cdata:
+        return False
+    return overlap(tensor, other)
+
+
+def _living_modules() -> list[nn.Module]:
+    return [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]

@@ -1,0 +1,49 @@
+"""Notice every Parameter that is made, whatever class or helper makes it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Observer = Callable[[Parameter, torch.Tensor], None]
+
+_observers: list[Observer] = []
+_original_new: Any = Parameter.__dict__["__new__"]
+
+
+def _new(cls: type, data: Any = None, *args: Any, **kwargs: Any) -> Any:
+    parameter = _original_new(cls, data, *args, **kwargs)
+    for observer in tuple(_observers):
+        observer(parameter, parameter if data is None else data)
+    return parameter
+
+
+@contextmanager
+def watch_parameters(observer: Observer) -> Iterator[None]:
+    """Call `observer(parameter, data)` for each Parameter made from `data` in this context.
+
+    `Parameter.__new__` serves `from torch.nn import Parameter`, ParameterList and most subclasses. Those with
+    a `__new__` of their own are noticed when a module registers them, so an observer may see one twice.
+    """
+
+    def registered(module: Any, name: str, parameter: Parameter | None) -> None:
+        if parameter is not None:
+            observer(parameter, parameter)
+
+    hook = register_module_parameter_registration_hook(registered)  # type: ignore[no-untyped-call]
+    _observers.append(observer)
+    Parameter.__new__ = staticmethod(_new)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        hook.remove()
+        _observers.remove(observer)
+        if not _observers:
+            Parameter.__new__ = _original_new
