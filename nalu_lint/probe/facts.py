@@ -29,8 +29,8 @@ class ParameterFacts:
         gradient: the best gradient seen in any step.
         is_in_optimizer: whether some optimiser that stepped, or was given, holds it.
         has_moved: whether any bit of it changed; None if it has no values (meta device).
-        moved_twice: whether it changed both in the first and in the second half of the steps.
-        had_rate: whether an optimiser stepped it with a learning rate other than 0.
+        is_updated_by_hand: whether it changes all the time though no gradient ever arrives, as an average of others does.
+        was_stepped: whether an optimiser stepped it with a gradient and a learning rate other than 0.
         is_finite: False once its value, or a gradient that an optimiser used, was infinite or NaN.
         was_finite: the same before the first step.
         place: where it was made, if that was observed.
@@ -45,8 +45,8 @@ class ParameterFacts:
     gradient: Gradient = Gradient.NONE
     is_in_optimizer: bool = False
     has_moved: bool | None = None
-    moved_twice: bool = False
-    had_rate: bool = False
+    is_updated_by_hand: bool = False
+    was_stepped: bool = False
     is_finite: bool = True
     was_finite: bool = True
     place: Place | None = None
@@ -59,7 +59,7 @@ class ParameterFacts:
         self.gradient = max(self.gradient, other.gradient)
         self.is_in_optimizer |= other.is_in_optimizer
         self.has_moved = other.has_moved if self.has_moved is None else self.has_moved or bool(other.has_moved)
-        self.moved_twice |= other.moved_twice
-        self.had_rate |= other.had_rate
+        self.is_updated_by_hand |= other.is_updated_by_hand
+        self.was_stepped |= other.was_stepped
         self.is_finite &= other.is_finite
         self.was_finite &= other.was_finite

@@ -28,9 +28,10 @@ class Cut(NamedTuple):
     operation: str
     reason: str  # one of REASONS
     place: Place | None
+    is_direct: bool = True  # applied to the origin itself, not to something computed from it
 
 
-REASONS = ("no_grad", "checkpoint", "detach", "non-differentiable")
+REASONS = ("no_grad", "checkpoint", "detach", "non-differentiable", "zero-gradient")
 # An alias without a graph that was made where nobody looked.
 UNSEEN = Cut("detach", "detach", None)
 # Named like in-place operations, but they write no values.
@@ -56,10 +57,10 @@ class Origin:
 
 
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
-    """The storage, or None for tensors that have none (sparse ones, some subclasses)."""
+    """The storage, or None for tensors that have none (sparse ones, uninitialised ones, some subclasses)."""
     try:
         return tensor.untyped_storage()
-    except (RuntimeError, NotImplementedError, AttributeError):
+    except (RuntimeError, NotImplementedError, AttributeError, ValueError):
         return None
 
 
@@ -78,11 +79,14 @@ def tensors_in(values: Any, depth: int = 3) -> Iterator[torch.Tensor]:
 class Lineage(TorchFunctionMode):
     """Follows values from the origins that are added to it.
 
-    `on_overwrite` is called with a tensor whose whole value is replaced in place, and the links of the new one.
+    With `is_strict`, an operation whose gradient is zero everywhere counts as a cut, too. `on_overwrite` is called with a tensor whose whole value is replaced in place, and the links of the new one.
     """
 
-    def __init__(self, on_overwrite: Callable[[torch.Tensor, Links], None] | None = None) -> None:
+    def __init__(
+        self, on_overwrite: Callable[[torch.Tensor, Links], None] | None = None, *, is_strict: bool = False
+    ) -> None:
         super().__init__()
+        self._is_strict = is_strict
         self._by_tensor: dict[int, Origin] = {}
         self._owners: dict[int, list[Origin]] = {}
         self._written: dict[int, Links] = {}
@@ -207,18 +211,20 @@ class Lineage(TorchFunctionMode):
                     links = self._gather(inputs)
                     keys = {self._key(tensor) for tensor in inputs}
                 if links:
-                    self._flow(name, links, output, is_view=self._key(output) in keys)
+                    self._flow(name, links, inputs, output, is_view=self._key(output) in keys)
             for output in tensors_in(kwargs.get("out") if kwargs else None):
                 self._write(name, output, [t for t in inputs if t is not output], whole=True)
 
-    def _flow(self, name: str, links: Links, output: torch.Tensor, *, is_view: bool) -> None:
+    def _flow(
+        self, name: str, links: Links, inputs: list[torch.Tensor], output: torch.Tensor, *, is_view: bool
+    ) -> None:
         """An operation made `output` from values with these links."""
         if any(output is origin.tensor for origin in links):
             return
         if is_view:  # of a part of the storage, maybe
             held = self._links(output)
             links = {origin: cut for origin, cut in links.items() if origin in held}
-        passed = self._after(name, links, output)
+        passed = self._after(name, links, inputs, output)
         if not is_view:
             key = self._key(output, keep=True)
             if key is not None:
@@ -226,35 +232,37 @@ class Lineage(TorchFunctionMode):
         elif any(cut is not None for cut in passed.values()):
             self._note(output, passed)
 
-    def _after(self, name: str, links: Links, output: torch.Tensor) -> Links:
+    def _after(self, name: str, links: Links, inputs: list[torch.Tensor], output: torch.Tensor) -> Links:
         """The links behind an operation: those that it cuts get the reason."""
-        if output.requires_grad and torch.is_grad_enabled():
+        has_zero_gradient = self._is_strict and name in operations.ZERO_GRADIENT
+        if output.requires_grad and torch.is_grad_enabled() and not has_zero_gradient:
             return dict(links)
         passed: Links = {}
         made: Cut | None = None
         for origin, cut in links.items():
             source = origin.tensor
             if cut is None and source is not None and source.requires_grad:
-                made = made or self._cut(name)
-                cut = made
+                made = made or Cut(name, self._reason(name, has_zero_gradient), user_place())
+                cut = made._replace(is_direct=any(tensor is source for tensor in inputs))
             passed[origin] = cut
         return passed
 
-    def _cut(self, name: str) -> Cut:
+    @staticmethod
+    def _reason(name: str, has_zero_gradient: bool) -> str:
         if name in operations.DETACHING:
-            reason = "detach"
-        elif torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-            reason = "non-differentiable"
-        else:
-            reason = "checkpoint" if is_inside("torch/utils/checkpoint.py") else "no_grad"
-        return Cut(name, reason, user_place())
+            return "detach"
+        if has_zero_gradient:
+            return "zero-gradient"
+        if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+            return "non-differentiable"
+        return "checkpoint" if is_inside("torch/utils/checkpoint.py") else "no_grad"
 
     def _write(self, name: str, target: torch.Tensor, inputs: list[torch.Tensor], *, whole: bool) -> None:
         key = self._key(target, keep=True)
         if key is None:
             return
         values = [tensor for tensor in inputs if tensor is not target]
-        incoming = self._after(name, self._gather(values), target) if values else {}
+        incoming = self._after(name, self._gather(values), values, target) if values else {}
         if whole and covers(target):
             self._written[key] = incoming
             if self._on_overwrite is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
 import sys
@@ -72,6 +73,17 @@ def place_of(code: CodeType, instruction: int, row: int) -> Place:
 def _column(path: str, row: int, offset: int) -> int:
     line = linecache.getline(path, row)
     return len(line.encode()[:offset].decode("utf-8", "replace")) + 1
+
+
+def place_of_class(kind: type) -> Place | None:
+    """The statement that defines a class, or None where its source is not to be had."""
+    try:
+        path = inspect.getsourcefile(kind)
+        _, row = inspect.getsourcelines(kind)
+    except (OSError, TypeError):
+        return None
+    position = Position(max(row, 1), 1)
+    return Place(path or "", Span(position, position)) if path else None
 
 
 def is_inside(*endings: str) -> bool:

@@ -184,7 +184,7 @@ class Construction:
             if sources:
                 explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
                 shared = frozenset(n for n, (origin, _) in sources.items() if origin in made.shared)
-                found.append(Derivation(target, tuple(sorted(sources)), explicit, shared, made.place))
+                found.append(Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, made.place))
         return sorted(found)
 
 
@@ -196,6 +196,10 @@ class _Names:
         self._prefixes = {id(module): name for name, module in model.named_modules()}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             self._by_id.setdefault(id(parameter), name)
+        self._positions = {name: n for n, name in enumerate(self._by_id.values())}
+
+    def position(self, name: str) -> int:
+        return self._positions.get(name, len(self._positions))
 
     def of(self, made: Made) -> str | None:
         tensor = made.origin.tensor

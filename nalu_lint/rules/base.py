@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from nalu_lint.diagnostic import Finding, Source, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nalu_lint.analysis.model import ClassModel, SourceParameter
 
@@ -53,7 +53,11 @@ def finding(
 
 
 def quoted(sources: Sequence[SourceParameter]) -> str:
-    return ", ".join(f"`{source.name}`" for source in sources)
+    return quoted_names(source.name for source in sources)
+
+
+def quoted_names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def they(subject: Sequence[SourceParameter], among: Sequence[SourceParameter] = ()) -> str:

@@ -1,0 +1,152 @@
+"""Every code that the probe can report: its name, how severe it is, what it means and what to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """`advice` ends each message; `page` is what `nalu-probe --explain` shows."""
+
+    name: str
+    severity: str
+    advice: str
+    page: str
+    on_by_default: bool = True
+
+
+CODES = {
+    "NAL001": Code(
+        "derived-parameter",
+        "error",
+        "Compute it in forward()",
+        "The value of a Parameter was computed, at construction, from other Parameters. Parameter() makes a new leaf, "
+        "so no gradient passes to them, and nothing else uses at least one of them: it never trains.",
+    ),
+    "NAL002": Code(
+        "untied-parameter",
+        "warning",
+        "Compute it in forward(), or say .detach().clone() if a starting value is all that is meant",
+        "As NAL001, but every source still gets gradients of its own: the relation holds until the first step.",
+        on_by_default=False,
+    ),
+    "NAL003": Code(
+        "derived-tensor",
+        "error",
+        "Compute it in forward()",
+        "A plain tensor or buffer was computed from Parameters at construction, is used by the loss, and is never "
+        "computed again: it is stale after one step, and a second backward pass through it fails.",
+    ),
+    "NAL004": Code(
+        "rewrapped-parameter",
+        "error",
+        "Assign the Parameter itself, or copy it with .detach().clone()",
+        "Two Parameters over the same memory: each gets its own share of the gradient and its own optimiser state, and "
+        ".to(), deepcopy and load_state_dict silently part them.",
+    ),
+    "NAL101": Code(
+        "lost-parameter",
+        "error",
+        "Make the tensor first and wrap it last: nn.Parameter(torch.randn(3, device=device))",
+        "What was stored on the module is the result of an operation on a Parameter (.to(), .cuda(), * 0.1): a plain "
+        "tensor. The Parameter itself is registered nowhere.",
+    ),
+    "NAL102": Code(
+        "hidden-parameter",
+        "error",
+        "Keep it in nn.ModuleList, nn.ParameterList, nn.ModuleDict or nn.ParameterDict",
+        "A Parameter in a plain list, tuple, dict or set gets gradients, but parameters() does not yield it, so no "
+        "optimiser steps it, .to() leaves it behind and state_dict() does not save it.",
+    ),
+    "NAL103": Code(
+        "parameter-in-forward",
+        "error",
+        "Make it in __init__()",
+        "A Parameter, or a layer that has some, is made on the forward path: new and untrained at each call.",
+    ),
+    "NAL201": Code(
+        "rebound-parameter",
+        "error",
+        "Keep the Parameter, and put the computed value in a local variable",
+        "The forward path replaced a registered Parameter by a new one; the optimiser keeps stepping the old one.",
+    ),
+    "NAL202": Code(
+        "detached-parameter",
+        "error",
+        "Use the Parameter itself",
+        "The loss depends on the Parameter, but it is only used through .data, .detach(), .item(), torch.tensor() or "
+        "the like, which cut it from the graph.",
+    ),
+    "NAL203": Code(
+        "parameter-under-no-grad",
+        "error",
+        "Use it outside the block, or freeze it with requires_grad_(False)",
+        "The loss depends on the Parameter, but it is only used where gradients are disabled.",
+    ),
+    "NAL204": Code(
+        "zero-gradient-path",
+        "error",
+        "Use a differentiable surrogate, such as a straight-through estimator",
+        "Every path of the Parameter to the loss passes an operation whose gradient is zero or missing: sign, round, "
+        "floor, argmax, a comparison, a cast to integers.",
+    ),
+    "NAL205": Code(
+        "unused-parameter",
+        "warning",
+        "Use it, remove it, or freeze it with requires_grad_(False)",
+        "Nothing read the trainable Parameter in any step.",
+    ),
+    "NAL301": Code(
+        "rewrapped-loss",
+        "error",
+        "Call backward() on the loss itself",
+        "backward() was called on a tensor without a graph, such as torch.tensor(loss, requires_grad=True): nothing "
+        "gets a gradient.",
+    ),
+    "NAL401": Code(
+        "cut",
+        "error",
+        "Keep this path in the graph, or freeze the Parameter with requires_grad_(False)",
+        "No gradient reached the Parameter in any step, though the loss changes when its value is changed and the same "
+        "seeded batch is run again.",
+    ),
+    "NAL402": Code(
+        "inert",
+        "warning",
+        "Check that it is meant to be used, or freeze it with requires_grad_(False)",
+        "No gradient reached the Parameter in any step, or only zeros, and the loss does not change when its value is "
+        "changed and the same seeded batch is run again.",
+    ),
+    "NAL403": Code(
+        "zero-gradient",
+        "error",
+        "Check the initial values (not every factor of a product may be zero) and saturated or dead activations",
+        "The gradient of the Parameter was exactly zero in every step, and stays so after the others have moved, though "
+        "the loss depends on it.",
+    ),
+    "NAL404": Code(
+        "not-optimized",
+        "error",
+        "Give it to the optimiser, or freeze it with requires_grad_(False)",
+        "Gradients reach the Parameter, but no optimiser holds it.",
+    ),
+    "NAL405": Code(
+        "stale-in-optimizer",
+        "error",
+        "Build the optimiser after the model is complete",
+        "The optimiser holds a Parameter that the model has replaced since.",
+    ),
+    "NAL406": Code(
+        "update-lost",
+        "error",
+        "Keep the weights in float32 (autocast computes in lower precision), or raise the learning rate",
+        "The Parameter got a gradient and was stepped with a learning rate other than zero, and not one bit of it "
+        "changed: each update is smaller than the rounding of its type.",
+    ),
+    "NAL407": Code(
+        "non-finite-gradient",
+        "error",
+        "Look for a division by zero, a log or sqrt of zero, or a learning rate that is too high",
+        "The gradient of the Parameter became infinite or NaN and an optimiser used it.",
+    ),
+}

@@ -1,0 +1,373 @@
+"""From facts to findings: why a Parameter does not train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint.probe import distributed
+from nalu_lint.probe.codes import CODES
+from nalu_lint.probe.facts import Gradient, ParameterFacts
+from nalu_lint.probe.places import Place, place_of_class
+from nalu_lint.probe.rerun import CannotRerun, Rerun, Trace
+from nalu_lint.rules.base import quoted_names
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nalu_lint.probe.lineage import Cut
+    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.states import Kept
+    from nalu_lint.probe.training import Probe
+
+
+class Verdict(NamedTuple):
+    """What is wrong with one Parameter. `what` is the message without its advice."""
+
+    code: str
+    parameter: str
+    what: str
+    place: Place | None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        return f"{self.what}. {CODES[self.code].advice}"
+
+
+def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Report:
+    """The report of a finished probe; the same on every process."""
+    from nalu_lint.probe.report import Report
+
+    facts = _united({track.facts.name: track.facts for track in probe.tracks.values()})
+    for derivation in probe.derivations:
+        if derivation.target in facts:
+            facts[derivation.target].computed_from = derivation.sources
+    verdicts = _Diagnosis(probe, facts, rerun, error).verdicts()
+    registered = [facts[name] for name in facts if name not in probe.hidden]
+    parameter = next(iter(probe.names.values()))
+    return Report(
+        parameters=tuple(registered),
+        verdicts=tuple(_placed(verdict, probe.model) for verdict in verdicts),
+        n_steps=probe.n_steps,
+        device=parameter.device.type,
+        model=_class_name(probe.model),
+        world_size=distributed.world_size(),
+        rank=distributed.rank(),
+    )
+
+
+def _united(own: dict[str, ParameterFacts]) -> dict[str, ParameterFacts]:
+    """The facts of all processes together, by name."""
+    for number, others in enumerate(distributed.gather(own)):
+        if number != distributed.rank():
+            for name, facts in others.items():
+                if name in own:
+                    own[name].unite(facts)
+    return own
+
+
+class _Diagnosis:
+    """The rules that lead from facts to verdicts. Each Parameter gets the first cause that explains it."""
+
+    def __init__(
+        self, probe: Probe, facts: dict[str, ParameterFacts], rerun: Rerun | None, error: BaseException | None
+    ) -> None:
+        self._probe = probe
+        self._facts = facts
+        self._rerun = rerun
+        self._error = error
+        self._found: list[Verdict] = []
+        self._explained: set[str] = set()
+        self._now = dict(probe.model.named_parameters(remove_duplicate=False))
+        self._reason = "" if rerun is not None else "no call of the model was seen"
+        self._trace: Trace | None = None
+
+    def verdicts(self) -> list[Verdict]:
+        if self._loss_has_no_graph():
+            return self._found
+        self._replaced()
+        self._made_in_forward()
+        self._hidden()
+        suspects = self._suspects()
+        followed = {name: self._probe.names[name] for name in suspects}
+        kept = {kept.name: kept.tensor for kept in self._probe.kept if kept.is_still_there}
+        if (followed or kept) and self._rerun is not None:
+            try:
+                self._trace = self._rerun.trace({**followed, **kept})
+            except CannotRerun as reason:
+                self._reason = str(reason).partition("\n")[0]
+                self._rerun = None
+        self._derived()
+        self._kept_tensors()
+        self._without_gradient([name for name in suspects if self._facts[name].gradient is Gradient.NONE])
+        self._with_zero_gradient([name for name in suspects if self._facts[name].gradient is Gradient.ZERO])
+        self._optimized()
+        return sorted(self._found, key=lambda verdict: (CODES[verdict.code].severity, verdict.code, verdict.parameter))
+
+    def _add(
+        self, code: str, parameter: str, what: str, place: Place | None, sources: tuple[str, ...] = ()
+    ) -> None:
+        self._found.append(Verdict(code, parameter, what, place, sources))
+        self._explained.add(parameter)
+
+    def _suspects(self) -> list[str]:
+        """Trainable Parameters of the model that no gradient other than zero has reached."""
+        return [
+            facts.name
+            for facts in self._facts.values()
+            if facts.is_trainable
+            and facts.gradient is not Gradient.NONZERO
+            and not (facts.gradient is Gradient.NONE and facts.is_updated_by_hand)
+            and facts.name not in self._probe.hidden
+            and facts.name not in self._explained
+        ]
+
+    # Causes that facts alone prove.
+
+    def _loss_has_no_graph(self) -> bool:
+        is_leaf, place = self._probe.leaf_backward
+        if not is_leaf or any(facts.gradient is not Gradient.NONE for facts in self._facts.values()):
+            return False
+        self._add("NAL301", "", "backward() was called on a tensor that has no graph: no Parameter gets a gradient", place)
+        return True
+
+    def _replaced(self) -> None:
+        held = {id(p) for optimizer in self._probe.optimizers for g in optimizer.param_groups for p in g["params"]}
+        fresh = {id(made.reference()): made for made in self._probe.fresh if made.reference() is not None}
+        for name, before in self._probe.names.items():
+            after = self._now.get(name)
+            if after is before:
+                continue
+            if id(after) in fresh:
+                what = f"Parameter `{name}` was replaced by a new one on the forward path; the optimiser keeps the old one"
+                self._add("NAL201", name, what, fresh[id(after)].place)
+            elif id(before) in held and (after is None or id(after) not in held):
+                how = "removed" if after is None else "replaced"
+                what = f"the optimiser holds a Parameter `{name}` that the model has {how} since"
+                self._add("NAL405", name, what, self._facts[name].place if name in self._facts else None)
+            else:
+                self._explained.add(name)
+
+    def _made_in_forward(self) -> None:
+        names = {id(parameter): name for name, parameter in self._now.items()}
+        seen = {verdict.place for verdict in self._found if verdict.code == "NAL201"}
+        for made in self._probe.fresh:
+            name = names.get(id(made.reference()))
+            if not made.has_gradient or made.place in seen or name in self._probe.names:
+                continue
+            seen.add(made.place)
+            what = "a Parameter is made on the forward path and gets a gradient, but is new at each call"
+            if name is not None:
+                if any(facts.name == name and facts.is_in_optimizer for facts in self._facts.values()):
+                    continue
+                what = f"Parameter `{name}` is made on the forward path, where no optimiser knows it"
+            self._add("NAL103", name or "", what, made.place)
+
+    def _hidden(self) -> None:
+        for name, (_, place) in self._probe.hidden.items():
+            facts = self._facts[name]
+            if facts.gradient is not Gradient.NONE and not facts.is_in_optimizer:
+                what = f"Parameter `{name}` gets a gradient, but is in a container that parameters() does not look into"
+                self._add("NAL102", name, what, place)
+
+    # Causes at construction.
+
+    def _derived(self) -> None:
+        dead = {name for name in self._suspects() if self._facts[name].gradient is Gradient.NONE}
+        read = set(self._trace.reads) | set(self._trace.reaching) if self._trace is not None else set()
+        derivations = [d for d in self._probe.derivations if d.target in self._facts]
+        orphaned = {source for d in derivations for source in d.sources if source in dead - read}
+        for derivation in derivations:
+            target = derivation.target
+            trainable = tuple(s for s in derivation.sources if s in self._facts and self._facts[s].is_trainable)
+            orphans = [source for source in trainable if source in orphaned]
+            is_used = self._facts[target].gradient is not Gradient.NONE or target in orphaned
+            is_used |= not self._facts[target].is_trainable
+            if derivation.shared & set(self._facts):
+                if self._facts[target].is_trainable or trainable:
+                    shared = sorted(derivation.shared)
+                    what = f"Parameter `{target}` wraps the storage of {quoted_names(shared)} once more"
+                    self._add("NAL004", target, what, derivation.place, tuple(shared))
+                    self._explained.update(orphans)
+            elif orphans and is_used:
+                self._explained.update(orphans)
+                self._add("NAL001", target, _derived_text(target, trainable, orphans), derivation.place, trainable)
+            elif trainable and not orphans and not derivation.explicit >= set(trainable):
+                what = f"Parameter `{target}` is computed once from {quoted_names(trainable)}, and trains apart from it"
+                self._add("NAL002", target, what, derivation.place, trainable)
+
+    def _kept_tensors(self) -> None:
+        failed = self._error is not None and "second time" in str(self._error)
+        for kept in self._probe.kept:
+            is_used = self._trace is not None and kept.name in self._trace.reaching
+            if not kept.is_still_there or not (is_used or (failed and self._trace is None)):
+                continue
+            if kept.lost:
+                self._lost(kept)
+            trainable = tuple(s for s in kept.sources if self._facts[s].is_trainable)
+            if trainable:
+                what = f"Tensor `{kept.name}` is computed once from {quoted_names(trainable)}: it is stale after the first step"
+                self._add("NAL003", kept.name, what, kept.place, trainable)
+                self._explained.update(s for s in trainable if self._facts[s].gradient is Gradient.NONE)
+
+    def _lost(self, kept: Kept) -> None:
+        built = self._probe.built
+        place = built.place_of(kept.lost[0]) if built is not None else None
+        what = f"`{kept.name}` is the result of an operation on a Parameter, and no Parameter itself: it is never stepped"
+        self._add("NAL101", kept.name, what, place or kept.place)
+
+    # Causes that running again shows.
+
+    def _without_gradient(self, names: list[str]) -> None:
+        names = [name for name in names if name not in self._explained]
+        if not names:
+            return
+        steps = _steps(self._probe.n_steps)
+        dependent: set[str] = set()
+        if self._rerun is not None:
+            try:
+                dependent = self._rerun.depends_on({name: self._probe.names[name] for name in names})
+            except CannotRerun as reason:
+                self._rerun, self._reason = None, str(reason).partition("\n")[0]
+        for name in names:
+            made = self._facts[name].place
+            if self._rerun is None or self._trace is None:
+                what = f"no gradient reached Parameter `{name}` {steps}; whether the loss depends on it is not known"
+                self._add("NAL402", name, f"{what} ({self._reason})", made)
+            elif name in dependent:
+                self._cut(name)
+            elif name in self._trace.reads or name in self._trace.reaching or name in self._trace.escaped:
+                what = f"no gradient reached Parameter `{name}` {steps}, and the loss does not depend on it"
+                self._add("NAL402", name, what, self._trace.reads.get(name) or made)
+            else:
+                what = f"no gradient reached Parameter `{name}` {steps}: nothing reads it"
+                self._add("NAL205", name, what, made)
+
+    def _cut(self, name: str) -> None:
+        assert self._trace is not None
+        cut = self._trace.reaching.get(name) or self._trace.escaped.get(name)
+        code, how = _cause(cut)
+        where = f" ({cut.place})" if cut is not None and cut.place is not None else ""
+        what = f"no gradient reaches Parameter `{name}`, though the loss depends on it: {how}{where}"
+        self._add(code, name, what, self._trace.reads.get(name) or (cut.place if cut is not None else None))
+
+    def _with_zero_gradient(self, names: list[str]) -> None:
+        names = [name for name in names if name not in self._explained]
+        if not names or self._rerun is None or self._trace is None:
+            return
+        chosen = {name: self._probe.names[name] for name in names}
+        others = {
+            facts.name: self._probe.names[facts.name]
+            for facts in self._facts.values()
+            if facts.gradient is Gradient.NONZERO and facts.is_trainable and facts.name in self._probe.names
+        }
+        steps = _steps(self._probe.n_steps)
+        try:
+            revived = self._rerun.revived(chosen, others)
+            stuck = {name: value for name, value in chosen.items() if name not in revived}
+            dependent = self._rerun.depends_jointly_on(stuck) if stuck else set()
+        except CannotRerun:
+            return
+        for name in stuck:
+            place = self._trace.reads.get(name) or self._facts[name].place
+            cut = self._trace.reaching.get(name)
+            if name not in dependent:
+                what = f"the gradient of Parameter `{name}` was exactly zero {steps}, and the loss does not depend on it"
+                self._add("NAL402", name, what, place)
+            elif cut is not None and cut.reason in ("zero-gradient", "non-differentiable"):
+                how = f"every path to the loss passes `{cut.operation}` ({cut.place})"
+                self._add("NAL204", name, f"the gradient of Parameter `{name}` is exactly zero: {how}", place)
+            else:
+                what = f"the gradient of Parameter `{name}` was exactly zero {steps}, though the loss depends on it"
+                self._add("NAL403", name, what, place)
+
+    # Causes on the side of the optimiser.
+
+    def _optimized(self) -> None:
+        foreign = self._foreign()
+        for facts in self._facts.values():
+            name, place = facts.name, facts.place
+            if name in self._probe.hidden or name in self._explained or not facts.is_trainable:
+                continue
+            if facts.was_finite and not facts.is_finite:
+                self._add("NAL407", name, f"the gradient of Parameter `{name}` became infinite or NaN", place)
+            elif facts.gradient is not Gradient.NONZERO:
+                continue
+            elif not facts.is_in_optimizer and self._probe.is_optimizer_known and not facts.has_moved:
+                what = f"Parameter `{name}` gets a gradient, but no optimiser holds it"
+                self._add("NAL404", name, what + foreign, place)
+            elif facts.is_in_optimizer and facts.was_stepped and facts.has_moved is False and self._matters(name):
+                what = f"no bit of Parameter `{name}` changed {_steps(self._probe.n_steps)}, though it was stepped"
+                dtype = str(self._probe.names[name].dtype).removeprefix("torch.")
+                self._add("NAL406", name, f"{what} ({dtype})", place)
+
+    def _matters(self, name: str) -> bool:
+        """Not where a gradient is nothing but rounding, as of a bias before a normalisation."""
+        try:
+            return self._rerun is None or bool(self._rerun.depends_jointly_on({name: self._probe.names[name]}))
+        except CannotRerun:
+            return True
+
+    def _foreign(self) -> str:
+        own = {id(parameter) for parameter in (*self._now.values(), *self._probe.names.values())}
+        groups = [group for optimizer in self._probe.optimizers for group in optimizer.param_groups]
+        n = sum(id(parameter) not in own for group in groups for parameter in group["params"])
+        return f" (optimisers hold {n} Parameters that are not the model's)" if n else ""
+
+
+def _derived_text(target: str, trainable: tuple[str, ...], orphans: list[str]) -> str:
+    who = "it gets" if len(trainable) == 1 else "they get" if len(orphans) == len(trainable) else quoted_names(orphans)
+    verb = "" if who in ("it gets", "they get") else " gets" if len(orphans) == 1 else " get"
+    return (
+        f"Parameter `{target}` is computed once from {quoted_names(trainable)}; Parameter() detaches it, so "
+        f"{who}{verb} no gradient"
+    )
+
+
+_CAUSES = {
+    "no_grad": ("NAL203", "`{}` runs where gradients are disabled"),
+    "checkpoint": ("NAL401", "`{}` runs in a reentrant checkpoint that gets no input with a gradient"),
+    "detach": ("NAL202", "`{}` detaches it"),
+    "non-differentiable": ("NAL204", "`{}` is not differentiable"),
+    "zero-gradient": ("NAL204", "the gradient of `{}` is zero"),
+}
+
+
+def _cause(cut: Cut | None) -> tuple[str, str]:
+    """The code, and the words, for where a graph was cut."""
+    if cut is None:
+        return "NAL401", "its graph is cut in a place that is not seen"
+    code, words = _CAUSES[cut.reason]
+    # The rules speak of reads of the Parameter; what is cut further on is a cut.
+    is_read = cut.is_direct or cut.reason in ("non-differentiable", "zero-gradient")
+    return code if is_read else "NAL401", words.format(cut.operation)
+
+
+def _steps(n: int) -> str:
+    return {0: "in the backward pass", 1: "in 1 step"}.get(n, f"in {n} steps")
+
+
+def _class_name(module: nn.Module) -> str:
+    """The user's class: sharding puts one of its own in front."""
+    for kind in type(module).__mro__:
+        if "fsdp" not in kind.__module__:
+            return kind.__name__
+    return type(module).__name__
+
+
+def _owner(model: nn.Module, name: str) -> nn.Module:
+    """The module that holds a Parameter, or the innermost one on the way to it."""
+    module = model
+    for part in name.split(".")[:-1]:
+        child = module._modules.get(part)
+        if child is None:
+            break
+        module = child
+    return module
+
+
+def _placed(verdict: Verdict, model: nn.Module) -> Verdict:
+    """A verdict always points somewhere: to the class, if nothing better is known."""
+    if verdict.place is not None:
+        return verdict
+    return verdict._replace(place=place_of_class(type(_owner(model, verdict.parameter))))

@@ -1,0 +1,167 @@
+"""What the probe found, and the forms that it can be shown in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
+from nalu_lint.output import render
+from nalu_lint.probe.baseline import Accepted
+from nalu_lint.probe.codes import CODES
+from nalu_lint.probe.errors import UntrainedError
+from nalu_lint.probe.places import Place, shown_path
+
+if TYPE_CHECKING:
+    import os
+
+    from nalu_lint.probe.diagnosis import Verdict
+    from nalu_lint.probe.facts import ParameterFacts
+
+_NOWHERE = Place("<model>", Span(Position(1, 1), Position(1, 1)))
+_SHOWN_NAMES = 3  # in the message of a finding that concerns many Parameters
+
+
+@dataclass(frozen=True)
+class Report:
+    """The facts about every Parameter, and the findings.
+
+    Attributes:
+        parameters: the facts, in the order of `named_parameters()`.
+        verdicts: what is wrong, one for each Parameter concerned, whatever is selected.
+        n_steps: how many optimiser steps were observed.
+        device: the type of the device that the Parameters were on.
+        model: the name of the model's class.
+        world_size: how many processes trained it together; the report is about all of them.
+        rank: which of them this is.
+        selected: codes that are reported besides those that are on by default.
+        ignored: codes that are not reported.
+        accepted: what a baseline file accepts.
+    """
+
+    parameters: tuple[ParameterFacts, ...]
+    verdicts: tuple[Verdict, ...]
+    n_steps: int
+    device: str
+    model: str = ""
+    world_size: int = 1
+    rank: int = 0
+    selected: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    accepted: Accepted = Accepted()
+
+    @cached_property
+    def reported(self) -> tuple[Verdict, ...]:
+        """The verdicts that count: selected, not ignored, not accepted."""
+        return tuple(v for v in self.verdicts if self._is_selected(v.code) and not self.accepted.covers(v))
+
+    def _is_selected(self, code: str) -> bool:
+        def longest(selectors: tuple[str, ...]) -> int:
+            return max((len(s) for s in selectors if code.startswith(s)), default=0)
+
+        chosen, left_out = longest(self.selected), longest(self.ignored)
+        return chosen > left_out or (not left_out and (CODES[code].on_by_default or chosen > 0))
+
+    @cached_property
+    def findings(self) -> tuple[Diagnostic, ...]:
+        """One diagnostic for each cause and place, as the checker's, in the checker's order."""
+        grouped: dict[tuple[Any, ...], list[Verdict]] = {}
+        for verdict in self.reported:
+            key = (verdict.code, verdict.place) if verdict.place is not None else (verdict.code, verdict.parameter)
+            grouped.setdefault(key, []).append(verdict)
+        return tuple(sorted((self._diagnostic(group) for group in grouped.values()), key=lambda d: d.sort_key))
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings do not count."""
+        return all(diagnostic.finding.severity != "error" for diagnostic in self.findings)
+
+    def raise_for_findings(self) -> None:
+        """Raise UntrainedError if there is an error."""
+        errors = [d for d in self.findings if d.finding.severity == "error"]
+        if errors:
+            lines = [f"  {d.path}:{d.span.start.row}:{d.span.start.column}: {d.code} {d.message}" for d in errors]
+            count = f"{len(errors)} finding{'s' * (len(errors) != 1)}"
+            raise UntrainedError(f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines))
+
+    def _diagnostic(self, group: list[Verdict]) -> Diagnostic:
+        first = group[0]
+        place = first.place or _NOWHERE
+        what = first.what
+        if len(group) > 1:
+            more = ", ".join(f"`{v.parameter}`" for v in group[1 : 1 + _SHOWN_NAMES])
+            dots = ", ..." if len(group) > 1 + _SHOWN_NAMES else ""
+            what += f" (so are {len(group) - 1} more: {more}{dots})"
+        finding = Finding(
+            code=first.code,
+            name=CODES[first.code].name,
+            message=f"{what}. {CODES[first.code].advice}",
+            span=place.span,
+            severity=CODES[first.code].severity,
+            parameter=first.parameter or None,
+            sources=tuple(self._source(name, place.path) for name in first.sources),
+            module_class=None,
+        )
+        return Diagnostic(shown_path(place.path), finding, place.span, finding.sources, place.span.end.row)
+
+    def _source(self, name: str, path: str) -> Source:
+        place = next((facts.place for facts in self.parameters if facts.name == name), None)
+        return Source(name, place.span if place is not None and place.path == path else None)
+
+    # Forms.
+
+    def to_json(self) -> str:
+        """The findings in the checker's fields, and the facts."""
+        findings = json.loads(self.render("json"))
+        facts = [
+            {
+                "name": f.name,
+                "shape": list(f.shape),
+                "trainable": f.is_trainable,
+                "gradient": f.gradient.name.lower(),
+                "in_optimizer": f.is_in_optimizer,
+                "moved": f.has_moved,
+                "computed_from": list(f.computed_from),
+                "made_at": None if f.place is None else {"filename": f.place.path, "row": f.place.span.start.row},
+            }
+            for f in self.parameters
+        ]
+        summary = {"model": self.model, "steps": self.n_steps, "device": self.device, "processes": self.world_size}
+        return json.dumps({**summary, "ok": self.ok, "findings": findings, "parameters": facts}, indent=2) + "\n"
+
+    def to_sarif(self) -> str:
+        """The findings as SARIF 2.1.0."""
+        return self.render("sarif")
+
+    def render(self, output_format: str, *, color: bool = False) -> str:
+        """The findings in one of the checker's formats."""
+        return render(output_format, self.findings, read_source=_read, color=color)
+
+    def table(self, *, color: bool = False, width: int = 120, verbose: bool = False) -> str:
+        """The terminal report: findings first, then the Parameters by module."""
+        from nalu_lint.probe.table import as_table  # needs rich
+
+        return as_table(self, color=color, width=width, verbose=verbose)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw gradient norms and relative updates over the steps into a file.
+
+        Raises:
+            ProbeError: if the history was not recorded, or matplotlib is not installed.
+        """
+        from nalu_lint.probe.plotting import plot  # needs matplotlib
+
+        plot(self, path)
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def _read(diagnostic: Diagnostic) -> str | None:
+    try:
+        with open(diagnostic.path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None

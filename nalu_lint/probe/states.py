@@ -1,0 +1,126 @@
+"""The state of a model, as far as it says something about its training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parameter import Parameter
+
+from nalu_lint.probe.distributed import local
+from nalu_lint.probe.provenance import leaves_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nalu_lint.probe.places import Place
+    from nalu_lint.probe.provenance import Construction
+
+_CHUNK = 1 << 20  # elements
+_MAX_MEMBERS = 10_000  # of a container that is searched
+_INTERNAL = frozenset(vars(nn.Module()))
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def fingerprint(tensor: torch.Tensor) -> int | None:
+    """A number that changes with any bit of the values, in constant memory. None on the meta device."""
+    values = local(tensor).detach()
+    if values.device.type == "meta" or values.is_sparse or type(values).__name__ == "UninitializedParameter":
+        return None
+    if not values.is_contiguous():
+        values = values.contiguous()
+    bits = values.view(-1).view(torch.uint8) if values.dtype not in _VIEWABLE else _as_integers(values)
+    total = 0
+    for start in range(0, bits.numel(), _CHUNK):
+        part = bits[start : start + _CHUNK].to(torch.int64)
+        weights = torch.arange(start, start + part.numel(), device=part.device).mul_(2).add_(1)
+        total = (total + int((part * weights).sum())) % 2**64
+    return total
+
+
+_VIEWABLE = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+
+
+def _as_integers(values: torch.Tensor) -> torch.Tensor:
+    return values.view(-1).view(_BITS[values.element_size()])
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all values are finite; true where there are none to look at."""
+    values = local(tensor).detach()
+    if values.device.type == "meta" or values.is_sparse or not (values.is_floating_point() or values.is_complex()):
+        return True
+    if type(values).__name__ == "UninitializedParameter":
+        return True
+    return bool(torch.isfinite(values.sum()).item()) or bool(torch.isfinite(values).all())
+
+
+class Kept(NamedTuple):
+    """A tensor with a history that a module keeps as an attribute or a buffer."""
+
+    name: str
+    module: nn.Module
+    attribute: str
+    tensor: torch.Tensor
+    sources: tuple[str, ...]  # registered Parameters that it was computed from
+    lost: tuple[torch.Tensor, ...]  # Parameters that it was computed from and that nothing registers
+    place: Place | None
+
+    @property
+    def is_still_there(self) -> bool:
+        held = self.module.__dict__.get(self.attribute, self.module._buffers.get(self.attribute))
+        return held is self.tensor
+
+
+def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
+    """Plain tensors and buffers of the modules that were computed from Parameters and keep the graph."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = []
+    for prefix, module in model.named_modules():
+        own = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
+        for name, value in {**own, **module._buffers}.items():
+            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                leaves = leaves_of(value)
+                sources = tuple(sorted({names[id(leaf)] for leaf in leaves if id(leaf) in names}))
+                lost = tuple(leaf for leaf in leaves if isinstance(leaf, Parameter) and id(leaf) not in names)
+                place = built.place_of_attribute(module, name) if built is not None else None
+                found.append(Kept(_joined(prefix, name), module, name, value, sources, lost, place))
+    return found
+
+
+def hidden_parameters(model: nn.Module, built: Construction | None) -> dict[str, tuple[torch.Tensor, Place | None]]:
+    """Trainable Parameters that modules keep in plain attributes, lists, tuples, dicts and sets."""
+    registered = {id(p) for p in model.parameters()}
+    found: dict[str, tuple[torch.Tensor, Place | None]] = {}
+    seen = set(registered)
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name in _INTERNAL:
+                continue
+            for path, parameter in _parameters_in(value, _joined(prefix, name), 3):
+                if id(parameter) not in seen and parameter.requires_grad:
+                    seen.add(id(parameter))
+                    place = None
+                    if built is not None:
+                        place = built.place_of_attribute(module, name) or built.place_of(parameter)
+                    found[path] = (parameter, place)
+    return found
+
+
+def _parameters_in(value: Any, path: str, depth: int) -> Iterator[tuple[str, Parameter]]:
+    if isinstance(value, Parameter):
+        yield path, value
+    elif isinstance(value, nn.Module):
+        for name, parameter in value.named_parameters():
+            yield f"{path}.{name}", parameter
+    elif depth and isinstance(value, (list, tuple, set)) and len(value) <= _MAX_MEMBERS:
+        for index, member in enumerate(value):
+            yield from _parameters_in(member, f"{path}[{index}]", depth - 1)
+    elif depth and isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
+        for key, member in value.items():
+            yield from _parameters_in(member, f"{path}[{key!r}]", depth - 1)
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

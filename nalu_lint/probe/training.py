@@ -1,0 +1,400 @@
+"""Watch a training loop: which Parameters get gradients, which are stepped, which move."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from nalu_lint.probe import diagnosis
+from nalu_lint.probe.distributed import local, unwrapped
+from nalu_lint.probe.errors import ProbeError
+from nalu_lint.probe.facts import Gradient, ParameterFacts
+from nalu_lint.probe.history import History
+from nalu_lint.probe.places import Place, user_place
+from nalu_lint.probe.recording import Recorder
+from nalu_lint.probe.rerun import Rerun, replay
+from nalu_lint.probe.states import derived_tensors, fingerprint, hidden_parameters, is_finite
+from nalu_lint.probe.watching import watch_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from nalu_lint.probe.provenance import Construction
+    from nalu_lint.probe.report import Report
+
+
+class Track:
+    """A Parameter under observation."""
+
+    def __init__(self, parameter: torch.Tensor, facts: ParameterFacts) -> None:
+        self.parameter = parameter
+        self.facts = facts
+        self.hook: Any = None
+        self.flag: torch.Tensor | None = None  # on the device: whether some gradient was not zero
+        self.step_flag: torch.Tensor | None = None  # the same, of gradients that an optimiser used
+        self.first = fingerprint(parameter)
+        self.last = self.first
+        self.n_intervals = self.n_moves = 0
+
+    def listen(self) -> None:
+        register = getattr(self.parameter, "register_post_accumulate_grad_hook", None)
+        if self.parameter.requires_grad and register is not None:
+            self.hook = register(self._arrived)
+
+    def forget(self) -> None:
+        if self.hook is not None:
+            self.hook.remove()
+            self.hook = None
+
+    def _arrived(self, parameter: torch.Tensor) -> None:
+        if parameter.grad is None:  # consumed by whoever compiled the backward pass: it did arrive
+            self.note(Gradient.NONZERO)
+        else:
+            self.look(parameter.grad)
+
+    def note(self, gradient: Gradient) -> None:
+        self.facts.gradient = max(self.facts.gradient, gradient)
+        if gradient is Gradient.NONZERO:
+            self.forget()
+
+    def look(self, gradient: torch.Tensor) -> None:
+        """Judge a gradient; on an accelerator only note it there, without waiting for the device."""
+        if self.facts.gradient is Gradient.NONZERO:
+            return
+        self.note(Gradient.ZERO)
+        found = _is_nonzero(gradient)
+        if isinstance(found, torch.Tensor):
+            self.flag = found if self.flag is None else self.flag.logical_or_(found)
+        elif found:
+            self.note(Gradient.NONZERO)
+
+    def look_at_step(self, gradient: torch.Tensor) -> None:
+        """An optimiser is using this gradient, with a learning rate other than 0."""
+        found = _is_nonzero(gradient)
+        if isinstance(found, torch.Tensor):
+            self.step_flag = found if self.step_flag is None else self.step_flag.logical_or_(found)
+        elif found:
+            self.facts.was_stepped = True
+
+    def settle_flags(self) -> None:
+        if self.flag is not None and bool(self.flag):
+            self.note(Gradient.NONZERO)
+        if self.step_flag is not None and bool(self.step_flag):
+            self.facts.was_stepped = True
+        self.flag = self.step_flag = None
+
+    def look_for_move(self) -> None:
+        now = fingerprint(self.parameter)
+        if now is not None and self.last is not None:
+            self.n_intervals += 1
+            self.n_moves += now != self.last
+        self.last = now
+
+
+def _is_nonzero(gradient: torch.Tensor) -> bool | torch.Tensor:
+    """Whether some element is not zero; on an accelerator the answer stays there."""
+    gradient = local(gradient).detach()
+    values = gradient._values() if gradient.is_sparse else gradient
+    if values.device.type == "meta":
+        return True
+    if values.device.type == "cpu":
+        # Most gradients show in their first elements: no need to read all of a large one.
+        return bool(values.flatten()[:64].any()) or bool(values.any())
+    return values.any()
+
+
+class Fresh:
+    """A Parameter that was made on the forward path."""
+
+    def __init__(self, parameter: torch.Tensor, place: Place | None) -> None:
+        self.reference = weakref.ref(parameter)
+        self.place = place
+        self.has_gradient = False
+        if parameter.requires_grad and parameter.is_leaf:
+            parameter.register_post_accumulate_grad_hook(self._arrived)
+
+    def _arrived(self, parameter: torch.Tensor) -> None:
+        self.has_gradient = True
+
+
+class Probe:
+    """The observation of a training loop; see `probe`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any = None,
+        *,
+        built: Construction | None = None,
+        steps: int | None = None,
+        history: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ProbeError(f"expected a torch.nn.Module, got {type(model).__name__}")
+        self._outer = model
+        self.model = unwrapped(model)
+        self.built = built
+        self.seed = seed
+        self.n_steps = 0
+        self.on_done: Callable[[], None] | None = None
+        self.tracks: dict[int, Track] = {}
+        self.names: dict[str, torch.Tensor] = {}
+        self.fresh: list[Fresh] = []
+        self.hidden: dict[str, tuple[torch.Tensor, Place | None]] = {}
+        self.leaf_backward: tuple[bool, Place | None] = (False, None)
+        self.optimizers = _as_list(optimizer)
+        self.is_optimizer_known = bool(self.optimizers)
+        self.run: Callable[[], list[torch.Tensor]] | None = None  # the whole loss, where it is known
+        self._limit = steps
+        self._counts: dict[int, int] = {}
+        self._history = History() if history else None
+        self._stack = ExitStack()
+        self._recorder: Recorder | None = None
+        self._is_rerunning = False
+        self._report: Report | None = None
+        self._pending: tuple[torch.Tensor, list[Track], Any] | None = None
+
+    # The block.
+
+    def __enter__(self) -> Probe:
+        self.names = dict(self.model.named_parameters(remove_duplicate=False))
+        if not self.names:
+            raise ProbeError(f"{type(self.model).__name__} has no Parameters")
+        for name, parameter in self.names.items():
+            if id(parameter) not in self.tracks:
+                self._track(name, parameter)
+        self.hidden = hidden_parameters(self.model, self.built)
+        self.kept = derived_tensors(self.model, self.built)
+        self.derivations = self.built.derivations(self.model) if self.built is not None else []
+        for name, (parameter, _) in self.hidden.items():
+            self._track(name, parameter)
+        for track in self.tracks.values():
+            track.listen()
+            self._stack.callback(track.forget)
+        self._recorder = Recorder(self._outer)
+        self._stack.callback(self._recorder.close)
+        self._stack.enter_context(watch_parameters(self._made))
+        for handle in (
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ):
+            self._stack.callback(handle.remove)
+        self._watch_backward()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._report is None:
+            self.finish(error)
+
+    def _track(self, name: str, parameter: torch.Tensor) -> None:
+        place = self.built.place_of(parameter) if self.built is not None else None
+        finite = is_finite(parameter)
+        facts = ParameterFacts(
+            name, tuple(parameter.shape), parameter.requires_grad, is_finite=finite, was_finite=finite, place=place
+        )
+        self.tracks[id(parameter)] = Track(parameter, facts)
+
+    # What happens meanwhile.
+
+    def _made(self, parameter: torch.Tensor, data: torch.Tensor) -> None:
+        is_forward = self._recorder is not None and self._recorder.is_in_forward and not self._is_rerunning
+        if is_forward and not torch.compiler.is_compiling():
+            if not any(fresh.reference() is parameter for fresh in self.fresh[-8:]):
+                self.fresh.append(Fresh(parameter, user_place()))
+
+    def _watch_backward(self) -> None:
+        original = torch.autograd.backward
+
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            if roots and all(isinstance(root, torch.Tensor) and root.grad_fn is None for root in roots):
+                self.leaf_backward = (True, user_place())
+            return original(tensors, *args, **kwargs)
+
+        torch.autograd.backward = backward
+        self._stack.callback(setattr, torch.autograd, "backward", original)
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        tracks = self._held_by(optimizer)
+        if not tracks:
+            return
+        if all(optimizer is not known for known in self.optimizers):
+            self.optimizers.append(optimizer)
+        if self._history is not None:
+            self._history.before(tracks)
+        done = self._counts.get(id(optimizer), 0)
+        if done and done & (done - 1) == 0 and done == self.n_steps:  # after steps 1, 2, 4, 8, ...
+            for track in self.tracks.values():
+                if track.facts.gradient is Gradient.NONE:
+                    track.look_for_move()
+        if getattr(optimizer, "found_inf", None) is None:
+            self._look_for_non_finite(tracks, done + 1)
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        tracks = self._held_by(optimizer)
+        if not tracks:
+            return
+        self.is_optimizer_known = True
+        for track in self.tracks.values():
+            gradient = track.parameter.grad if track.facts.gradient is not Gradient.NONZERO else None
+            if gradient is not None:
+                track.look(gradient)
+        for group in optimizer.param_groups:
+            rate = group.get("lr", 1.0)
+            if isinstance(rate, torch.Tensor) or rate != 0:
+                self._look_at_step(group["params"])
+        if self._history is not None:
+            self._history.after(tracks)
+        self._count(optimizer)
+
+    def _look_at_step(self, parameters: list[torch.Tensor]) -> None:
+        for parameter in parameters:
+            track = self.tracks.get(id(parameter))
+            if track is not None and not track.facts.was_stepped and parameter.grad is not None:
+                track.look_at_step(parameter.grad)
+
+    def _count(self, optimizer: Any) -> None:
+        step = self._counts[id(optimizer)] = self._counts.get(id(optimizer), 0) + 1
+        if step <= self.n_steps:
+            return
+        self.n_steps = step
+        assert self._recorder is not None
+        self._recorder.descend()
+        self._poll_flags()
+        if step == self._limit:
+            self.finish(None)
+            if self.on_done is not None:
+                self.on_done()
+
+    def _held_by(self, optimizer: Any) -> list[Track]:
+        found = []
+        for group in getattr(optimizer, "param_groups", ()):
+            for parameter in group["params"]:
+                track = self.tracks.get(id(parameter))
+                if track is not None:
+                    track.facts.is_in_optimizer = True
+                    found.append(track)
+        return found
+
+    @staticmethod
+    def _look_for_non_finite(tracks: list[Track], step: int) -> None:
+        """In steps 1, 2, 4, 8, ...: what is used in others shows in the values at the end."""
+        if step & (step - 1):
+            return
+        gradients = [(track, track.parameter.grad) for track in tracks if track.parameter.grad is not None]
+        on_cpu = [(track, g) for track, g in gradients if g is not None and g.device.type == "cpu" and not g.is_sparse]
+        for track, gradient in on_cpu:
+            if not is_finite(gradient):
+                track.facts.is_finite = False
+
+    def _poll_flags(self) -> None:
+        """Read what the device has noted once it has arrived here; never wait for it."""
+        if self._pending is not None:
+            host, tracks, event = self._pending
+            if not event.query():
+                return
+            for track, is_set in zip(tracks, host.tolist(), strict=True):
+                if is_set:
+                    track.note(Gradient.NONZERO)
+            self._pending = None
+        waiting = [t for t in self.tracks.values() if t.hook is not None and t.flag is not None and t.flag.is_cuda]
+        if waiting:
+            flags = torch.stack([track.flag for track in waiting if track.flag is not None])
+            host = torch.empty(len(waiting), dtype=torch.bool, pin_memory=True)
+            host.copy_(flags, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self._pending = (host, waiting, event)
+
+    # The end.
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Stop watching, settle the facts and find the causes. All processes call it together."""
+        assert self._recorder is not None
+        calls = self._recorder.calls
+        self._stack.close()
+        for optimizer in self.optimizers:
+            self._held_by(optimizer)
+        self._is_rerunning = True
+        run = self.run or (replay(calls) if calls else None)
+        rerun = Rerun(self.model, run, self.seed) if run is not None else None
+        for track in self.tracks.values():
+            self._settle(track)
+        self._report = diagnosis.report(self, rerun, error)
+        if self._history is not None:
+            self._history.close()
+
+    def _settle(self, track: Track) -> None:
+        track.settle_flags()
+        facts = track.facts
+        facts.is_trainable = track.parameter.requires_grad
+        facts.is_finite &= is_finite(track.parameter)
+        if track.last is not None:
+            before, now = track.last, fingerprint(track.parameter)
+            facts.has_moved = now != track.first
+            if facts.gradient is Gradient.NONE and (track.n_intervals == 0 or now != before):
+                track.n_intervals += 1
+                track.n_moves += now != before
+            facts.is_updated_by_hand = track.n_intervals > 0 and track.n_moves == track.n_intervals
+        if self._history is not None:
+            facts.norms, facts.updates = self._history.series(track)
+
+    @property
+    def is_finished(self) -> bool:
+        return self._report is not None
+
+    def report(self) -> Report:
+        """The findings. Raises ProbeError before the block has ended."""
+        if self._report is None:
+            raise ProbeError("the report is ready after the `with probe(...)` block")
+        return self._report
+
+
+def _as_list(optimizer: Any) -> list[Any]:
+    found = [] if optimizer is None else list(optimizer) if isinstance(optimizer, (list, tuple)) else [optimizer]
+    for each in found:
+        if not hasattr(each, "param_groups"):
+            raise ProbeError(f"expected an optimizer with param_groups, got {type(each).__name__}")
+    return found
+
+
+def probe(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None,
+    *,
+    built: Construction | None = None,
+    steps: int | None = None,
+    history: bool = False,
+    seed: int = 0,
+) -> Probe:
+    """Watch the training steps in a `with` block and find the Parameters that do not train.
+
+    Your loop runs as it is. At the end of the block, and only if some Parameter got no gradient, the last
+    batch is run again with seeded generators to tell why; values, buffers and generators are put back.
+
+    Args:
+        model: what is trained; DistributedDataParallel, fully sharded and compiled models, too.
+        optimizer: one, or several; others that step its Parameters meanwhile are noticed.
+        built: the record of `construction()`, for where Parameters come from.
+        steps: stop watching after so many optimiser steps; default: at the end of the block.
+        history: record the norm of each gradient and the size of each update, for `report.plot()`.
+        seed: of the generators when the batch is run again.
+
+    Raises:
+        ProbeError: if `model` is no module or has no Parameters, or `optimizer` is none.
+
+    Example:
+        >>> with probe(model, optimizer, built=built) as p:
+        ...     train(model, optimizer)
+        >>> p.report().raise_for_findings()
+    """
+    return Probe(model, optimizer, built=built, steps=steps, history=history, seed=seed)
