@@ -50,3 +50,19 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     """This process's shard of a tensor, or the tensor itself."""
     to_local = getattr(tensor, "to_local", None)
     return to_local() if to_local is not None else tensor
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether `fully_shard` was applied to the model or a part of it."""
+    return any(map(_shards, model.modules()))
+
+
+def reshard(model: nn.Module) -> None:
+    """Give every module its own shards back: without a backward pass the gathered values would stay."""
+    for module in model.modules():
+        if _shards(module):
+            module.reshard()  # type: ignore[operator]
+
+
+def _shards(module: nn.Module) -> bool:
+    return any(kind.__name__ == "FSDPModule" for kind in type(module).__mro__)

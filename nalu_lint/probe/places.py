@@ -86,11 +86,11 @@ def place_of_class(kind: type) -> Place | None:
     return Place(path or "", Span(position, position)) if path else None
 
 
-def is_inside(*endings: str) -> bool:
-    """Whether a frame of one of these files is on the stack."""
+def is_inside(part: str) -> bool:
+    """Whether a frame of a file with this in its path is on the stack."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename.endswith(endings):
+        if part in frame.f_code.co_filename:
             return True
         frame = frame.f_back
     return False

@@ -128,7 +128,11 @@ class Construction:
                 made.copied_from = None
         facts = {made.origin for made in self._made.values() if made.links}
         sources = {origin for made in self._made.values() for origin in made.links}
-        if facts:
+        for module, names in self._attributes.items():
+            kept = [module.__dict__.get(name, module._buffers.get(name)) for name in names]
+            leaves = [leaf for value in kept if _has_history(value) for leaf in leaves_of(value)]
+            sources.update(filter(None, map(self._lineage.origin_of, leaves)))
+        if facts or sources:
             self._find_owners(facts | sources)
 
     def _copied_links(self, original: Made, memo: dict[int, Any]) -> Links:
@@ -163,6 +167,16 @@ class Construction:
         """Where a Parameter was made."""
         origin = self._lineage.origin_of(parameter)
         return self._made[origin].place if origin in self._made else None
+
+    def names_of(self, model: nn.Module) -> dict[int, str]:
+        """The names in a model of the Parameters made in the block, by identity, whatever has replaced them since."""
+        names = _Names(model)
+        found = {}
+        for origin, made in self._made.items():
+            tensor, name = origin.tensor, names.of(made)
+            if tensor is not None and name is not None:
+                found[id(tensor)] = name
+        return found
 
     def place_of_attribute(self, module: nn.Module, name: str) -> Place | None:
         """Where a container, or a tensor with a history, was assigned to an attribute."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nalu_lint.probe.distributed import any_rank, local
+from nalu_lint.probe.distributed import any_rank, is_sharded, local, rank, reshard
 from nalu_lint.probe.lineage import Cut, Lineage
 from nalu_lint.probe.places import Place, user_place
 from nalu_lint.probe.recording import Call, output_tensors
@@ -60,10 +60,13 @@ class Rerun:
 
     def _outputs(self) -> list[torch.Tensor]:
         with _undisturbed(self._model, self._seed):
-            try:
-                return [local(tensor) for tensor in self._run()]
-            except Exception as error:
-                raise CannotRerun(f"{type(error).__name__}: {error}") from error
+            return self._called()
+
+    def _called(self) -> list[torch.Tensor]:
+        try:
+            return [local(tensor) for tensor in self._run()]
+        except Exception as error:
+            raise CannotRerun(f"{type(error).__name__}: {error}") from error
 
     # What the loss depends on.
 
@@ -105,9 +108,36 @@ class Rerun:
         found: set[str] = set()
         for scale in (0.0, *_SCALES[:2]):
             with _noise(others, scale, self._seed):
-                outputs = [tensor for tensor in self._outputs() if tensor.requires_grad]
-                found |= _with_gradient(parameters, outputs)
-        return found
+                with _undisturbed(self._model, self._seed):
+                    outputs = [tensor for tensor in self._called() if tensor.requires_grad]
+                    found |= self._with_gradient(parameters, outputs)
+        return {name for name in parameters if any_rank(name in found)}
+
+    def _with_gradient(self, parameters: Mapping[str, torch.Tensor], outputs: list[torch.Tensor]) -> set[str]:
+        """Which of these get a gradient other than zero from a mixture of the outputs."""
+        if not outputs:
+            return set()
+        chosen = list(parameters.values())
+        if is_sharded(self._model):
+            found = self._by_backward(chosen, outputs)
+        else:
+            try:
+                found = torch.autograd.grad(_mixed(outputs), chosen, allow_unused=True)
+            except RuntimeError:  # reentrant checkpoints know only backward()
+                found = self._by_backward(chosen, self._called())
+        return {name for name, g in zip(parameters, found, strict=True) if g is not None and bool(local(g).any())}
+
+    def _by_backward(self, chosen: list[torch.Tensor], outputs: list[torch.Tensor]) -> tuple[Any, ...]:
+        every = list(self._model.parameters())
+        saved = [parameter.grad for parameter in every]
+        try:
+            for parameter in every:
+                parameter.grad = None
+            _mixed(outputs).backward()
+            return tuple(parameter.grad for parameter in chosen)
+        finally:
+            for parameter, gradient in zip(every, saved, strict=True):
+                parameter.grad = gradient
 
     def _measure_noise(self) -> None:
         if self._baseline is None:
@@ -139,7 +169,16 @@ class Rerun:
         trace = Trace()
         lineage = Lineage(is_strict=True)
         names = {lineage.add(tensor): name for name, tensor in followed.items()}
-        with _reads(followed, trace.reads), lineage:
+
+        def read(name: str, value: torch.Tensor) -> None:
+            if name not in trace.reads:
+                place = user_place()
+                if place is not None:
+                    trace.reads[name] = place
+            if lineage.origin_of(value) is None:  # gathered from its shards for this call
+                names[lineage.add(value)] = name
+
+        with _reads(self._model, followed, read), lineage:
             outputs = self._outputs()
         for output in outputs:
             for origin, cut in lineage.links_of(output).items():
@@ -192,23 +231,14 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other)[both].abs().max()) if bool(both.any()) else 0.0
 
 
-def _with_gradient(parameters: Mapping[str, torch.Tensor], outputs: list[torch.Tensor]) -> set[str]:
-    if not outputs:
-        return set()
-    with torch.enable_grad():
-        target = sum((_mixed(tensor) for tensor in outputs), torch.zeros(()))
-    try:
-        found = torch.autograd.grad(target, list(parameters.values()), allow_unused=True)
-    except RuntimeError:  # reentrant checkpoints know only backward()
-        return set()
-    return {name for name, g in zip(parameters, found, strict=True) if g is not None and bool(local(g).any())}
-
-
-def _mixed(tensor: torch.Tensor) -> torch.Tensor:
+def _mixed(outputs: list[torch.Tensor]) -> torch.Tensor:
     """A scalar with a different weight for each element, so that nothing cancels."""
-    weights = torch.linspace(0.5, 1.5, max(tensor.numel(), 1), device=tensor.device)[: tensor.numel()]
-    values = torch.view_as_real(tensor).sum(-1) if tensor.is_complex() else tensor
-    return (values.reshape(-1).float() * weights).sum().cpu()
+    total = torch.zeros(())
+    for tensor in outputs:
+        weights = torch.linspace(0.5, 1.5, max(tensor.numel(), 1), device=tensor.device)[: tensor.numel()]
+        values = torch.view_as_real(tensor).sum(-1) if tensor.is_complex() else tensor
+        total = total + (values.reshape(-1).float() * weights).sum().cpu()
+    return total
 
 
 @contextmanager
@@ -222,7 +252,8 @@ def _noise(parameters: Mapping[str, torch.Tensor], scale: float, seed: int) -> I
                 saved.append((values, values.clone()))
                 if scale and values.numel():
                     size = values.abs().double().square().mean().sqrt().item()
-                    generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
+                    shard = rank() if values is not parameter else 0  # the shards must not move alike
+                    generator = torch.Generator().manual_seed(seed + zlib.crc32(f"{name}:{shard}".encode()))
                     noise = torch.randn(values.shape, generator=generator) * scale * max(size, 0.1)
                     values.add_(noise.to(values.device, values.dtype))
         yield
@@ -248,6 +279,7 @@ def _undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
                 numpy.random.seed(seed % 2**32)
             yield
     finally:
+        reshard(model)
         random.setstate(python_state)
         if numpy is not None:
             numpy.random.set_state(numpy_state)
@@ -257,18 +289,23 @@ def _undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _reads(followed: Mapping[str, torch.Tensor], reads: dict[str, Place]) -> Iterator[None]:
-    """Note where user code first reads one of these Parameters from its module."""
-    names = {id(tensor): name for name, tensor in followed.items()}
+def _reads(
+    model: nn.Module, followed: Mapping[str, torch.Tensor], on_read: Callable[[str, torch.Tensor], None]
+) -> Iterator[None]:
+    """Call `on_read` whenever one of these Parameters is read from its module."""
+    names = {
+        (id(module), attribute): name
+        for prefix, module in model.named_modules(remove_duplicate=False)
+        for attribute in module._parameters
+        if (name := f"{prefix}.{attribute}" if prefix else attribute) in followed
+    }
     original = nn.Module.__getattr__
 
     def read(module: nn.Module, attribute: str) -> Any:
         value = original(module, attribute)
-        name = names.get(id(value))
-        if name is not None and name not in reads:
-            place = user_place()
-            if place is not None:
-                reads[name] = place
+        name = names.get((id(module), attribute))
+        if name is not None and isinstance(value, torch.Tensor):
+            on_read(name, value)
         return value
 
     nn.Module.__getattr__ = read  # type: ignore[method-assign,assignment]

@@ -75,7 +75,8 @@ class Kept(NamedTuple):
 
 def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
     """Plain tensors and buffers of the modules that were computed from Parameters and keep the graph."""
-    names = {id(p): name for name, p in model.named_parameters()}
+    names = built.names_of(model) if built is not None else {}
+    names.update((id(p), name) for name, p in model.named_parameters())
     found = []
     for prefix, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _INTERNAL}

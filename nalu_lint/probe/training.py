@@ -11,11 +11,11 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from nalu_lint.probe import diagnosis
-from nalu_lint.probe.distributed import local, unwrapped
+from nalu_lint.probe.distributed import local, reshard, unwrapped
 from nalu_lint.probe.errors import ProbeError
 from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.history import History
-from nalu_lint.probe.places import Place, user_place
+from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.recording import Recorder
 from nalu_lint.probe.rerun import Rerun, replay
 from nalu_lint.probe.states import derived_tensors, fingerprint, hidden_parameters, is_finite
@@ -53,9 +53,8 @@ class Track:
             self.hook = None
 
     def _arrived(self, parameter: torch.Tensor) -> None:
-        if parameter.grad is None:  # consumed by whoever compiled the backward pass: it did arrive
-            self.note(Gradient.NONZERO)
-        else:
+        # A compiled backward pass calls this also where it has no gradient to give.
+        if parameter.grad is not None:
             self.look(parameter.grad)
 
     def note(self, gradient: Gradient) -> None:
@@ -120,7 +119,7 @@ class Fresh:
             parameter.register_post_accumulate_grad_hook(self._arrived)
 
     def _arrived(self, parameter: torch.Tensor) -> None:
-        self.has_gradient = True
+        self.has_gradient |= parameter.grad is not None
 
 
 class Probe:
@@ -207,7 +206,7 @@ class Probe:
 
     def _made(self, parameter: torch.Tensor, data: torch.Tensor) -> None:
         is_forward = self._recorder is not None and self._recorder.is_in_forward and not self._is_rerunning
-        if is_forward and not torch.compiler.is_compiling():
+        if is_forward and not torch.compiler.is_compiling() and not is_inside("torch/distributed/"):
             if not any(fresh.reference() is parameter for fresh in self.fresh[-8:]):
                 self.fresh.append(Fresh(parameter, user_place()))
 
@@ -322,6 +321,7 @@ class Probe:
         assert self._recorder is not None
         calls = self._recorder.calls
         self._stack.close()
+        reshard(self.model)
         for optimizer in self.optimizers:
             self._held_by(optimizer)
         self._is_rerunning = True

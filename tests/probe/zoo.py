@@ -40,6 +40,8 @@ class Program:
     train: Callable[[Program, Any, Any], None] | None = None
     # Only single-process, uncompiled training shows it, or makes sense for it.
     is_plain_only: bool = False
+    # fully_shard() refuses scalars, tensors that are not contiguous, and Parameters of two groups.
+    is_shardable: bool = True
 
 
 def faulty(*expected: tuple[str, str]) -> Callable[[Maker], Maker]:

@@ -196,7 +196,7 @@ def tied_weights() -> Program:
         def forward(self, words: torch.Tensor) -> torch.Tensor:
             return self.head(self.embed(words))
 
-    return Program(Tied, batch=torch.arange(5))
+    return Program(Tied, batch=torch.arange(5), is_shardable=False)
 
 
 @correct
@@ -275,7 +275,7 @@ def slices_of_one_tensor() -> Program:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.even + self.odd
 
-    return Program(Sliced)
+    return Program(Sliced, is_shardable=False)
 
 
 @correct

@@ -233,7 +233,7 @@ def read_as_a_number() -> Program:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(x) / self.temperature.item()
 
-    return Program(Tempered)
+    return Program(Tempered, is_shardable=False)
 
 
 @faulty(("NAL202", "shift"))
