@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nalu_lint.probe.diagnosis import construction_report
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.provenance import construction
 from nalu_lint.probe.training import Probe
@@ -150,3 +151,15 @@ def _progress(steps: int) -> Iterator[Callable[[], None]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("training", total=steps)
         yield lambda: progress.advance(task)
+
+
+def inspect_construction(model: Callable[[], nn.Module]) -> Report:
+    """Build a model, on any device, and report what its Parameters were computed from. Nothing is trained.
+
+    Whether the sources of a derived Parameter still train is not known from that, so it is a warning.
+
+    Raises:
+        ProbeError: if the model cannot be built.
+    """
+    built_model, built = build(model, torch.device("meta"))
+    return construction_report(built_model, built)

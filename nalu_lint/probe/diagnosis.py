@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nalu_lint.probe.lineage import Cut
+    from nalu_lint.probe.provenance import Construction, Derivation
     from nalu_lint.probe.report import Report
     from nalu_lint.probe.states import Kept
     from nalu_lint.probe.training import Probe
@@ -54,6 +55,42 @@ def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Re
         world_size=distributed.world_size(),
         rank=distributed.rank(),
     )
+
+
+def construction_report(model: nn.Module, built: Construction) -> Report:
+    """What construction alone proves: which Parameters were computed from which."""
+    from nalu_lint.probe.report import Report
+
+    facts = {
+        name: ParameterFacts(name, tuple(p.shape), p.requires_grad, place=built.place_of(p))
+        for name, p in model.named_parameters()
+    }
+    verdicts = []
+    for derivation in built.derivations(model):
+        target = derivation.target
+        trainable = tuple(s for s in derivation.sources if s in facts and facts[s].is_trainable)
+        facts[target].computed_from = derivation.sources
+        if derivation.shared and (trainable or facts[target].is_trainable):
+            verdicts.append(_rewrapped(derivation))
+        elif trainable and not derivation.explicit >= set(trainable):
+            what = f"Parameter `{target}` is computed once from {quoted_names(trainable)}: a step shows if they still train"
+            verdicts.append(Verdict("NAL002", target, what, derivation.place, trainable))
+    parameter = next(model.parameters(), None)
+    return Report(
+        parameters=tuple(facts.values()),
+        verdicts=tuple(_placed(verdict, model) for verdict in verdicts),
+        n_steps=0,
+        device="cpu" if parameter is None else parameter.device.type,
+        model=_class_name(model),
+        is_construction_only=True,
+        selected=("NAL002",),
+    )
+
+
+def _rewrapped(derivation: Derivation) -> Verdict:
+    shared = tuple(s for s in derivation.sources if s in derivation.shared)
+    what = f"Parameter `{derivation.target}` wraps the storage of {quoted_names(shared)} once more"
+    return Verdict("NAL004", derivation.target, what, derivation.place, shared)
 
 
 def _united(own: dict[str, ParameterFacts]) -> dict[str, ParameterFacts]:
@@ -185,9 +222,7 @@ class _Diagnosis:
             is_used |= not self._facts[target].is_trainable
             if derivation.shared & set(self._facts):
                 if self._facts[target].is_trainable or trainable:
-                    shared = sorted(derivation.shared)
-                    what = f"Parameter `{target}` wraps the storage of {quoted_names(shared)} once more"
-                    self._add("NAL004", target, what, derivation.place, tuple(shared))
+                    self._add(*_rewrapped(derivation))
                     self._explained.update(orphans)
             elif orphans and is_used:
                 self._explained.update(orphans)
@@ -226,7 +261,10 @@ class _Diagnosis:
         dependent: set[str] = set()
         if self._rerun is not None:
             try:
-                dependent = self._rerun.depends_on({name: self._probe.names[name] for name in names})
+                if self._probe.is_on_meta:  # no values to change: what was followed has to do
+                    dependent = set(self._trace.reaching) if self._trace is not None else set()
+                else:
+                    dependent = self._rerun.depends_on({name: self._probe.names[name] for name in names})
             except CannotRerun as reason:
                 self._rerun, self._reason = None, str(reason).partition("\n")[0]
         for name in names:
@@ -253,7 +291,7 @@ class _Diagnosis:
 
     def _with_zero_gradient(self, names: list[str]) -> None:
         names = [name for name in names if name not in self._explained]
-        if not names or self._rerun is None or self._trace is None:
+        if not names or self._rerun is None or self._trace is None or self._probe.is_on_meta:
             return
         chosen = {name: self._probe.names[name] for name in names}
         others = {
@@ -296,15 +334,19 @@ class _Diagnosis:
             elif not facts.is_in_optimizer and self._probe.is_optimizer_known and not facts.has_moved:
                 what = f"Parameter `{name}` gets a gradient, but no optimiser holds it"
                 self._add("NAL404", name, what + foreign, place)
-            elif facts.is_in_optimizer and facts.was_stepped and facts.has_moved is False and self._matters(name):
+            elif facts.is_in_optimizer and facts.was_stepped and facts.has_moved is False and self._is_lost(name):
                 what = f"no bit of Parameter `{name}` changed {_steps(self._probe.n_steps)}, though it was stepped"
                 dtype = str(self._probe.names[name].dtype).removeprefix("torch.")
                 self._add("NAL406", name, f"{what} ({dtype})", place)
 
-    def _matters(self, name: str) -> bool:
-        """Not where a gradient is nothing but rounding, as of a bias before a normalisation."""
+    def _is_lost(self, name: str) -> bool:
+        """Whether an update should have shown: not where a gradient is next to nothing in full precision, or is
+        nothing but rounding, as of a bias before a normalisation."""
+        parameter = self._probe.names[name]
+        if parameter.element_size() >= 4 and not self._probe.has_large_gradient(parameter):
+            return False
         try:
-            return self._rerun is None or bool(self._rerun.depends_jointly_on({name: self._probe.names[name]}))
+            return self._rerun is None or bool(self._rerun.depends_jointly_on({name: parameter}))
         except CannotRerun:
             return True
 

@@ -36,8 +36,9 @@ class History:
         for track in tracks:
             before = self._samples.pop(id(track), None)
             if before is not None:
-                update = (_sample(track.parameter) - before).norm() / before.norm().clamp_min(1e-12)
-                self._updates.setdefault(id(track), []).append(update)
+                change = (_sample(track.parameter) - before).norm()
+                size = torch.maximum(before.norm(), change).clamp_min(torch.finfo(change.dtype).tiny)
+                self._updates.setdefault(id(track), []).append(change / size)  # 1 where it started from zero
 
     def series(self, track: Track) -> tuple[list[float], list[float]]:
         """The norms and the updates of one Parameter, a number per step."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 from nalu_lint.probe import operations
 from nalu_lint.probe.places import Place, is_inside, user_place
@@ -129,6 +129,14 @@ class Lineage(TorchFunctionMode):
         if keep and key not in self._alive:
             self._alive[key] = StorageWeakRef(storage)
         return key
+
+    def leave(self) -> None:
+        """Leave the stack of function modes, also where others were entered later and stay."""
+        above = []
+        while (top := _pop_mode()) is not self:
+            above.append(top)
+        for mode in reversed(above):
+            _push_mode(mode)
 
     # Links.
 

@@ -55,6 +55,7 @@ class Construction:
         self._attributes: weakref.WeakKeyDictionary[nn.Module, dict[str, Place]] = weakref.WeakKeyDictionary()
         self._stack = ExitStack()
         self._memo: dict[int, Any] | None = None
+        self._is_closed = False
 
     # The block.
 
@@ -63,14 +64,21 @@ class Construction:
         self._patch(nn.Module, "__setattr__", self._wrap_setattr)
         self._patch(nn.Module, "register_buffer", self._wrap_setattr)
         self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
-        self._stack.enter_context(self._lineage)
+        self._lineage.__enter__()
+        self._stack.callback(self._lineage.leave)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
-        self._settle()
+        self.close()
+
+    def close(self) -> None:
+        """End the block; a second call does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._stack.close()
+            self._settle()
 
     def _patch(self, owner: Any, name: str, wrap: Any) -> None:
         original = getattr(owner, name)

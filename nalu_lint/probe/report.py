@@ -36,6 +36,7 @@ class Report:
         model: the name of the model's class.
         world_size: how many processes trained it together; the report is about all of them.
         rank: which of them this is.
+        is_construction_only: whether the model was built and not trained.
         selected: codes that are reported besides those that are on by default.
         ignored: codes that are not reported.
         accepted: what a baseline file accepts.
@@ -48,6 +49,7 @@ class Report:
     model: str = ""
     world_size: int = 1
     rank: int = 0
+    is_construction_only: bool = False
     selected: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     accepted: Accepted = Accepted()
@@ -93,7 +95,7 @@ class Report:
         if len(group) > 1:
             more = ", ".join(f"`{v.parameter}`" for v in group[1 : 1 + _SHOWN_NAMES])
             dots = ", ..." if len(group) > 1 + _SHOWN_NAMES else ""
-            what += f" (so are {len(group) - 1} more: {more}{dots})"
+            what += f" (and {len(group) - 1} more: {more}{dots})"
         finding = Finding(
             code=first.code,
             name=CODES[first.code].name,

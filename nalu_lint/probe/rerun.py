@@ -73,7 +73,7 @@ class Rerun:
     def depends_on(self, parameters: Mapping[str, torch.Tensor]) -> set[str]:
         """Which of these Parameters change the loss when they are changed. Raises CannotRerun."""
         self._measure_noise()
-        groups = [[name] for name in parameters] if len(parameters) <= _SINGLE else _by_module(parameters)
+        groups = _groups(parameters)
         found: set[str] = set()
         stack = [groups] if groups else []
         while stack:
@@ -94,12 +94,12 @@ class Rerun:
         The comparison allows for rounding: a bias before a normalisation shifts nothing but the last bits.
         """
         self._measure_noise()
-        found = set()
-        for name in parameters:
-            others = {other: value for other, value in parameters.items() if other != name}
+        found: set[str] = set()
+        for group in _groups(parameters):
+            others = {other: value for other, value in parameters.items() if other not in group}
             for scale in _SCALES[1:]:
                 if self._changed(self._with_noise(parameters, scale), self._with_noise(others, scale), 1e-3):
-                    found.add(name)
+                    found.update(group)
                     break
         return found
 
@@ -209,10 +209,11 @@ def replay(calls: list[Call]) -> Run:
     return run
 
 
-def _by_module(parameters: Mapping[str, torch.Tensor]) -> list[list[str]]:
+def _groups(parameters: Mapping[str, torch.Tensor]) -> list[list[str]]:
+    """What is tried together: single Parameters, or those of one module where there are many."""
     groups: dict[str, list[str]] = {}
     for name in parameters:
-        groups.setdefault(name.rpartition(".")[0], []).append(name)
+        groups.setdefault(name if len(parameters) <= _SINGLE else name.rpartition(".")[0], []).append(name)
     return list(groups.values())
 
 

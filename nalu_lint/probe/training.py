@@ -143,6 +143,7 @@ class Probe:
         self.seed = seed
         self.n_steps = 0
         self.on_done: Callable[[], None] | None = None
+        self.on_step: Callable[[int], None] | None = None
         self.tracks: dict[int, Track] = {}
         self.names: dict[str, torch.Tensor] = {}
         self.fresh: list[Fresh] = []
@@ -155,6 +156,7 @@ class Probe:
         self._counts: dict[int, int] = {}
         self._history = History() if history else None
         self._stack = ExitStack()
+        self._optimizer_hooks: list[Any] = []
         self._recorder: Recorder | None = None
         self._is_rerunning = False
         self._report: Report | None = None
@@ -180,17 +182,18 @@ class Probe:
         self._recorder = Recorder(self._outer)
         self._stack.callback(self._recorder.close)
         self._stack.enter_context(watch_parameters(self._made))
-        for handle in (
+        self._optimizer_hooks = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
-        ):
-            self._stack.callback(handle.remove)
+        ]
         self._watch_backward()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for hook in self._optimizer_hooks:  # not before: they may be running while the last step is counted
+            hook.remove()
         if self._report is None:
             self.finish(error)
 
@@ -223,7 +226,7 @@ class Probe:
         self._stack.callback(setattr, torch.autograd, "backward", original)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        tracks = self._held_by(optimizer)
+        tracks = self._held_by(optimizer) if self._report is None else []
         if not tracks:
             return
         if all(optimizer is not known for known in self.optimizers):
@@ -239,7 +242,7 @@ class Probe:
             self._look_for_non_finite(tracks, done + 1)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        tracks = self._held_by(optimizer)
+        tracks = self._held_by(optimizer) if self._report is None else []
         if not tracks:
             return
         self.is_optimizer_known = True
@@ -269,6 +272,8 @@ class Probe:
         assert self._recorder is not None
         self._recorder.descend()
         self._poll_flags()
+        if self.on_step is not None:
+            self.on_step(step)
         if step == self._limit:
             self.finish(None)
             if self.on_done is not None:
@@ -348,6 +353,18 @@ class Probe:
         if self._history is not None:
             facts.norms, facts.updates = self._history.series(track)
 
+    def has_large_gradient(self, parameter: torch.Tensor) -> bool:
+        """Whether the last gradient, times the learning rate, is more than the rounding of the Parameter's type."""
+        rates = [g.get("lr", 0.0) for o in self.optimizers for g in o.param_groups if _holds(g["params"], parameter)]
+        if parameter.grad is None or not rates:
+            return False
+        update = float(local(parameter.grad).detach().abs().max()) * max(map(float, rates))
+        return update > torch.finfo(parameter.dtype).eps * float(local(parameter).detach().abs().max())
+
+    @property
+    def is_on_meta(self) -> bool:
+        return any(parameter.device.type == "meta" for parameter in self.names.values())
+
     @property
     def is_finished(self) -> bool:
         return self._report is not None
@@ -357,6 +374,10 @@ class Probe:
         if self._report is None:
             raise ProbeError("the report is ready after the `with probe(...)` block")
         return self._report
+
+
+def _holds(parameters: list[torch.Tensor], parameter: torch.Tensor) -> bool:
+    return any(held is parameter for held in parameters)
 
 
 def _as_list(optimizer: Any) -> list[Any]:

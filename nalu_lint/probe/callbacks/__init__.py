@@ -1,0 +1,1 @@
+"""The probe as a callback of trainers."""

@@ -1,0 +1,49 @@
+"""What both callbacks do with a probe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nalu_lint.probe.training import probe
+
+if TYPE_CHECKING:
+    from nalu_lint.probe.provenance import Construction
+    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.training import Probe
+
+
+class Watch:
+    """Probes the first steps of a training run and says once what it found.
+
+    Args:
+        steps: optimiser steps to observe.
+        built: the record of `construction()`, if the model was built in such a block.
+        is_strict: raise UntrainedError if there are errors; else they are printed to standard error.
+    """
+
+    def __init__(self, steps: int = 10, *, built: Construction | None = None, is_strict: bool = True) -> None:
+        self.report: Report | None = None
+        self._steps = steps
+        self._built = built
+        self._is_strict = is_strict
+        self._probe: Probe | None = None
+
+    def start(self, model: Any, optimizers: Any) -> None:
+        if self._probe is None:
+            self._probe = probe(model, optimizers, built=self._built, steps=self._steps)
+            self._probe.__enter__()
+
+    def after_step(self) -> None:
+        if self._probe is not None and self._probe.is_finished:
+            self.end()
+
+    def end(self, error: BaseException | None = None) -> None:
+        if self._probe is None or self.report is not None:
+            return
+        self._probe.__exit__(type(error) if error is not None else None, error, None)
+        self.report = self._probe.report()
+        if self.report.rank == 0 and self.report.findings:
+            print(self.report.render("concise"), file=sys.stderr, end="")  # noqa: T201
+        if self._is_strict and error is None:
+            self.report.raise_for_findings()

@@ -1,0 +1,192 @@
+"""Run an unmodified training script and probe the models that it trains."""
+
+from __future__ import annotations
+
+import gc
+import os
+import runpy
+import sys
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nalu_lint.probe.errors import ProbeError, in_one_line
+from nalu_lint.probe.provenance import Construction, leaves_of
+from nalu_lint.probe.training import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nalu_lint.probe.report import Report
+
+_SEARCHED_BACKWARDS = 8  # in so many backward passes, models that take part are looked for
+
+
+class _Stop(BaseException):
+    """Leave the script: enough steps were seen."""
+
+
+class _Session:
+    """The probes of one run of a script.
+
+    Construction is recorded until the first backward pass. The models are the outermost modules that hold a
+    Parameter from which the loss was computed.
+    """
+
+    def __init__(self, steps: int, *, history: bool, seed: int, on_step: Callable[[int], None] | None) -> None:
+        self._steps = steps
+        self._history = history
+        self._seed = seed
+        self._on_step = on_step
+        self._stack = ExitStack()
+        self._n_backwards = 0
+        self._built = Construction()
+        self.probes: list[Probe] = []
+
+    def __enter__(self) -> _Session:
+        self._built.__enter__()
+        original = torch.autograd.backward
+
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            self._before_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
+            return torch_backward(tensors, *args, **kwargs)
+
+        torch_backward: Any = original
+        torch.autograd.backward = backward
+        self._stack.callback(setattr, torch.autograd, "backward", original)
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._built.close()
+        for probe in self.probes:
+            probe.__exit__(kind, None if isinstance(error, (_Stop, SystemExit)) else error, trace)
+        self._stack.close()
+
+    def _before_backward(self, losses: list[Any]) -> None:
+        self._built.close()
+        self._n_backwards += 1
+        if self._n_backwards > _SEARCHED_BACKWARDS:
+            return
+        tensors = [loss for loss in losses if isinstance(loss, torch.Tensor)]
+        leaves = {id(leaf) for loss in tensors for leaf in leaves_of(loss)}
+        is_cut = all(loss.grad_fn is None for loss in tensors)
+        known = {id(probe.model) for probe in self.probes}
+        for root in _roots():
+            probe = Probe(root, built=self._built, steps=self._steps, history=self._history, seed=self._seed)
+            has_part = any(id(p) in leaves or (is_cut and p.requires_grad) for p in root.parameters())
+            if has_part and id(probe.model) not in known:
+                probe.__enter__()
+                probe.on_done = self._done
+                probe.on_step = self._on_step
+                self.probes.append(probe)
+                if is_cut:
+                    probe.leaf_backward = (True, None)
+
+    def _done(self) -> None:
+        for probe in self.probes:
+            if not probe.is_finished:
+                probe.finish()
+        raise _Stop
+
+
+def _roots() -> list[nn.Module]:
+    """Modules that are no part of another living one."""
+    modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
+    modules = [module for module in modules if isinstance(module.__dict__.get("_modules"), dict)]
+    inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
+    return [module for module in modules if id(module) not in inner]
+
+
+def run_script(
+    path: str,
+    arguments: list[str],
+    *,
+    steps: int,
+    is_module: bool = False,
+    history: bool = False,
+    seed: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> Report:
+    """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimiser steps.
+
+    What it prints goes to standard error.
+
+    Raises:
+        ProbeError: if it is not there, raises, exits with an error or never calls `backward()`.
+    """
+    if not is_module and not os.path.isfile(path):
+        raise ProbeError(f"{path}: no such file")
+    saved_arguments, saved_path = sys.argv, list(sys.path)
+    sys.argv = [path, *arguments]
+    sys.path.insert(0, os.getcwd() if is_module else os.path.dirname(os.path.abspath(path)))
+    failure: BaseException | None = None
+    session = _Session(steps, history=history, seed=seed, on_step=on_step)
+    try:
+        with redirect_stdout(sys.stderr), session:
+            if is_module:
+                runpy.run_module(path, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(path, run_name="__main__")
+    except _Stop:
+        pass
+    except SystemExit as error:
+        failure = error if error.code not in (None, 0) else None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        failure = error
+    finally:
+        sys.argv, sys.path[:] = saved_arguments, saved_path
+    reports = [probe.report() for probe in _trained(session.probes)]
+    if failure is not None and all(report.ok for report in reports):
+        raise ProbeError(f"{path}: {_failed(failure, path)}") from failure
+    if not reports:
+        raise ProbeError(f"{path}: no backward pass of a model was seen, so there is nothing to report")
+    return merged(reports)
+
+
+def _failed(failure: BaseException, path: str) -> str:
+    if isinstance(failure, SystemExit):
+        return f"exited with {failure.code!r}" if isinstance(failure.code, int) else f"exited: {failure.code}"
+    row = 0
+    trace = failure.__traceback__
+    while trace is not None:
+        if os.path.abspath(trace.tb_frame.f_code.co_filename) == os.path.abspath(path):
+            row = trace.tb_lineno
+        trace = trace.tb_next
+    if isinstance(failure, SyntaxError) and failure.lineno:
+        return f"line {failure.lineno}: {in_one_line(failure)}"
+    return f"line {row}: {in_one_line(failure)}" if row else in_one_line(failure)
+
+
+def _trained(probes: list[Probe]) -> list[Probe]:
+    """Models that an optimiser steps. Others, such as the network of a perceptual loss, only pass gradients on."""
+    stepped = [
+        probe for probe in probes if probe.is_finished and any(t.facts.is_in_optimizer for t in probe.tracks.values())
+    ]
+    return stepped or [probe for probe in probes if probe.is_finished]
+
+
+def merged(reports: list[Report]) -> Report:
+    """One report about several models: names start with the name of the class."""
+    if len(reports) == 1:
+        return reports[0]
+    parameters, verdicts = [], []
+    for report in reports:
+        parameters += [replace(f, name=f"{report.model}.{f.name}") for f in report.parameters]
+        for verdict in report.verdicts:
+            sources = tuple(f"{report.model}.{source}" for source in verdict.sources)
+            name = f"{report.model}.{verdict.parameter}" if verdict.parameter else ""
+            verdicts.append(verdict._replace(parameter=name, sources=sources))
+    return replace(
+        reports[0],
+        parameters=tuple(parameters),
+        verdicts=tuple(verdicts),
+        n_steps=max(report.n_steps for report in reports),
+        model=", ".join(report.model for report in reports),
+    )
+
+

@@ -1,0 +1,140 @@
+"""The report for a terminal: findings first, then the Parameters by module."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from nalu_lint.output.concise import place
+from nalu_lint.probe.codes import CODES
+from nalu_lint.probe.errors import require
+from nalu_lint.probe.facts import Gradient
+from nalu_lint.probe.places import shown_path
+
+if TYPE_CHECKING:
+    from nalu_lint.diagnostic import Diagnostic
+    from nalu_lint.probe.facts import ParameterFacts
+    from nalu_lint.probe.report import Report
+
+_COLORS = {"error": "bold red", "warning": "bold yellow"}
+_MAX_ROWS = 60  # unless all are asked for
+_GRADIENTS = {Gradient.NONE: "none", Gradient.ZERO: "zero", Gradient.NONZERO: "yes"}
+
+
+def as_table(report: Report, *, color: bool, width: int, verbose: bool) -> str:
+    """The report as text. Raises ProbeError if rich is not installed."""
+    require("rich")
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    stream = StringIO()
+    console = Console(
+        file=stream, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
+    )
+    console.print(Text(_headline(report), style="bold"))
+    for diagnostic in report.findings:
+        console.print()
+        console.print(_finding(diagnostic))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("Parameter", no_wrap=True)
+    for column in ("shape", "gradient", "optimiser", "moved", ""):
+        table.add_column(column, overflow="fold")
+    codes = _codes(report)
+    n_left_out = 0
+    for name, members in _rows(report.parameters, codes, verbose=verbose).items():
+        if len(members) > 1 or name.endswith(".*"):
+            table.add_row(Text(name, style="dim"), f"{len(members)} Parameters", *_summary(members))
+        elif verbose or table.row_count < _MAX_ROWS:
+            table.add_row(*_row(members[0], codes.get(members[0].name, ())))
+        else:
+            n_left_out += 1
+    if n_left_out:
+        table.add_row(Text(f"... and {n_left_out} more", style="dim"))
+    console.print()
+    console.print(table)
+    return stream.getvalue()
+
+
+def _headline(report: Report) -> str:
+    errors = sum(d.finding.severity == "error" for d in report.findings)
+    warnings = len(report.findings) - errors
+    found = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    outcome = ", ".join(found) or "every Parameter trains as it should"
+    processes = f", {report.world_size} processes" if report.world_size > 1 else ""
+    steps = "constructed, not trained" if report.is_construction_only else _steps(report.n_steps)
+    return f"{report.model}: {len(report.parameters)} Parameters, {steps} on {report.device}{processes}: {outcome}"
+
+
+def _steps(n: int) -> str:
+    return f"{n} step{'s' * (n != 1)}"
+
+
+def _finding(diagnostic: Diagnostic) -> object:
+    from rich.text import Text
+
+    what, _, advice = diagnostic.message.rpartition(". ")
+    text = Text()
+    text.append(f"{diagnostic.code} {diagnostic.finding.name}", style=_COLORS[diagnostic.finding.severity])
+    text.append(f" {place(diagnostic)}\n")
+    text.append(f"  {what}\n")
+    text.append("  write instead: " if diagnostic.code.startswith("NAL0") else "  what to do: ", style="dim")
+    text.append(advice)
+    return text
+
+
+def _codes(report: Report) -> dict[str, tuple[str, ...]]:
+    """The codes that concern each Parameter, as target or as source."""
+    found: dict[str, list[str]] = {}
+    for verdict in report.reported:
+        for name in (verdict.parameter, *verdict.sources):
+            found.setdefault(name, []).append(verdict.code)
+    return {name: tuple(dict.fromkeys(codes)) for name, codes in found.items()}
+
+
+def _rows(
+    parameters: tuple[ParameterFacts, ...], codes: dict[str, tuple[str, ...]], *, verbose: bool
+) -> dict[str, list[ParameterFacts]]:
+    """What each row is about: a Parameter of a module with findings, or all the others of one part of the model."""
+    faulty = {_module(facts.name) for facts in parameters if facts.name in codes or facts.computed_from}
+    rows: dict[str, list[ParameterFacts]] = {}
+    for facts in parameters:
+        is_single = verbose or _module(facts.name) in faulty or "." not in facts.name
+        rows.setdefault(facts.name if is_single else f"{facts.name.partition('.')[0]}.*", []).append(facts)
+    return rows
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _summary(members: list[ParameterFacts]) -> tuple[str, str, str, str]:
+    def common(values: list[str]) -> str:
+        return values[0] if len(set(values)) == 1 else "mixed"
+
+    return (
+        common([_gradient(facts) for facts in members]),
+        common([_yes(facts.is_in_optimizer) for facts in members]),
+        common([_yes(facts.has_moved) for facts in members]),
+        "",
+    )
+
+
+def _row(facts: ParameterFacts, codes: tuple[str, ...]) -> tuple[object, ...]:
+    from rich.text import Text
+
+    note = Text(", ".join(codes), style=_COLORS[CODES[codes[0]].severity] if codes else "")
+    if facts.computed_from:
+        at = f" at {shown_path(facts.place.path)}:{facts.place.span.start.row}" if facts.place else ""
+        note.append(f"{'  ' if codes else ''}computed{at} from {', '.join(facts.computed_from)}", style="default")
+    shape = "x".join(map(str, facts.shape)) or "scalar"
+    name = Text(facts.name, style="bold" if codes else "")
+    return (name, shape, _gradient(facts), _yes(facts.is_in_optimizer), _yes(facts.has_moved), note)
+
+
+def _gradient(facts: ParameterFacts) -> str:
+    return _GRADIENTS[facts.gradient] if facts.is_trainable else "frozen"
+
+
+def _yes(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "-"}[value]
