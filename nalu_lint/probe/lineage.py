@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from nalu_lint.probe import operations
 from nalu_lint.probe.places import Place, is_inside, user_place
@@ -87,6 +87,7 @@ class Lineage(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._is_strict = is_strict
+        self._is_over = False
         self._by_tensor: dict[int, Origin] = {}
         self._owners: dict[int, list[Origin]] = {}
         self._written: dict[int, Links] = {}
@@ -132,6 +133,9 @@ class Lineage(TorchFunctionMode):
 
     def leave(self) -> None:
         """Leave the stack of function modes, also where others were entered later and stay."""
+        self._is_over = True
+        if all(mode is not self for mode in _get_current_function_mode_stack()):
+            return  # called from an operation that is being followed: it passes everything on from now
         above = []
         while (top := _pop_mode()) is not self:
             above.append(top)
@@ -192,6 +196,8 @@ class Lineage(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if self._is_over:
+            return result
         name = getattr(func, "__name__", "")
         if name == "__get__":
             owner = getattr(func, "__self__", None)

@@ -43,21 +43,31 @@ class _Session:
         self._on_step = on_step
         self._stack = ExitStack()
         self._n_backwards = 0
+        self._is_inside = False
         self._built = Construction()
         self.probes: list[Probe] = []
 
     def __enter__(self) -> _Session:
         self._built.__enter__()
-        original = torch.autograd.backward
-
-        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-            self._before_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
-            return torch_backward(tensors, *args, **kwargs)
-
-        torch_backward: Any = original
-        torch.autograd.backward = backward
-        self._stack.callback(setattr, torch.autograd, "backward", original)
+        # loss.backward() is an operation that a function mode sees, and leaving the mode has to come before.
+        for owner in (torch.Tensor, torch.autograd):
+            original = owner.backward
+            setattr(owner, "backward", self._wrapped(original))
+            self._stack.callback(setattr, owner, "backward", original)
         return self
+
+    def _wrapped(self, original: Any) -> Any:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_inside:
+                return original(tensors, *args, **kwargs)
+            self._is_inside = True
+            try:
+                self._before_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
+                return original(tensors, *args, **kwargs)
+            finally:
+                self._is_inside = False
+
+        return backward
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._built.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nalu_lint.output.concise import place
 from nalu_lint.probe.codes import CODES
@@ -44,9 +44,11 @@ def as_table(report: Report, *, color: bool, width: int, verbose: bool) -> str:
     n_left_out = 0
     for name, members in _rows(report.parameters, codes, verbose=verbose).items():
         if len(members) > 1 or name.endswith(".*"):
-            table.add_row(Text(name, style="dim"), f"{len(members)} Parameters", *_summary(members))
+            summary = ("-", "-", "-", "") if report.is_construction_only else _summary(members)
+            table.add_row(Text(name, style="dim"), f"{len(members)} Parameters", *summary)
         elif verbose or table.row_count < _MAX_ROWS:
-            table.add_row(*_row(members[0], codes.get(members[0].name, ())))
+            name_cell, shape, *facts, note = _row(members[0], codes.get(members[0].name, ()))
+            table.add_row(name_cell, shape, *("-" * 3 if report.is_construction_only else facts), note)
         else:
             n_left_out += 1
     if n_left_out:
@@ -70,7 +72,7 @@ def _steps(n: int) -> str:
     return f"{n} step{'s' * (n != 1)}"
 
 
-def _finding(diagnostic: Diagnostic) -> object:
+def _finding(diagnostic: Diagnostic) -> Any:
     from rich.text import Text
 
     what, _, advice = diagnostic.message.rpartition(". ")
@@ -120,7 +122,7 @@ def _summary(members: list[ParameterFacts]) -> tuple[str, str, str, str]:
     )
 
 
-def _row(facts: ParameterFacts, codes: tuple[str, ...]) -> tuple[object, ...]:
+def _row(facts: ParameterFacts, codes: tuple[str, ...]) -> tuple[Any, ...]:
     from rich.text import Text
 
     note = Text(", ".join(codes), style=_COLORS[CODES[codes[0]].severity] if codes else "")
