@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Made:
     """A Parameter that was made, and the values that it was made from."""
 
-    __slots__ = ("copied_from", "links", "origin", "owners", "place", "shared")
+    __slots__ = ("copied_from", "links", "origin", "owners", "place", "shared", "written_at")
 
     def __init__(self, origin: Origin, place: Place | None, links: Links, shared: set[Origin]) -> None:
         self.origin = origin
         self.place = place
         self.links = links
         self.shared = shared  # origins over whose storage it was made
+        self.written_at: Place | None = None  # where it got a value computed from others, if in place
         self.copied_from: tuple[Made, dict[int, Any]] | None = None
         # The modules that held it when construction ended, with its name there: what sharding replaces
         # is found again by its owner.
@@ -51,7 +52,9 @@ class Construction:
 
     def __init__(self) -> None:
         self._made: dict[Origin, Made] = {}
-        self._lineage = Lineage(self._overwritten)
+        self._lineage = Lineage(self._written)
+        # What tensors that are kept as attributes were computed from: moving a buffer makes it another tensor.
+        self._kept: weakref.WeakKeyDictionary[nn.Module, dict[str, list[Origin]]] = weakref.WeakKeyDictionary()
         self._attributes: weakref.WeakKeyDictionary[nn.Module, dict[str, Place]] = weakref.WeakKeyDictionary()
         self._stack = ExitStack()
         self._memo: dict[int, Any] | None = None
@@ -64,7 +67,7 @@ class Construction:
         self._patch(nn.Module, "__setattr__", self._wrap_setattr)
         self._patch(nn.Module, "register_buffer", self._wrap_setattr)
         self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
-        self._lineage.__enter__()
+        self._lineage.__enter__()  # type: ignore[no-untyped-call]  # leave() copes with modes entered later
         self._stack.callback(self._lineage.leave)
         return self
 
@@ -87,7 +90,9 @@ class Construction:
 
     def _wrap_setattr(self, original: Any) -> Any:
         def assign(module: nn.Module, name: str, value: Any = None, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(value, (list, tuple, dict, set)) or _has_history(kwargs.get("tensor", value)):
+            given = kwargs.get("tensor", value)
+            is_tensor = isinstance(given, torch.Tensor) and not isinstance(given, Parameter)
+            if is_tensor or isinstance(given, (list, tuple, dict, set)):
                 place = user_place()
                 if place is not None:
                     self._attributes.setdefault(module, {})[name] = place
@@ -109,8 +114,7 @@ class Construction:
     def _observe(self, parameter: Parameter, data: torch.Tensor) -> None:
         if self._lineage.origin_of(parameter) is not None:
             return
-        links = self._lineage.links_of(data) if isinstance(data, torch.Tensor) else {}
-        links = {**_recorded(self._lineage, data), **links}
+        links = self._links_of(data) if isinstance(data, torch.Tensor) else {}
         shared = {origin for origin in links if _share(origin.tensor, data)}
         made = Made(self._lineage.add(parameter), user_place(), links, shared)
         if self._memo is not None:
@@ -120,12 +124,20 @@ class Construction:
             made.links = {}
         self._made[made.origin] = made
 
-    def _overwritten(self, tensor: torch.Tensor, incoming: Links) -> None:
-        """A new value ends what was known of the Parameters over this storage."""
+    def _links_of(self, data: torch.Tensor) -> Links:
+        return {**_recorded(self._lineage, data), **self._lineage.links_of(data)}
+
+    def _written(self, tensor: torch.Tensor, incoming: Links, is_whole: bool) -> None:
+        """A new value ends what was known of the Parameters over this storage, and begins anew from what it holds."""
         for origin in self._lineage.owners(tensor):
             made = self._made.get(origin)
-            if made is not None and origin not in incoming:
-                made.links = {}
+            if made is None or origin in incoming:
+                continue
+            made.links = dict(incoming) if is_whole else {**incoming, **made.links}
+            if is_whole:
+                made.shared = {source for source in incoming if _share(source.tensor, tensor)}
+            if incoming or is_whole:
+                made.written_at = user_place() if incoming else None
 
     def _settle(self) -> None:
         """Keep what is about Parameters that still exist, and drop what keeps tensors alive."""
@@ -137,9 +149,12 @@ class Construction:
         facts = {made.origin for made in self._made.values() if made.links}
         sources = {origin for made in self._made.values() for origin in made.links}
         for module, names in self._attributes.items():
-            kept = [module.__dict__.get(name, module._buffers.get(name)) for name in names]
-            leaves = [leaf for value in kept if _has_history(value) for leaf in leaves_of(value)]
-            sources.update(filter(None, map(self._lineage.origin_of, leaves)))
+            for name in names:
+                value = module.__dict__.get(name, module._buffers.get(name))
+                links = self._links_of(value) if isinstance(value, torch.Tensor) else {}
+                if links:
+                    self._kept.setdefault(module, {})[name] = list(links)
+                    sources.update(links)
         if facts or sources:
             self._find_owners(facts | sources)
 
@@ -186,6 +201,11 @@ class Construction:
                 found[id(tensor)] = name
         return found
 
+    def sources_of(self, module: nn.Module, name: str) -> list[torch.Tensor]:
+        """The Parameters that a tensor kept as an attribute or a buffer was computed from, its graph cut or not."""
+        found = (origin.tensor for origin in self._kept.get(module, {}).get(name, ()))
+        return [source for source in found if source is not None]
+
     def place_of_attribute(self, module: nn.Module, name: str) -> Place | None:
         """Where a container, or a tensor with a history, was assigned to an attribute."""
         return self._attributes.get(module, {}).get(name)
@@ -206,7 +226,8 @@ class Construction:
             if sources:
                 explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
                 shared = frozenset(n for n, (origin, _) in sources.items() if origin in made.shared)
-                found.append(Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, made.place))
+                ordered = tuple(sorted(sources, key=names.position))
+                found.append(Derivation(target, ordered, explicit, shared, made.written_at or made.place))
         return sorted(found)
 
 
@@ -247,10 +268,6 @@ def construction() -> Construction:
     return Construction()
 
 
-def _has_history(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.grad_fn is not None
-
-
 def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     """The leaf tensors that autograd knows a tensor to be computed from."""
     found: list[torch.Tensor] = []
@@ -268,14 +285,13 @@ def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     return found
 
 
-def _recorded(lineage: Lineage, data: Any) -> Links:
+def _recorded(lineage: Lineage, data: torch.Tensor) -> Links:
     """What autograd knows of the data: it sees through functions that are opaque to a function mode."""
     links: Links = {}
-    if _has_history(data):
-        for leaf in leaves_of(data):
-            origin = lineage.origin_of(leaf)
-            if origin is not None:
-                links[origin] = None
+    for leaf in leaves_of(data):
+        origin = lineage.origin_of(leaf)
+        if origin is not None:
+            links[origin] = None
     return links
 
 

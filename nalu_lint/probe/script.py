@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from nalu_lint.probe.report import Report
 
+_BACKWARD = "backward"
 _SEARCHED_BACKWARDS = 8  # in so many backward passes, models that take part are looked for
 
 
@@ -51,9 +52,9 @@ class _Session:
         self._built.__enter__()
         # loss.backward() is an operation that a function mode sees, and leaving the mode has to come before.
         for owner in (torch.Tensor, torch.autograd):
-            original = owner.backward
-            setattr(owner, "backward", self._wrapped(original))
-            self._stack.callback(setattr, owner, "backward", original)
+            original = getattr(owner, _BACKWARD)
+            setattr(owner, _BACKWARD, self._wrapped(original))
+            self._stack.callback(setattr, owner, _BACKWARD, original)
         return self
 
     def _wrapped(self, original: Any) -> Any:
@@ -91,6 +92,7 @@ class _Session:
                 probe.__enter__()
                 probe.on_done = self._done
                 probe.on_step = self._on_step
+                probe.has_seen_backward = True  # this one
                 self.probes.append(probe)
                 if is_cut:
                     probe.leaf_backward = (True, None)
@@ -151,11 +153,12 @@ def run_script(
     finally:
         sys.argv, sys.path[:] = saved_arguments, saved_path
     reports = [probe.report() for probe in _trained(session.probes)]
-    if failure is not None and all(report.ok for report in reports):
-        raise ProbeError(f"{path}: {_failed(failure, path)}") from failure
+    problem = f"{path}: {_failed(failure, path)}" if failure is not None else ""
+    if failure is not None and all(report.ok for report in reports):  # nothing that explains it
+        raise ProbeError(problem) from failure
     if not reports:
         raise ProbeError(f"{path}: no backward pass of a model was seen, so there is nothing to report")
-    return merged(reports)
+    return replace(merged(reports), failure=problem)
 
 
 def _failed(failure: BaseException, path: str) -> str:
@@ -198,5 +201,3 @@ def merged(reports: list[Report]) -> Report:
         n_steps=max(report.n_steps for report in reports),
         model=", ".join(report.model for report in reports),
     )
-
-

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import torch
 
     Observer = Callable[[Parameter, torch.Tensor], None]
 
@@ -37,13 +38,13 @@ def watch_parameters(observer: Observer) -> Iterator[None]:
         if parameter is not None:
             observer(parameter, parameter)
 
-    hook = register_module_parameter_registration_hook(registered)  # type: ignore[no-untyped-call]
+    hook = register_module_parameter_registration_hook(registered)
     _observers.append(observer)
-    Parameter.__new__ = staticmethod(_new)  # type: ignore[assignment]
+    Parameter.__new__ = staticmethod(_new)  # type: ignore[method-assign]
     try:
         yield
     finally:
         hook.remove()
         _observers.remove(observer)
         if not _observers:
-            Parameter.__new__ = _original_new
+            Parameter.__new__ = _original_new  # type: ignore[method-assign]

@@ -6,7 +6,7 @@ import copy
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from zoo import Program, faulty, loop, mse
 
@@ -29,7 +29,7 @@ def derived_in_constructor() -> Program:
             self.weights = nn.Parameter(torch.tanh(self.W_hat) * torch.sigmoid(self.M_hat))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.linear(x, self.weights)
+            return functional.linear(x, self.weights)
 
     return Program(FauxNAC)
 
@@ -477,9 +477,7 @@ def layer_replaced_after_the_optimiser() -> Program:
         model[1] = nn.Linear(4, 4)
         return made
 
-    return Program(
-        lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), optimizer=optimizer, is_plain_only=True
-    )
+    return Program(lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), optimizer=optimizer, is_plain_only=True)
 
 
 @faulty(("NAL406", "0.weight"))
