@@ -58,7 +58,7 @@ def of_transformers() -> Iterator[Candidate]:
                     yield f"{info.name.rpartition('.')[2]}.{name}", partial(_configured, kind, config)
 
 
-def _configured(kind: type[nn.Module], config: Callable[[], object]) -> nn.Module:
+def _configured(kind: Any, config: Any) -> Any:
     return kind(config())
 
 
@@ -80,7 +80,8 @@ def of_diffusers() -> Iterator[Candidate]:
         except Exception:  # an optional dependency
             continue
         if inspect.isclass(kind) and issubclass(kind, diffusers.ModelMixin) and kind is not diffusers.ModelMixin:
-            yield name, partial(kind)
+            made: Any = kind
+            yield name, made
 
 
 PACKAGES = {"transformers": of_transformers, "timm": of_timm, "diffusers": of_diffusers}

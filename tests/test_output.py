@@ -48,7 +48,7 @@ def body(source: str | None, *arguments: str, color: bool = False) -> list[str]:
 
 
 def test_known_formats() -> None:
-    assert formats() == ("concise", "full", "json", "json-lines")
+    assert formats() == ("concise", "full", "json", "json-lines", "sarif")
 
 
 def test_full(tmp_path: Path) -> None:

@@ -222,17 +222,17 @@ def _show(options: argparse.Namespace, report: Report) -> int:
 def _text(options: argparse.Namespace, report: Report) -> str:
     color = _use_color(options)
     if options.output_format == TABLE:
-        width = min(140, _terminal_width())
-        return report.table(color=color, width=width, verbose=options.verbose)
+        return report.table(color=color, width=_width(options), verbose=options.verbose)
     if options.output_format == "json":
         return report.to_json()
     return report.render(options.output_format, color=color)
 
 
-def _terminal_width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 40)).columns
+def _width(options: argparse.Namespace) -> int:
+    """That of the terminal; elsewhere it depends on nothing."""
+    if options.output_file is not None or not sys.stdout.isatty():
+        return 120
+    return min(140, os.get_terminal_size(sys.stdout.fileno()).columns or 120)
 
 
 def _use_color(options: argparse.Namespace) -> bool:

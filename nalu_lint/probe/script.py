@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.provenance import Construction, leaves_of
@@ -55,7 +55,20 @@ class _Session:
             original = getattr(owner, _BACKWARD)
             setattr(owner, _BACKWARD, self._wrapped(original))
             self._stack.callback(setattr, owner, _BACKWARD, original)
+        if distributed.is_available():
+            destroy = distributed.destroy_process_group
+            distributed.destroy_process_group = self._before(destroy)
+            self._stack.callback(setattr, distributed, "destroy_process_group", destroy)
         return self
+
+    def _before(self, destroy: Any) -> Any:
+        """The processes take their decisions together, so that has to come first."""
+
+        def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
+            self._finish()
+            return destroy(*args, **kwargs)
+
+        return destroy_process_group
 
     def _wrapped(self, original: Any) -> Any:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -97,17 +110,24 @@ class _Session:
                 if is_cut:
                     probe.leaf_backward = (True, None)
 
-    def _done(self) -> None:
+    def _finish(self) -> None:
         for probe in self.probes:
             if not probe.is_finished:
                 probe.finish()
+
+    def _done(self) -> None:
+        self._finish()
         raise _Stop
 
 
 def _roots() -> list[nn.Module]:
     """Modules that are no part of another living one."""
     modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
-    modules = [module for module in modules if isinstance(module.__dict__.get("_modules"), dict)]
+    modules = [
+        module
+        for module in modules
+        if isinstance(module.__dict__.get("_modules"), dict) and not isinstance(module, torch.jit.ScriptModule)
+    ]
     inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
     return [module for module in modules if id(module) not in inner]
 

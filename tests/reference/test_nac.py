@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nalu_reference import NAC, nac  # noqa: E402
+from nalu_reference import NAC, nac
 
 
 def with_weight(signs: list[list[float]]) -> NAC:
