@@ -1,10 +1,11 @@
-"""What rules see: a class, the Parameters and tensors it derives, and what becomes of them."""
+"""From the construction of a class, as interpreted, to the facts that rules see."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.expressions import TooComplexError
+from nalu_lint.analysis.facts import ClassModel, DerivedParameter, DerivedTensor, SourceParameter
 from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.interpreter import Interpreter
 from nalu_lint.analysis.outline import ClassInfo
@@ -14,74 +15,7 @@ from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tens
 if TYPE_CHECKING:
     from nalu_lint.analysis.after_construction import After, FileUsage
     from nalu_lint.analysis.outline import Outline
-    from nalu_lint.analysis.source_tree import Site, SourceTree
-    from nalu_lint.diagnostic import Span
-
-
-class SourceParameter(NamedTuple):
-    """A Parameter that a value was computed from.
-
-    `is_orphan`: nothing reads it after construction; `is_read`: something does; neither, where
-    it was handed to code that is not known. `shares_storage`: the value is its storage
-    or a view of it. `is_explicit`: the history was cut by something that says so.
-    `is_initialised_later`: it held uninitialised memory when the value was computed.
-    """
-
-    name: str
-    site: Site | None
-    is_registered: bool
-    is_trainable: bool
-    is_orphan: bool
-    is_read: bool
-    shares_storage: bool
-    is_explicit: bool
-    is_initialised_later: bool
-
-    @property
-    def span(self) -> Span | None:
-        return None if self.site is None else self.site.span
-
-
-class DerivedParameter(NamedTuple):
-    """A registered Parameter that was given a value computed from others."""
-
-    name: str
-    site: Site
-    is_trainable: bool
-    is_used: bool  # read after construction, or in a class with a forward of its own
-    sources: tuple[SourceParameter, ...]
-
-    @property
-    def span(self) -> Span:
-        return self.site.span
-
-
-class DerivedTensor(NamedTuple):
-    """An attribute that holds a plain tensor computed from Parameters."""
-
-    name: str
-    site: Site
-    is_read: bool
-    is_rewritten: bool  # assigned or changed in place again, after construction
-    sources: tuple[SourceParameter, ...]
-
-    @property
-    def span(self) -> Span:
-        return self.site.span
-
-
-class ClassModel(NamedTuple):
-    """A Module class after construction.
-
-    `is_open`: code that is not known may read or change any attribute (an unknown base class,
-    computed names, the module handed to code elsewhere), so that nothing can be concluded from
-    an attribute not being read.
-    """
-
-    name: str
-    is_open: bool
-    derived_parameters: tuple[DerivedParameter, ...]
-    derived_tensors: tuple[DerivedTensor, ...]
+    from nalu_lint.analysis.source_tree import SourceTree
 
 
 def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage) -> ClassModel | None:

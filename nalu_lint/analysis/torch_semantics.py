@@ -87,6 +87,12 @@ PLAIN_LAYERS = frozenset(
         *("KLDivLoss", "HuberLoss", "CosineSimilarity", "PairwiseDistance"),
     )
 )
+# Layers that have Parameters only if an argument says so: the argument, and what holds without it.
+OPTIONAL_PARAMETERS: dict[str, tuple[str, bool]] = {
+    **{name: ("affine", not name.endswith(("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"))) for name in _NORM},
+    **dict.fromkeys(("GroupNorm", "SyncBatchNorm"), ("affine", True)),
+    **dict.fromkeys(("LayerNorm", "RMSNorm"), ("elementwise_affine", True)),
+}
 # Containers, and how their constructors take what they hold.
 SEQUENCE_CONTAINERS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential", "torch.nn.ParameterList"})
 MAPPING_CONTAINERS = frozenset({"torch.nn.ModuleDict", "torch.nn.ParameterDict"})
@@ -257,3 +263,13 @@ MODULE_CONVERSIONS = frozenset(
 PARAMETER_CONSUMERS = frozenset({"clip_grad_norm_", "clip_grad_value_", "next", "iter", "len", "any", "all", "id"})
 # Methods in which whatever takes `parameters()` is an optimiser, by Lightning's convention.
 OPTIMISER_METHODS = frozenset({"configure_optimizers", "get_optimizer", "get_params", "get_parameters"})
+
+# Functions that make a new leaf of a tensor's value, which `requires_grad=True` gives no history.
+REWRAPPING_FUNCTIONS = frozenset({"torch.autograd.Variable", "torch.tensor", "torch.Tensor", "torch.as_tensor"})
+# What `requires_grad` is mistaken for: attributes that PyTorch lets anyone set and nothing reads.
+MISSPELT_REQUIRES_GRAD = frozenset(
+    {
+        *("require_grad", "require_grads", "require_gradient", "required_grad", "required_grads"),
+        *("requires_grads", "requires_gradient", "requires_gradients"),
+    }
+)
