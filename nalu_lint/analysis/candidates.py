@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
+from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.after_construction import FileUsage
-    from nalu_lint.analysis.outline import ClassInfo, Outline
+    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline
+
+
+_CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
+_CONTAINER_FUNCTIONS = frozenset({"list", "tuple", "dict", "set", "OrderedDict", "defaultdict"})
+_ADDING = frozenset({"append", "extend", "insert", "add", "update", "setdefault"})
 
 
 class Candidates:
@@ -36,3 +42,59 @@ class Candidates:
             or construction.getattr_prefixes
             or (construction.names_parameters_dynamically and construction.makes_parameters)
         )
+
+    def may_lose(self, info: ClassInfo) -> bool:
+        """Whether the construction does something to a Parameter before it is stored."""
+        construction = self.usage.construction(info)
+        if not construction.makes_parameters:
+            return False
+        if construction.parameter_variables & construction.variable_flows:
+            return True
+        return any(
+            isinstance(node, ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp)
+            and any(_makes_parameter(child) for child in ast.iter_child_nodes(node))
+            for function in _constructing(info)
+            for node in ast.walk(function)
+        )
+
+    def may_hide(self, info: ClassInfo) -> bool:
+        """Whether the construction fills a plain container with objects, and something reads it later."""
+        filled: set[str] = set()
+        literal: set[str] = set()
+        for function in _constructing(info):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                        if isinstance(target, ast.Attribute) and _is_container(node.value):
+                            literal.add(target.attr)
+                            if any(isinstance(inner, ast.Call | ast.Name) for inner in ast.walk(node.value)):
+                                filled.add(target.attr)
+                        elif isinstance(target, ast.Attribute) and isinstance(node.value, ast.Name):
+                            literal.add(target.attr)  # a local list
+                            filled.add(target.attr)
+                        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
+                            filled.add(target.value.attr)
+                elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
+                    filled.add(node.target.attr)
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDING:
+                    if isinstance(node.func.value, ast.Attribute):
+                        filled.add(node.func.value.attr)
+        return bool(literal & filled & {read.partition(".")[0] for read in self.usage.of_class(info).after.reads})
+
+
+def _constructing(info: ClassInfo) -> list[FunctionNode]:
+    return [function for base in info.mro() for name, function in base.methods.items() if name in INITIALISERS]
+
+
+def _makes_parameter(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name.endswith("Parameter")
+
+
+def _is_container(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _CONTAINER_FUNCTIONS
+    return isinstance(node, _CONTAINERS)

@@ -66,7 +66,7 @@ def may_matter(source: bytes) -> bool:
         return True
     if b"def " not in source:
         return False
-    return _may_derive(source) or signs.makes_in_forward(source)
+    return _may_derive(source) or signs.of_modules(source)
 
 
 def _may_derive(source: bytes) -> bool:

@@ -59,6 +59,11 @@ class _Definitions:
         index = bisect_right(self.starts, place) - 1
         return self.names[index] if index >= 0 else b""
 
+    def start(self, place: int) -> int:
+        """Where the function that holds a place starts; -1 before the first one."""
+        index = bisect_right(self.starts, place) - 1
+        return self.starts[index] if index >= 0 else -1
+
     def runs_in_forward(self, name: bytes) -> bool:
         """Whether a function is an entry point, or is called by name in one that is reached from one."""
         if name in _ENTRY_POINTS:
@@ -72,11 +77,21 @@ class _Definitions:
         return self._reached[name]
 
 
-def makes_in_forward(source: bytes) -> bool:
-    """Whether a Parameter or a layer is made in a function that may run in forward."""
+def of_modules(source: bytes) -> bool:
+    """Whether a Module class may make, lose, hide or cut Parameters where it should not."""
     if not any(name in source for name in _RUNS_FORWARD):
         return False
     definitions = _Definitions(source)
+    return (
+        makes_in_forward(source, definitions)
+        or loses_parameter(source)
+        or hides_parameter(source, definitions)
+        or cuts_reads(source, definitions)
+    )
+
+
+def makes_in_forward(source: bytes, definitions: _Definitions) -> bool:
+    """Whether a Parameter or a layer is made in a function that may run in forward."""
     patterns = [_MAKES_LAYER, *_imported_layers(source)]
     if b"Parameter" in source:
         patterns.append(_MAKES_PARAMETER)
@@ -150,3 +165,208 @@ def _adds_layer_late(source: bytes) -> bool:
         if late.search(source, match.end()):
             return True
     return False
+
+
+# Parameters that are lost or hidden at construction.
+
+_DOTTED = re.compile(rb"(?:\w+\.)*\Z")
+_BRACKET = re.compile(rb"[()]")
+_KEEPS_BEFORE = re.compile(
+    rb"(?:(?<![=!<>])=[ \t]*\(?|[\[{,:]|\breturn|\belse|\bif|\bor|\bin"
+    rb"|(?:register_parameter|append|insert|setattr|add_module|ParameterList|ParameterDict|extend|isinstance)\([^()\n]*)\s*\Z"
+)
+_LOCAL_PARAMETER = re.compile(rb"(?<![\w.])(\w+)[ \t]*=[ \t]*(?:[\w.]+\.)?\Z")
+
+
+def loses_parameter(source: bytes) -> bool:
+    """Whether something may be done to a Parameter before it is stored."""
+    for match in _MAKES_PARAMETER.finditer(source):
+        before = source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]
+        line = _DOTTED.sub(b"", before)
+        if _is_aside(line) or b'"' in line:
+            continue
+        end = _closing(source, match.end())
+        behind = source[end : end + 40].lstrip(b" \t")
+        if behind[:1] in (b".", b"*", b"/", b"+", b"-", b"@", b"[") and not behind.startswith(b".requires_grad_("):
+            return True
+        if line.strip() and _KEEPS_BEFORE.search(line) is None:
+            return True
+        local = _LOCAL_PARAMETER.search(before)
+        if local is not None:
+            name = re.escape(local.group(1))
+            if re.search(rb"self\.\w+[ \t]*=[^=\n]*(?<![\w.])%s[ \t]*[-.*/+@\[)]" % name, source):
+                return True
+    return False
+
+
+def _closing(source: bytes, start: int) -> int:
+    """The place behind the bracket that closes the one before `start`."""
+    depth = 1
+    for match in _BRACKET.finditer(source, start, start + 2000):
+        depth += 1 if match.group() == b"(" else -1
+        if not depth:
+            return match.end()
+    return start
+
+
+_PLAIN_CONTAINER = re.compile(
+    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n)"
+)
+_CONTAINERS = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
+_OPENINGS = (b"= [", b"= {", b"= (", b"=[", b"={", b"=(", b"= dict(", b"= list(", b"= tuple(", b"= set(")
+_MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
+
+
+def hides_parameter(source: bytes, definitions: _Definitions) -> bool:
+    """Whether a plain container that is an attribute may be filled with modules or Parameters."""
+    for name, start, end in definitions.regions():
+        if name in _INITIALISERS and _fills_container(source[start:end], source):
+            return True
+    return False
+
+
+def _fills_container(constructor: bytes, source: bytes) -> bool:
+    if not any(opening in constructor for opening in _OPENINGS):
+        return False
+    for match in _PLAIN_CONTAINER.finditer(constructor):
+        name, local = match.groups()
+        if local is not None:
+            if local in (b"None", b"True", b"False", name):
+                continue
+            if not re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\[{(]" % re.escape(local), constructor):
+                continue
+            filled = local
+        else:
+            filled = name
+            end = _end_of_literal(constructor, match.end())
+            literal = constructor[match.end() : end]
+            is_tuple = constructor[match.end() - 1 : match.end()] == b"(" and b"=" in match.group()[-3:]
+            if is_tuple and (b" if " in literal or b"," not in literal):
+                continue  # brackets around one expression
+            if _makes_module(literal, source) and _is_used(source, name):
+                return True
+        added = (
+            rb"(?<!\w)%s(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)"
+            % re.escape(filled)
+        )
+        for found in re.finditer(added, constructor):
+            if _makes_module(found.group(1), source) or re.fullmatch(rb"\w+\)?", found.group(1).strip()):
+                if _is_used(source, name):
+                    return True
+    return False
+
+
+def _makes_module(text: bytes, source: bytes) -> bool:
+    """Whether a Parameter, a layer, or an object of a class of the file is made there."""
+    return any(_is_module_class(kind, source) for kind in _MAKES_OBJECT.findall(text))
+
+
+def _is_module_class(kind: bytes, source: bytes) -> bool:
+    return kind in _LAYER_NAMES or kind in _CONTAINERS or kind == b"Parameter" or b"class %s" % kind in source
+
+
+def _end_of_literal(source: bytes, start: int) -> int:
+    line_end = source.find(b"\n", start)
+    if line_end < 0:
+        return len(source)
+    if source[start:line_end].rstrip().endswith((b"]", b"}", b")")):
+        return line_end
+    dedent = re.compile(rb"\n[ \t]*[\])}]").search(source, start)
+    return dedent.end() if dedent is not None and dedent.end() - start < 2000 else line_end
+
+
+def _is_used(source: bytes, name: bytes) -> bool:
+    """Whether forward may use the attribute, and no container of PyTorch takes it over."""
+    escaped = re.escape(name)
+    if re.search(
+        rb"(?:ModuleList|Sequential|ParameterList|ModuleDict|ParameterDict)\([ \t]*\*{0,2}(?:self\.)?%s\b" % escaped,
+        source,
+    ):
+        return False
+    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1
+
+
+# Parameters whose reads are cut.
+
+_CUTS_BLOCK = (b"no_grad(", b"inference_mode(", b"set_grad_enabled(")
+_CUTS_VALUE = (b".detach(", b".data", b".item(", b".numpy(", b".tolist(")
+_CUTS_ARGUMENT = (b"tensor(self.", b"deepcopy(self.", b"float(self.")
+_WRITES = re.compile(
+    rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
+)
+_OWN = re.compile(rb"self\.(\w+)")
+
+
+def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
+    """Whether an attribute that may hold Parameters is only mentioned where something cuts gradients."""
+    places = [
+        (place, token) for token in (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT) for place in _places(source, token)
+    ]
+    if not places:
+        return False
+    regions = {start: (name, end) for name, start, end in definitions.regions()}
+    cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
+    for place, token in places:
+        line_start = source.rfind(b"\n", 0, place) + 1
+        if token in _CUTS_BLOCK and b"@" in source[line_start:place]:
+            start = next((s for s in definitions.starts if s > place), 0)
+            names = set(_OWN.findall(source, start, regions[start][1])) if start else set()
+        else:
+            start = definitions.start(place)
+            names = _cut_names(source, place, token, line_start, start, regions[start][1]) if start >= 0 else set()
+        if names and regions[start][0] not in _INITIALISERS:
+            cut.setdefault(start, set()).update(names)
+    made = {name for names in cut.values() for name in names}
+    for name in [name for name in made if b"def %s(" % name in source]:
+        for start, (function, end) in regions.items():
+            if function == name:  # a helper that is only called where gradients are cut
+                cut.setdefault(start, set()).update(_OWN.findall(source, start, end))
+                made |= cut[start]
+    made = {name for name in made if _is_made(source, name)}
+    for start, (name, end) in regions.items():
+        if not made:
+            return False
+        if name not in _INITIALISERS:
+            made -= set(_OWN.findall(source, start, end)) - cut.get(start, set())
+    return bool(made)
+
+
+def _places(source: bytes, token: bytes) -> Iterator[int]:
+    place = source.find(token)
+    while place >= 0:
+        yield place
+        place = source.find(token, place + len(token))
+
+
+def _cut_names(source: bytes, place: int, token: bytes, line_start: int, start: int, end: int) -> set[bytes]:
+    """Attributes of self that are mentioned where what stands at `place` cuts gradients."""
+    if token in _CUTS_BLOCK:
+        return set(_OWN.findall(source, place, _end_of_block(source, line_start, place, end)))
+    if token == b".data" and _WRITES.match(source, place):
+        return set()
+    line_end = source.find(b"\n", place)
+    names = set(_OWN.findall(source, max(start, line_start), line_end if line_end >= 0 else end))
+    variable = _LAST_WORD.search(source, max(0, place - 60), place)
+    if variable is not None and token in _CUTS_VALUE:
+        assigned = re.compile(rb"(?<![\w.])%s[ \t]*=[^=\n][^\n]*" % re.escape(variable.group(1)))
+        for found in assigned.finditer(source, start, end):
+            names.update(_OWN.findall(found.group()))
+    return names
+
+
+def _end_of_block(source: bytes, line_start: int, position: int, end: int) -> int:
+    """Where the block that a line opens ends: at the next line that is indented no more."""
+    line = source[line_start:position]
+    indentation = len(line) - len(line.lstrip(b" \t"))
+    if not line.lstrip().startswith((b"with", b"async with")):
+        # A statement holds from here on; anything else, such as an example in a docstring, does not.
+        return end if line.lstrip().startswith((b"torch.set_grad_enabled", b"set_grad_enabled")) else position
+    dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#]" % indentation).search(source, position, end)
+    return dedent.start() if dedent is not None else end
+
+
+def _is_made(source: bytes, name: bytes) -> bool:
+    """Whether an attribute is assigned a Parameter, a layer, or an object of a class of the file."""
+    made = rb"self\.%s[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(" % re.escape(name)
+    kinds = set(re.findall(made, source))
+    return any(_is_module_class(kind, source) for kind in kinds)

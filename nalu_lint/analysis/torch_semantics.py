@@ -273,3 +273,41 @@ MISSPELT_REQUIRES_GRAD = frozenset(
         *("requires_grads", "requires_gradient", "requires_gradients"),
     }
 )
+# Methods that convert a tensor, and return it itself where there is nothing to convert.
+TENSOR_CONVERSIONS = frozenset(
+    {"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "type", "type_as", "contiguous", "xpu", "npu"}
+)
+# Those of them that have nothing to convert in a new Parameter, unless a default was changed.
+NO_OP_CONVERSIONS = frozenset({"float", "cpu", "contiguous"})
+# Methods by which a module says itself which Parameters it has, or moves them itself.
+REDEFINES_PARAMETERS = frozenset(
+    {
+        "parameters",
+        "named_parameters",
+        "_apply",
+        "named_modules",
+        "modules",
+        "children",
+        "named_children",
+        "__getattr__",
+    }
+)
+# Methods of a tensor that compute differentiably from it and their arguments, and keep nothing.
+ALL_TENSOR_METHODS = (
+    VIEWS
+    | ASSEMBLING
+    | frozenset(
+        {
+            *("abs", "add", "addmm", "amax", "amin", "baddbmm", "bmm", "clamp", "clamp_max", "clamp_min", "clip"),
+            *("cos", "cosh", "cross", "cumprod", "cumsum", "det", "div", "dot", "einsum", "erf", "exp", "expm1"),
+            *("index_add", "index_copy", "index_fill", "inverse", "lerp", "log", "log10", "log1p", "log2"),
+            *("log_softmax", "logsumexp", "masked_fill", "masked_scatter", "matmul", "max", "maximum", "mean"),
+            *("median", "min", "minimum", "mm", "mul", "multiply", "mv", "neg", "norm", "outer", "pow", "prod"),
+            *("reciprocal", "relu", "rsqrt", "scatter", "scatter_add", "sigmoid", "sin", "sinh", "softmax", "sort"),
+            *("sqrt", "square", "std", "sub", "subtract", "sum", "svd", "tan", "tanh", "topk", "trace", "var"),
+            *("view_as", "where", "__matmul__", "__mul__", "__add__", "true_divide", "divide", "renorm", "frac"),
+        }
+    )
+)
+# Parts of torch whose functions take functions or modules, so that what happens to values is not known here.
+OPAQUE_NAMESPACES = ("torch.func.", "torch.autograd.", "torch.vmap", "torch.compile", "torch.cond", "torch.export.")
