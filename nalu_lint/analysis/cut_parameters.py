@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.facts import CutParameter
-from nalu_lint.analysis.gradient_flow import DETACH, NO_GRADIENT_MODE, ZERO, Cut, GradientFlow, Read
+from nalu_lint.analysis.gradient_flow import REWRAP, ZERO, Cut, GradientFlow, Read
 from nalu_lint.analysis.outline import ClassInfo
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS, MODULE_BASES
-from nalu_lint.analysis.values import REQUIRES_GRAD, Const, Container, ModuleObject, Param, single
+from nalu_lint.analysis.values import REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
 from nalu_lint.diagnostic import Source
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.freezing import Freezing
     from nalu_lint.analysis.interpreter import Interpreter
     from nalu_lint.analysis.positions import Lines
-
-_REPORTED = (DETACH, NO_GRADIENT_MODE, ZERO)
 
 
 class Verdicts:
@@ -38,6 +36,8 @@ class Verdicts:
         """Attributes of which some read on the forward path is cut, and that nothing excuses."""
         if self.flow.is_unknown or self.after.own.reads_all_parameters or not self.after.has_forward:
             return []
+        if not self.flow.is_trainable():
+            return []
         return sorted(name for name in self.by_root if self.is_suspect(name))
 
     def is_suspect(self, name: str) -> bool:
@@ -50,11 +50,12 @@ class Verdicts:
         if self._live[read.node] or not read.on_forward_path or read.is_in_evaluation:
             return None
         cuts = self.flow.cuts_behind(read.node)
-        kinds = {cut.kind for cut in cuts}
-        if not cuts or not kinds <= set(_REPORTED):
+        if not cuts or any(cut.kind == REWRAP for cut in cuts):
             return None
-        # An operation without a gradient is the weakest reason: whatever else is there says more.
-        return next((cut for cut in cuts if cut.kind != ZERO), cuts[0])
+        if self.flow.reaches_sink(read.node, (ZERO,)):
+            return next(cut for cut in cuts if cut.kind == ZERO)
+        # Every path is cut by something that says so: the nearest of those.
+        return next(cut for cut in cuts if cut.kind != ZERO)
 
     def cut_reads(self, name: str, leaf: str = "") -> tuple[list[Read], Cut | None]:
         """The reads of an attribute (of one Parameter in it), and the first cut if none of them trains."""
@@ -73,7 +74,17 @@ def cut_parameters(
 ) -> Iterator[CutParameter]:
     """Those suspects that are certain to be trainable."""
     heap = interpreter.heap
+    # A layer behind a pretrained model that is used without gradients belongs to it.
+    frozen = {
+        read.function
+        for name in suspects
+        for read in verdicts.by_root[name]
+        for atom in heap.get(module, name) or ()
+        if not isinstance(atom, Param | Tensor | Const) and not _is_fresh(atom, interpreter) and verdicts.cut_of(read)
+    }
     for name in suspects:
+        if any(read.function in frozen for read in verdicts.cut_reads(name)[0]):
+            continue
         value = heap.get(module, name)
         if not value:
             continue
@@ -120,13 +131,16 @@ def _is_trained(parameter: Param, interpreter: Interpreter) -> bool:
     return is_own and interpreter.heap.trainable(parameter)
 
 
-def _is_fresh(atom: ModuleObject | Container, interpreter: Interpreter) -> bool:
+def _is_fresh(atom: Any, interpreter: Interpreter) -> bool:
     """Whether a layer starts untrained and is to be trained: no backbone that brings its weights along."""
     heap = interpreter.heap
+    if not isinstance(atom, ModuleObject | Container):
+        return False
     if isinstance(atom, Container) and not atom.kind.startswith("torch."):
         return False
-    if isinstance(atom, ModuleObject):
-        interpreter.parameters_of(atom)
+    for _, held in list(heap.held(single(atom))):
+        if isinstance(held, ModuleObject):
+            interpreter.parameters_of(held)
     parameters = []
     for _, held in heap.held(single(atom)):
         if isinstance(held, ModuleObject):

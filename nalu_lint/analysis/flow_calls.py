@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis import torch_semantics as torch_tables
-from nalu_lint.analysis.gradient_flow import NOTHING, ZERO, Cut, Flowing
+from nalu_lint.analysis.gradient_flow import NOTHING, REWRAP, ZERO, Cut, Flowing
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.gradient_flow import GradientFlow, _Body
@@ -191,6 +191,8 @@ class Calls:
             return self.cut(receiver, Cut("detach", f".{name}()"))
         if name in torch_tables.NON_DIFFERENTIABLE:
             return self.cut(receiver, Cut(ZERO, f".{name}()"))
+        if name == "backward":
+            self.sink(receiver)
         if name in _FILLING and isinstance(function.value, ast.Name):
             return self.fill(function.value.id, operands)
         if name in torch_tables.ALL_TENSOR_METHODS:
@@ -236,7 +238,7 @@ class Calls:
         if dotted in torch_tables.COPYING_FUNCTIONS or dotted.startswith(torch_tables.ARRAY_NAMESPACES):
             return self.cut(operands, Cut("detach", f"{dotted}()"))
         if dotted in torch_tables.PARAMETER or dotted in torch_tables.BUFFER:
-            return self.cut(operands, Cut("rewrap", f"{last}()"))
+            return self.cut(operands, Cut(REWRAP, f"{last}()"))
         if dotted in torch_tables.IDENTITY_FUNCTIONS:
             return operands
         is_opaque = dotted.startswith((*torch_tables.REFERENCE_NAMESPACES, *torch_tables.OPAQUE_NAMESPACES))

@@ -280,7 +280,9 @@ class Scan(Calls):
             self.flow.is_unknown = True
         number = self.flow.node()
         evaluates = self.in_evaluation
-        self.flow.reads.append(Read(number, path, node, self.on_path and not self.in_closure, evaluates))
+        self.flow.reads.append(
+            Read(number, path, node, self.body.function.name, self.on_path and not self.in_closure, evaluates)
+        )
         return Flowing(frozenset({number}), is_reference=True)
 
     def subscript(self, node: ast.Subscript) -> Flowing:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline, Scope
 
 SINK = 0
-DETACH, NO_GRADIENT_MODE, ZERO = "detach", "no_grad", "zero"
+# Kinds of cuts. REWRAP: a new Parameter, which is a finding of its own.
+DETACH, NO_GRADIENT_MODE, ZERO, REWRAP = ANY_KIND = ("detach", "no_grad", "zero", "rewrap")
 
 
 class Cut(NamedTuple):
@@ -46,6 +47,7 @@ class Read(NamedTuple):
     node: int
     path: tuple[str, ...]
     expression: ast.expr
+    function: str
     on_forward_path: bool
     is_in_evaluation: bool  # in a branch that training does not take
 
@@ -59,6 +61,11 @@ class _Body(NamedTuple):
     no_grad: str  # what disables gradients, or ""
     arguments: dict[str, int]
     result: int
+
+    @property
+    def inputs(self) -> list[int]:
+        """The nodes of the arguments, without `self`."""
+        return list(self.arguments.values())[1 if self.is_method else 0 :]
 
 
 class GradientFlow:
@@ -82,6 +89,7 @@ class GradientFlow:
                 self.methods.setdefault(name, []).append((member, function))
         self._bodies: dict[tuple[ast.AST, bool, bool], _Body] = {}
         self._pending: list[tuple[_Body, bool]] = []
+        self.entries: list[_Body] = []  # forward and its like
         roots = self._roots()
         for is_forward in (True, False):
             for name in sorted(roots):
@@ -89,6 +97,8 @@ class GradientFlow:
                     for owner, function in self.methods[name]:
                         body = self.body(function, owner.scope, True, "", is_forward)
                         self.connect(body.result, SINK)
+                        if is_forward:
+                            self.entries.append(body)
             while self._pending:
                 pending, on_path = self._pending.pop()
                 Scan(self, pending, on_path).run()
@@ -104,16 +114,23 @@ class GradientFlow:
         if edge not in self.edges[source]:
             self.edges[source].append(edge)
 
-    def reaches_sink(self, node: int) -> bool:
-        """Whether a gradient can come from outside to a read at `node`."""
-        return self._reach(node, through_cuts=False)[0]
+    def reaches_sink(self, node: int, through: tuple[str, ...] = ()) -> bool:
+        """Whether a gradient can come from outside to a read at `node`, if cuts of some kinds let it pass."""
+        return self._reach(node, through)[0]
 
     def cuts_behind(self, node: int) -> list[Cut]:
         """What cuts the paths from a read that would lead outside, nearest first."""
-        reached, cuts = self._reach(node, through_cuts=True)
+        reached, cuts = self._reach(node, ANY_KIND)
         return cuts if reached else []
 
-    def _reach(self, start: int, *, through_cuts: bool) -> tuple[bool, list[Cut]]:
+    def is_trainable(self) -> bool:
+        """Whether gradients pass from what forward returns to what it is given: else it serves inference only."""
+        return any(
+            not entry.no_grad and (not entry.inputs or any(self.reaches_sink(n, (ZERO,)) for n in entry.inputs))
+            for entry in self.entries
+        )
+
+    def _reach(self, start: int, through: tuple[str, ...]) -> tuple[bool, list[Cut]]:
         seen = {start}
         pending = [start]
         cuts: list[Cut] = []
@@ -123,7 +140,7 @@ class GradientFlow:
                 return True, cuts
             for target, cut in self.edges[node]:
                 if cut is not None:
-                    if not through_cuts:
+                    if cut.kind not in through:
                         continue
                     cuts.append(cut)
                 if target not in seen:

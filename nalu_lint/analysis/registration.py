@@ -121,9 +121,9 @@ def hidden_parameters(
             continue
         if verdicts is not None and verdicts.cut_reads(name)[1] is not None:
             continue  # used where nothing trains: hidden on purpose
+        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
+            continue
         for container in value:
-            if not isinstance(container, Container) or container.kind not in _PLAIN_CONTAINERS:
-                continue
             held = [atom for _, atom in heap.held(single(container)) if isinstance(atom, Param | ModuleObject)]
             if any(_is_handed_on(atom, interpreter) for atom in held):
                 continue
