@@ -16,7 +16,6 @@ from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterable
 
     from nalu_lint.notebooks import Cell, Notebook
 
@@ -187,21 +186,22 @@ def _syntax_reason(error: SyntaxError) -> str:
     return f"syntax error: {error.msg}{hint}"
 
 
-def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
+def find(text: str, tree: ast.Module, selected: frozenset[str]) -> list[Finding]:
     """What the selected rules find in one text, each thing once."""
-    from nalu_lint.analysis import class_models  # start-up time
+    from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in selected]
     try:
-        # A class and those that inherit from it may both show the same place.
-        models = class_models(text, tree)
-        found = {(f.code, f.span): f for model in models for rule in rules for f in rule.check(model)}
+        model = file_model(text, tree, selected)
+        findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
+        findings += [f for rule in rules for f in rule.check_file(model)]
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
         raise InternalError(_defect(error)) from error
-    return list(found.values())
+    # A class and those that inherit from it may both show the same place.
+    return list({(f.code, f.span): f for f in findings}.values())
 
 
 def _defect(error: Exception) -> str:

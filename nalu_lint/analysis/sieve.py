@@ -1,15 +1,17 @@
 """The first stage: can any rule fire in these bytes at all?
 
-A finding needs a Parameter whose value is read while a module is constructed. In the text that
+Most findings need a Parameter whose value is read while a module is constructed. In the text that
 leaves traces: the name of the Parameter, behind a dot, in a function that construction may
 reach, and not only to initialise it, test it or ask for its shape. Where the traces cannot be
-told, the answer is yes: the next stage looks closer.
+told, the answer is yes: the next stage looks closer. The traces of the other findings are in
+`signs`.
 """
 
 from __future__ import annotations
 
 import re
 
+from nalu_lint.analysis import signs
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
@@ -58,8 +60,17 @@ def may_matter(source: bytes) -> bool:
     >>> may_matter(b"import torch\\n")
     False
     """
-    if b"torch" not in source or b"def " not in source:
+    if b"torch" not in source:
         return False
+    if signs.trains_wrongly(source):
+        return True
+    if b"def " not in source:
+        return False
+    return _may_derive(source) or signs.of_modules(source)
+
+
+def _may_derive(source: bytes) -> bool:
+    """Whether the value of a Parameter may be read while a module is constructed."""
     if b"Parameter" not in source and b".weight" not in source and b".bias" not in source:
         return False
     construction = _construction(source, _functions(source))

@@ -1,0 +1,372 @@
+"""Signs, in the bytes of a file, of what happens after construction and in training code.
+
+The second half of the sieve, one function for each kind of finding. A sign may mislead, the next
+stage looks closer; a file without any is not parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.torch_semantics import (
+    ENTRY_POINTS,
+    INITIALISERS,
+    LAYER_PARAMETERS,
+    MISSPELT_REQUIRES_GRAD,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LAYERS = "|".join(sorted({name.removeprefix("torch.nn.") for name in LAYER_PARAMETERS if name.count(".") == 2}))
+_LAYER_NAMES = frozenset(_LAYERS.encode().split(b"|"))
+# Patterns begin with a literal where they can: those are searched many times faster.
+_MAKES_LAYER = re.compile(rf"nn\.(?:{_LAYERS})\(".encode())
+_IMPORTS = re.compile(rb"from[ \t]+torch\.nn(?:\.modules[\w.]*)?[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)")
+_MAKES_PARAMETER = re.compile(rb"Parameter[ \t]*\(")
+_RUNS_FORWARD = (b"def forward", b"def training_step", b"def __call__")
+_DEFINITION = re.compile(rb"def[ \t]+(\w+)")
+_ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
+_INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
+
+_BACKWARD = re.compile(rb"(\w[\w.]*|\))\.backward\(")
+_SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t]*(?:True|False)")
+_LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
+_MISSPELT = tuple(f".{name}".encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
+_OPTIMISER = re.compile(rb"optim[\w.]*\.\w+\([ \t\r\n]*(?:params[ \t]*=[ \t]*)?(\w[\w.]*)\.parameters\(")
+
+
+class _Definitions:
+    """The functions of a file, by where they start."""
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        self.starts: list[int] = []
+        self.names: list[bytes] = []
+        for match in _DEFINITION.finditer(source):
+            self.starts.append(match.start())
+            self.names.append(match.group(1))
+        self._reached: dict[bytes, bool] = {}
+
+    def regions(self) -> Iterator[tuple[bytes, int, int]]:
+        """Each function's name, start, and where the next one starts."""
+        return zip(self.names, self.starts, [*self.starts[1:], len(self.source)], strict=True)
+
+    def around(self, place: int) -> bytes:
+        """The function that holds a place, by the last definition before it."""
+        index = bisect_right(self.starts, place) - 1
+        return self.names[index] if index >= 0 else b""
+
+    def start(self, place: int) -> int:
+        """Where the function that holds a place starts; -1 before the first one."""
+        index = bisect_right(self.starts, place) - 1
+        return self.starts[index] if index >= 0 else -1
+
+    def runs_in_forward(self, name: bytes) -> bool:
+        """Whether a function is an entry point, or is called by name in one that is reached from one."""
+        if name in _ENTRY_POINTS:
+            return True
+        if not name or name in _INITIALISERS:
+            return False
+        if name not in self._reached:
+            self._reached[name] = False  # for functions that call one another
+            calls = re.finditer(rb"\b%s\(" % re.escape(name), self.source)
+            self._reached[name] = any(self.runs_in_forward(self.around(m.start() - 5)) for m in calls)
+        return self._reached[name]
+
+
+def of_modules(source: bytes) -> bool:
+    """Whether a Module class may make, lose, hide or cut Parameters where it should not."""
+    if not any(name in source for name in _RUNS_FORWARD):
+        return False
+    definitions = _Definitions(source)
+    return (
+        makes_in_forward(source, definitions)
+        or loses_parameter(source)
+        or hides_parameter(source, definitions)
+        or cuts_reads(source, definitions)
+    )
+
+
+def makes_in_forward(source: bytes, definitions: _Definitions) -> bool:
+    """Whether a Parameter or a layer is made in a function that may run in forward."""
+    patterns = [_MAKES_LAYER, *_imported_layers(source)]
+    if b"Parameter" in source:
+        patterns.append(_MAKES_PARAMETER)
+    for name, start, end in definitions.regions():
+        if name in _INITIALISERS:
+            continue
+        for pattern in patterns:
+            match = pattern.search(source, start, end)
+            if match is not None and not _is_aside(source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]):
+                if definitions.runs_in_forward(name):
+                    return True
+    return False
+
+
+def _imported_layers(source: bytes) -> list[re.Pattern[bytes]]:
+    """What finds the layers that are imported by name."""
+    if b"from torch.nn" not in source:
+        return []
+    imported = {word for match in _IMPORTS.finditer(source) for word in re.findall(rb"\w+", match.group(1))}
+    if b"*" in b"".join(match.group(1) for match in _IMPORTS.finditer(source)):
+        imported |= _LAYER_NAMES
+    names = sorted(imported & _LAYER_NAMES)
+    return [re.compile(rb"(?<![\w.])(?:%s)\(" % b"|".join(names))] if names else []
+
+
+def _is_aside(before: bytes) -> bool:
+    """Whether what follows on the line is a comment, a definition, or only asked about."""
+    return b"#" in before or b"class " in before or b"isinstance(" in before or b">>>" in before
+
+
+def trains_wrongly(source: bytes) -> bool:
+    """Whether training code may wrap a loss, set a flag without effect, or complete a model too late."""
+    return _wraps_loss(source) or _sets_flag_in_vain(source) or _adds_layer_late(source)
+
+
+def _wraps_loss(source: bytes) -> bool:
+    if b".backward(" not in source or b"requires_grad" not in source:
+        return False
+    for name in set(_BACKWARD.findall(source)):
+        if name == b")":
+            return True
+        last = re.escape(name)
+        if re.search(rb"(?<![\w.])%s(?:\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad)" % last, source):
+            return True
+        if re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad" % last, source):
+            return True
+    return False
+
+
+def _sets_flag_in_vain(source: bytes) -> bool:
+    if b".require_" in source or b".required_" in source or b".requires_grad" in source:
+        if any(name in source for name in _MISSPELT):
+            return True
+        for match in _SETS_FLAG.finditer(source):
+            word = _LAST_WORD.search(source, max(0, match.start() - 60), match.start())
+            name = word.group(1) if word is not None else b"p"
+            if name in (b"weight", b"bias", b"data", b"param", b"p", b"parameter"):
+                continue
+            # A module is known by the class that makes it.
+            if re.search(rb"(?<!\w)%s[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(" % re.escape(name), source):
+                return True
+    return False
+
+
+def _adds_layer_late(source: bytes) -> bool:
+    if b"optim" not in source or b".parameters()" not in source:
+        return False
+    for match in _OPTIMISER.finditer(source):
+        model = re.escape(match.group(1))
+        late = re.compile(rb"(?<![\w.])%s(?:\.\w+)+[ \t]*=[^=]|%s[\w.]*\.(?:add|register)_module\(" % (model, model))
+        if late.search(source, match.end()):
+            return True
+    return False
+
+
+# Parameters that are lost or hidden at construction.
+
+_DOTTED = re.compile(rb"(?:\w+\.)*\Z")
+_BRACKET = re.compile(rb"[()]")
+_KEEPS_BEFORE = re.compile(
+    rb"(?:(?<![=!<>])=[ \t]*\(?|[\[{,:]|\breturn|\belse|\bif|\bor|\bin"
+    rb"|(?:register_parameter|append|insert|setattr|add_module|ParameterList|ParameterDict|extend|isinstance)\([^()\n]*)\s*\Z"
+)
+_LOCAL_PARAMETER = re.compile(rb"(?<![\w.])(\w+)[ \t]*=[ \t]*(?:[\w.]+\.)?\Z")
+
+
+def loses_parameter(source: bytes) -> bool:
+    """Whether something may be done to a Parameter before it is stored."""
+    for match in _MAKES_PARAMETER.finditer(source):
+        before = source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]
+        line = _DOTTED.sub(b"", before)
+        if _is_aside(line) or b'"' in line:
+            continue
+        end = _closing(source, match.end())
+        behind = source[end : end + 40].lstrip(b" \t")
+        if behind[:1] in (b".", b"*", b"/", b"+", b"-", b"@", b"[") and not behind.startswith(b".requires_grad_("):
+            return True
+        if line.strip() and _KEEPS_BEFORE.search(line) is None:
+            return True
+        local = _LOCAL_PARAMETER.search(before)
+        if local is not None:
+            name = re.escape(local.group(1))
+            if re.search(rb"self\.\w+[ \t]*=[^=\n]*(?<![\w.])%s[ \t]*[-.*/+@\[)]" % name, source):
+                return True
+    return False
+
+
+def _closing(source: bytes, start: int) -> int:
+    """The place behind the bracket that closes the one before `start`."""
+    depth = 1
+    for match in _BRACKET.finditer(source, start, start + 2000):
+        depth += 1 if match.group() == b"(" else -1
+        if not depth:
+            return match.end()
+    return start
+
+
+_PLAIN_CONTAINER = re.compile(
+    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n)"
+)
+_CONTAINERS = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
+_OPENINGS = (b"= [", b"= {", b"= (", b"=[", b"={", b"=(", b"= dict(", b"= list(", b"= tuple(", b"= set(")
+_MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
+
+
+def hides_parameter(source: bytes, definitions: _Definitions) -> bool:
+    """Whether a plain container that is an attribute may be filled with modules or Parameters."""
+    for name, start, end in definitions.regions():
+        if name in _INITIALISERS and _fills_container(source[start:end], source):
+            return True
+    return False
+
+
+def _fills_container(constructor: bytes, source: bytes) -> bool:
+    if not any(opening in constructor for opening in _OPENINGS):
+        return False
+    for match in _PLAIN_CONTAINER.finditer(constructor):
+        name, local = match.groups()
+        if local is not None:
+            if local in (b"None", b"True", b"False", name):
+                continue
+            if not re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\[{(]" % re.escape(local), constructor):
+                continue
+            filled = local
+        else:
+            filled = name
+            end = _end_of_literal(constructor, match.end())
+            literal = constructor[match.end() : end]
+            is_tuple = constructor[match.end() - 1 : match.end()] == b"(" and b"=" in match.group()[-3:]
+            if is_tuple and (b" if " in literal or b"," not in literal):
+                continue  # brackets around one expression
+            if _makes_module(literal, source) and _is_used(source, name):
+                return True
+        added = (
+            rb"(?<!\w)%s(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)"
+            % re.escape(filled)
+        )
+        for found in re.finditer(added, constructor):
+            if _makes_module(found.group(1), source) or re.fullmatch(rb"\w+\)?", found.group(1).strip()):
+                if _is_used(source, name):
+                    return True
+    return False
+
+
+def _makes_module(text: bytes, source: bytes) -> bool:
+    """Whether a Parameter, a layer, or an object of a class of the file is made there."""
+    return any(_is_module_class(kind, source) for kind in _MAKES_OBJECT.findall(text))
+
+
+def _is_module_class(kind: bytes, source: bytes) -> bool:
+    return kind in _LAYER_NAMES or kind in _CONTAINERS or kind == b"Parameter" or b"class %s" % kind in source
+
+
+def _end_of_literal(source: bytes, start: int) -> int:
+    line_end = source.find(b"\n", start)
+    if line_end < 0:
+        return len(source)
+    if source[start:line_end].rstrip().endswith((b"]", b"}", b")")):
+        return line_end
+    dedent = re.compile(rb"\n[ \t]*[\])}]").search(source, start)
+    return dedent.end() if dedent is not None and dedent.end() - start < 2000 else line_end
+
+
+def _is_used(source: bytes, name: bytes) -> bool:
+    """Whether forward may use the attribute, and no container of PyTorch takes it over."""
+    escaped = re.escape(name)
+    if re.search(
+        rb"(?:ModuleList|Sequential|ParameterList|ModuleDict|ParameterDict)\([ \t]*\*{0,2}(?:self\.)?%s\b" % escaped,
+        source,
+    ):
+        return False
+    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1
+
+
+# Parameters whose reads are cut.
+
+_CUTS_BLOCK = (b"no_grad(", b"inference_mode(", b"set_grad_enabled(")
+_CUTS_VALUE = (b".detach(", b".data", b".item(", b".numpy(", b".tolist(")
+_CUTS_ARGUMENT = (b"tensor(self.", b"deepcopy(self.", b"float(self.")
+_WRITES = re.compile(
+    rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
+)
+_OWN = re.compile(rb"self\.(\w+)")
+
+
+def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
+    """Whether an attribute that may hold Parameters is only mentioned where something cuts gradients."""
+    places = [
+        (place, token) for token in (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT) for place in _places(source, token)
+    ]
+    if not places:
+        return False
+    regions = {start: (name, end) for name, start, end in definitions.regions()}
+    cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
+    for place, token in places:
+        line_start = source.rfind(b"\n", 0, place) + 1
+        if token in _CUTS_BLOCK and b"@" in source[line_start:place]:
+            start = next((s for s in definitions.starts if s > place), 0)
+            names = set(_OWN.findall(source, start, regions[start][1])) if start else set()
+        else:
+            start = definitions.start(place)
+            names = _cut_names(source, place, token, line_start, start, regions[start][1]) if start >= 0 else set()
+        if names and regions[start][0] not in _INITIALISERS:
+            cut.setdefault(start, set()).update(names)
+    made = {name for names in cut.values() for name in names}
+    for name in [name for name in made if b"def %s(" % name in source]:
+        for start, (function, end) in regions.items():
+            if function == name:  # a helper that is only called where gradients are cut
+                cut.setdefault(start, set()).update(_OWN.findall(source, start, end))
+                made |= cut[start]
+    made = {name for name in made if _is_made(source, name)}
+    for start, (name, end) in regions.items():
+        if not made:
+            return False
+        if name not in _INITIALISERS:
+            made -= set(_OWN.findall(source, start, end)) - cut.get(start, set())
+    return bool(made)
+
+
+def _places(source: bytes, token: bytes) -> Iterator[int]:
+    place = source.find(token)
+    while place >= 0:
+        yield place
+        place = source.find(token, place + len(token))
+
+
+def _cut_names(source: bytes, place: int, token: bytes, line_start: int, start: int, end: int) -> set[bytes]:
+    """Attributes of self that are mentioned where what stands at `place` cuts gradients."""
+    if token in _CUTS_BLOCK:
+        return set(_OWN.findall(source, place, _end_of_block(source, line_start, place, end)))
+    if token == b".data" and _WRITES.match(source, place):
+        return set()
+    line_end = source.find(b"\n", place)
+    names = set(_OWN.findall(source, max(start, line_start), line_end if line_end >= 0 else end))
+    variable = _LAST_WORD.search(source, max(0, place - 60), place)
+    if variable is not None and token in _CUTS_VALUE:
+        assigned = re.compile(rb"(?<![\w.])%s[ \t]*=[^=\n][^\n]*" % re.escape(variable.group(1)))
+        for found in assigned.finditer(source, start, end):
+            names.update(_OWN.findall(found.group()))
+    return names
+
+
+def _end_of_block(source: bytes, line_start: int, position: int, end: int) -> int:
+    """Where the block that a line opens ends: at the next line that is indented no more."""
+    line = source[line_start:position]
+    indentation = len(line) - len(line.lstrip(b" \t"))
+    if not line.lstrip().startswith((b"with", b"async with")):
+        # A statement holds from here on; anything else, such as an example in a docstring, does not.
+        return end if line.lstrip().startswith((b"torch.set_grad_enabled", b"set_grad_enabled")) else position
+    dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#]" % indentation).search(source, position, end)
+    return dedent.start() if dedent is not None else end
+
+
+def _is_made(source: bytes, name: bytes) -> bool:
+    """Whether an attribute is assigned a Parameter, a layer, or an object of a class of the file."""
+    made = rb"self\.%s[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(" % re.escape(name)
+    kinds = set(re.findall(made, source))
+    return any(_is_module_class(kind, source) for kind in kinds)
