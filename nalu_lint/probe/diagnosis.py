@@ -42,7 +42,7 @@ def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Re
 
     facts = _united({track.facts.name: track.facts for track in probe.tracks.values()})
     for derivation in probe.derivations:
-        if derivation.target in facts:
+        if derivation.target in facts and not derivation.is_replaced:
             facts[derivation.target].computed_from = derivation.sources
     verdicts = _Diagnosis(probe, facts, rerun, error).verdicts()
     registered = [facts[name] for name in facts if name not in probe.hidden]
@@ -232,7 +232,7 @@ class _Diagnosis:
             elif orphans and is_used:
                 self._explained.update(orphans)
                 self._add("NAL001", target, _derived_text(target, trainable, orphans), derivation.place, trainable)
-            elif trainable and not orphans and not derivation.explicit >= set(trainable):
+            elif trainable and not (orphans or derivation.is_replaced or derivation.explicit >= set(trainable)):
                 what = f"Parameter `{target}` is computed once from {quoted_names(trainable)}, and trains apart from it"
                 self._add("NAL002", target, what, derivation.place, trainable)
 
@@ -244,10 +244,12 @@ class _Diagnosis:
         failed = self._error is not None and "second time" in str(self._error)
         for kept in self._probe.kept:
             is_used = self._trace is not None and kept.name in self._trace.reaching
-            if not kept.is_still_there or not (is_used or (failed and self._trace is None)):
+            if not kept.is_still_there:
                 continue
             if kept.lost and not kept.is_snapshot:
                 self._lost(kept)
+            if not is_used and not (failed and self._trace is None):
+                continue
             trainable = tuple(s for s in kept.sources if s in self._facts and self._facts[s].is_trainable)
             dead = [source for source in trainable if self._facts[source].gradient is Gradient.NONE]
             # A snapshot of values may be meant, unless it is all that is ever used of them.

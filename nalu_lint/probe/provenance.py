@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Made:
     """A Parameter that was made, and the values that it was made from."""
 
-    __slots__ = ("copied_from", "links", "origin", "owners", "place", "shared", "written_at")
+    __slots__ = ("copied_from", "links", "origin", "owners", "place", "replaced", "shared", "written_at")
 
     def __init__(self, origin: Origin, place: Place | None, links: Links, shared: set[Origin]) -> None:
         self.origin = origin
         self.place = place
         self.links = links
         self.shared = shared  # origins over whose storage it was made
+        self.replaced: Links = {}  # what it was computed from before its whole value was replaced
         self.written_at: Place | None = None  # where it got a value computed from others, if in place
         self.copied_from: tuple[Made, dict[int, Any]] | None = None
         # The modules that held it when construction ended, with its name there: what sharding replaces
@@ -38,13 +39,17 @@ class Made:
 
 
 class Derivation(NamedTuple):
-    """`target` was computed from `sources` at construction. All are names in the model."""
+    """`target` was computed from `sources` at construction. All are names in the model.
+
+    `is_replaced`: it was made from them, and nothing of their values is left in it: an initialiser filled it anew.
+    """
 
     target: str
     sources: tuple[str, ...]
     explicit: frozenset[str]  # sources whose copy is said out loud: detach(), .data, no_grad()
     shared: frozenset[str]  # sources over whose storage the target was made
     place: Place | None
+    is_replaced: bool = False
 
 
 class Construction:
@@ -133,9 +138,12 @@ class Construction:
             made = self._made.get(origin)
             if made is None or origin in incoming:
                 continue
-            made.links = dict(incoming) if is_whole else {**incoming, **made.links}
+            # What lies over the same storage stays tied to it, whatever is written there.
+            kept = {o: cut for o, cut in made.links.items() if not is_whole or _share(o.tensor, made.origin.tensor)}
             if is_whole:
-                made.shared = {source for source in incoming if _share(source.tensor, tensor)}
+                made.replaced.update({o: cut for o, cut in made.links.items() if o not in kept})
+                made.shared = {o for o in (*incoming, *kept) if _share(o.tensor, made.origin.tensor)}
+            made.links = {**incoming, **kept}
             if incoming or is_whole:
                 made.written_at = user_place() if incoming else None
 
@@ -146,8 +154,8 @@ class Construction:
                 original, memo = made.copied_from
                 made.links = self._copied_links(original, memo)
                 made.copied_from = None
-        facts = {made.origin for made in self._made.values() if made.links}
-        sources = {origin for made in self._made.values() for origin in made.links}
+        facts = {made.origin for made in self._made.values() if made.links or made.replaced}
+        sources = {origin for made in self._made.values() for origin in (*made.links, *made.replaced)}
         for module, names in self._attributes.items():
             for name in names:
                 value = module.__dict__.get(name, module._buffers.get(name))
@@ -210,25 +218,33 @@ class Construction:
         """Where a container, or a tensor with a history, was assigned to an attribute."""
         return self._attributes.get(module, {}).get(name)
 
-    def derivations(self, model: nn.Module) -> list[Derivation]:
-        """What Parameters of a model were computed from, as far as the sources are registered in it."""
+    def derivations(self, model: nn.Module, *, replaced: bool = False) -> list[Derivation]:
+        """What Parameters of a model were computed from, as far as the sources are registered in it.
+
+        With `replaced`, also what those were computed from whose whole value was replaced since.
+        """
         names = _Names(model)
         found = []
         for made in self._made.values():
-            target = names.of(made) if made.links else None
-            if target is None:
-                continue
-            sources: dict[str, tuple[Origin, Cut | None]] = {}
-            for origin, cut in made.links.items():
-                source = names.of(self._made[origin]) if origin in self._made else None
-                if source is not None and source != target:
-                    sources[source] = (origin, cut)
-            if sources:
-                explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
-                shared = frozenset(n for n, (origin, _) in sources.items() if origin in made.shared)
-                ordered = tuple(sorted(sources, key=names.position))
-                found.append(Derivation(target, ordered, explicit, shared, made.written_at or made.place))
-        return sorted(found)
+            if made.links:
+                found.append(self._derivation(made, made.links, names))
+            if replaced and made.replaced:
+                found.append(self._derivation(made, made.replaced, names, is_replaced=True))
+        return sorted(derivation for derivation in found if derivation is not None)
+
+    def _derivation(self, made: Made, links: Links, names: _Names, *, is_replaced: bool = False) -> Derivation | None:
+        target = names.of(made)
+        sources: dict[str, tuple[Origin, Cut | None]] = {}
+        for origin, cut in links.items():
+            source = names.of(self._made[origin]) if origin in self._made else None
+            if source is not None and source != target:
+                sources[source] = (origin, cut)
+        if target is None or not sources:
+            return None
+        explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
+        shared = frozenset(n for n, (origin, _) in sources.items() if not is_replaced and origin in made.shared)
+        place = made.place if is_replaced else made.written_at or made.place
+        return Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, place, is_replaced)
 
 
 class _Names:
@@ -295,10 +311,11 @@ def _recorded(lineage: Lineage, data: torch.Tensor) -> Links:
     return links
 
 
-def _share(tensor: torch.Tensor | None, other: torch.Tensor) -> bool:
-    storage = None if tensor is None else storage_of(tensor)
-    other_storage = storage_of(other)
-    if tensor is None or storage is None or other_storage is None or storage._cdata != other_storage._cdata:
+def _share(tensor: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    if tensor is None or other is None:
+        return False
+    storage, other_storage = storage_of(tensor), storage_of(other)
+    if storage is None or other_storage is None or storage._cdata != other_storage._cdata:
         return False
     return overlap(tensor, other)
 

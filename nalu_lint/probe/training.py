@@ -176,7 +176,7 @@ class Probe:
                 self._track(name, parameter)
         self.hidden = hidden_parameters(self.model, self.built)
         self.kept = derived_tensors(self.model, self.built)
-        self.derivations = self.built.derivations(self.model) if self.built is not None else []
+        self.derivations = self.built.derivations(self.model, replaced=True) if self.built is not None else []
         for name, (parameter, _) in self.hidden.items():
             self._track(name, parameter)
         for track in self.tracks.values():

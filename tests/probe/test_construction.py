@@ -351,3 +351,22 @@ def test_the_layers_of_torch_derive_nothing(layer: str) -> None:
             model = getattr(nn, layer)(*arguments[layer])
         again = copy.deepcopy(model)
     assert built.derivations(model) == built.derivations(again) == []
+
+
+def test_a_tie_by_storage_outlives_an_initialiser() -> None:
+    def fill(model: Any) -> None:
+        model.w = nn.Parameter(model.a.data)
+        nn.init.uniform_(model.w)
+
+    (found,) = derivations(fill)
+    assert (found.target, found.sources, found.shared) == ("w", ("a",), {"a"})
+
+
+def test_what_was_replaced_is_told_on_demand() -> None:
+    with construction() as built:
+        model = Model()
+        model.w = nn.Parameter(model.a * 2)
+        nn.init.normal_(model.w)
+    assert built.derivations(model) == []
+    (found,) = built.derivations(model, replaced=True)
+    assert (found.target, found.sources, found.is_replaced) == ("w", ("a",), True)

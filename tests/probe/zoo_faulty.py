@@ -49,6 +49,57 @@ def derived_with_one_orphan() -> Program:
     return Program(Gated)
 
 
+@faulty(("NAL001", "w"))
+def derived_and_then_filled_anew() -> Program:
+    class Renewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raw = nn.Parameter(torch.randn(4))
+            self.w = nn.Parameter(torch.tanh(self.raw))
+            nn.init.normal_(self.w)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.w
+
+    return Program(Renewed)
+
+
+@faulty(("NAL003", "gain"))
+def snapshot_of_what_nothing_else_uses() -> Program:
+    class Snapshot(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raw = nn.Parameter(torch.randn(4))
+            self.register_buffer("gain", self.raw.detach().exp())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x) * self.gain
+
+    return Program(Snapshot)
+
+
+@faulty(("NAL401", "gate"))
+def autograd_function_without_a_gradient() -> Program:
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+            return x * gate
+
+        @staticmethod
+        def backward(ctx: object, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return gradient, None
+
+    class Gated(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Parameter(torch.rand(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Scale.apply(self.head(x), self.gate)
+
+    return Program(Gated)
+
+
 @faulty(("NAL001", "weights.0"))
 def derived_in_a_parameter_list() -> Program:
     class Listed(nn.Module):
