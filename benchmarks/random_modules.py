@@ -215,7 +215,7 @@ def cut(draw: st.DrawFn, feature: Feature, n: str) -> None:
         elif how == "metadata":
             feature.forward.append(draw(st.sampled_from(METADATA_USES)).format(e=expression))
         else:
-            feature.forward.append(f"y = y * ({expression} + ({expression}.round() - {expression}).detach())")
+            feature.forward.append(f"y = y * ({expression} + ({expression}.sign() - {expression}).detach())")
 
 
 def cut_layer(draw: st.DrawFn, feature: Feature, n: str) -> None:
@@ -254,8 +254,11 @@ def lost(draw: st.DrawFn, feature: Feature, n: str) -> None:
                 "nn.Parameter(torch.rand(3))",
                 "nn.Parameter(torch.rand(3)) * 0.1",
                 "0.5 * nn.Parameter(torch.ones(3))",
-                "nn.Parameter(torch.rand(3, dtype=torch.float64)).to(torch.float32)",
-                "nn.Parameter(torch.rand(3, dtype=torch.float64)).float()",
+                "nn.Parameter(torch.rand(3)).to(torch.float64)",
+                "nn.Parameter(torch.rand(3)).double()",
+                "nn.Parameter(torch.rand(3)).to(dtype=torch.bfloat16)",
+                "nn.Parameter(torch.rand(3)).half()",
+                "nn.Parameter(torch.rand(3)).to('cpu', torch.float64)",
                 "nn.Parameter(torch.rand(1, 3)).squeeze(0)",
                 "nn.Parameter(torch.rand(3) * 0.1)",
                 "nn.Parameter(torch.rand(3).to(torch.float32))",
@@ -265,7 +268,7 @@ def lost(draw: st.DrawFn, feature: Feature, n: str) -> None:
     )
     feature.constructor.append(f"self.w{n} = {made}")
     if draw(st.sampled_from((True, True, True, False))):
-        _use(draw, feature, f"self.w{n}", f"w{n}")
+        _use(draw, feature, f"self.w{n}.float()", f"w{n}")
 
 
 def hidden(draw: st.DrawFn, feature: Feature, n: str) -> None:

@@ -57,7 +57,7 @@ class DerivedTensorRule(Rule):
 
     ## Known limits
     Silent about tensors detached out loud (a snapshot of the starting values is a common and correct
-    use), and about classes with a base class from another file, which may compute the value again.
+    use) as long as the Parameter itself is used, too, and about classes with a base class from another file, which may compute the value again.
     A view that is kept (`self.w_t = self.weight.t()`) is reported: it follows the steps of the
     optimiser, but not `.to()` or `copy.deepcopy`.
 
@@ -76,7 +76,9 @@ class DerivedTensorRule(Rule):
         if model.is_open:
             return
         for tensor in model.derived_tensors:
-            sources = [s for s in tensor.sources if s.is_registered and s.is_trainable and not s.is_explicit]
+            trainable = [s for s in tensor.sources if s.is_registered and s.is_trainable]
+            # A snapshot that says so may be meant, unless it is all that is ever used of the source.
+            sources = [s for s in trainable if s.is_orphan or not s.is_explicit]
             if sources and tensor.is_read and not tensor.is_rewritten:
                 if all(source.shares_storage for source in sources):
                     what = "is a view of {} made once: it does not follow .to() or deepcopy"
