@@ -222,14 +222,12 @@ class _Diagnosis:
             target = derivation.target
             trainable = tuple(s for s in derivation.sources if s in self._facts and self._facts[s].is_trainable)
             orphans = [source for source in trainable if source in orphaned]
-            is_used = self._facts[target].gradient is not Gradient.NONE or target in orphaned
-            is_used |= not self._facts[target].is_trainable
             if derivation.shared & set(self._facts):
                 if self._facts[target].is_trainable or trainable:
                     self._found.append(_rewrapped(derivation))
                     self._explained.add(target)
                     self._explained.update(orphans)
-            elif orphans and is_used:
+            elif orphans:
                 self._explained.update(orphans)
                 self._add("NAL001", target, _derived_text(target, trainable, orphans), derivation.place, trainable)
             elif trainable and not (orphans or derivation.is_replaced or derivation.explicit >= set(trainable)):

@@ -96,6 +96,8 @@ class Lineage(TorchFunctionMode):
         self._noted: dict[int, tuple[weakref.ref[torch.Tensor], Links]] = {}
         self._on_write = on_write
         self.escapes: dict[Origin, Cut] = {}
+        # Numbers, lists and arrays that values left torch as: held, so that their identity stays theirs.
+        self._outside: dict[int, tuple[Any, Links]] = {}
 
     # Origins.
 
@@ -135,6 +137,7 @@ class Lineage(TorchFunctionMode):
     def leave(self) -> None:
         """Leave the stack of function modes, also where others were entered later and stay."""
         self._is_over = True
+        self._outside.clear()
         if all(mode is not self for mode in _get_current_function_mode_stack()):
             return  # called from an operation that is being followed: it passes everything on from now
         above = []
@@ -205,6 +208,8 @@ class Lineage(TorchFunctionMode):
             name = getattr(owner, "__name__", "")
             if not isinstance(result, torch.Tensor) or name == "grad":
                 return result
+        if self._outside and name in operations.FACTORIES:
+            self._return(args, kwargs, result)
         if name not in operations.SHAPE_ONLY:
             inputs = list(tensors_in((args, kwargs) if kwargs else args))
             if inputs:
@@ -218,7 +223,7 @@ class Lineage(TorchFunctionMode):
             self._write(name, inputs[0], inputs, whole=name in operations.OVERWRITING)
         else:
             if name in operations.ESCAPES:
-                self._escape(name, inputs)
+                self._escape(name, inputs, result)
             links: Links | None = None
             keys: set[int | None] = set()
             for output in tensors_in(result):
@@ -286,10 +291,23 @@ class Lineage(TorchFunctionMode):
                 if self._on_write is not None:
                     self._on_write(args[0], incoming, True)
 
-    def _escape(self, name: str, inputs: list[torch.Tensor]) -> None:
-        for origin, cut in self._gather(inputs).items():
-            if origin not in self.escapes:
-                self.escapes[origin] = cut or Cut(name, "detach", user_place())
+    def _escape(self, name: str, inputs: list[torch.Tensor], result: Any) -> None:
+        links: Links = {o: cut or Cut(name, "detach", user_place()) for o, cut in self._gather(inputs).items()}
+        self.escapes = {**{o: cut for o, cut in links.items() if cut is not None}, **self.escapes}
+        if links and not isinstance(result, (bool, int, str)):
+            self._outside[id(result)] = (result, links)
+
+    def _return(self, args: Any, kwargs: Any, result: Any) -> None:
+        """A tensor is made of what has left torch, as it left."""
+        links: Links = {}
+        for value in (*args, *(kwargs or {}).values()):
+            for each in (value, *value) if isinstance(value, (list, tuple)) else (value,):
+                known = self._outside.get(id(each))
+                if known is not None and known[0] is each:
+                    links.update(known[1])
+        key = self._key(result, keep=True) if links and isinstance(result, torch.Tensor) else None
+        if key is not None:
+            self._written[key] = links
 
 
 def _cut(name: str, has_zero_gradient: bool) -> Cut:

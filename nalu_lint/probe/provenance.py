@@ -23,13 +23,24 @@ if TYPE_CHECKING:
 class Made:
     """A Parameter that was made, and the values that it was made from."""
 
-    __slots__ = ("copied_from", "links", "origin", "owners", "place", "replaced", "shared", "written_at")
+    __slots__ = (
+        "copied_from",
+        "links",
+        "origin",
+        "owners",
+        "place",
+        "replaced",
+        "shared",
+        "was_registered",
+        "written_at",
+    )
 
     def __init__(self, origin: Origin, place: Place | None, links: Links, shared: set[Origin]) -> None:
         self.origin = origin
         self.place = place
         self.links = links
         self.shared = shared  # origins over whose storage it was made
+        self.was_registered = False
         self.replaced: Links = {}  # what it was computed from before its whole value was replaced
         self.written_at: Place | None = None  # where it got a value computed from others, if in place
         self.copied_from: tuple[Made, dict[int, Any]] | None = None
@@ -68,7 +79,7 @@ class Construction:
     # The block.
 
     def __enter__(self) -> Construction:
-        self._stack.enter_context(watch_parameters(self._observe))
+        self._stack.enter_context(watch_parameters(self._observe, self._registered))
         self._patch(nn.Module, "__setattr__", self._wrap_setattr)
         self._patch(nn.Module, "register_buffer", self._wrap_setattr)
         self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
@@ -128,6 +139,11 @@ class Construction:
             )
             made.links = {}
         self._made[made.origin] = made
+
+    def _registered(self, parameter: Parameter) -> None:
+        origin = self._lineage.origin_of(parameter)
+        if origin in self._made:
+            self._made[origin].was_registered = True
 
     def _links_of(self, data: torch.Tensor) -> Links:
         return {**_recorded(self._lineage, data), **self._lineage.links_of(data)}
@@ -198,6 +214,11 @@ class Construction:
         """Where a Parameter was made."""
         origin = self._lineage.origin_of(parameter)
         return self._made[origin].place if origin in self._made else None
+
+    def was_registered(self, parameter: torch.Tensor) -> bool:
+        """Whether some module held a Parameter, and may have let it go since."""
+        origin = self._lineage.origin_of(parameter)
+        return origin in self._made and self._made[origin].was_registered
 
     def names_of(self, model: nn.Module) -> dict[int, str]:
         """The names in a model of the Parameters made in the block, by identity, whatever has replaced them since."""

@@ -89,7 +89,13 @@ def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
                 leaves_of(value) if not is_snapshot else built.sources_of(module, name) if built is not None else []
             )
             sources = tuple(sorted({names[id(source)] for source in made_from if id(source) in names}))
-            lost = tuple(source for source in made_from if isinstance(source, Parameter) and id(source) not in names)
+            lost = tuple(
+                source
+                for source in made_from
+                if isinstance(source, Parameter)
+                and id(source) not in names
+                and not (built is not None and built.was_registered(source))  # let go on purpose
+            )
             if sources or (lost and not is_snapshot):
                 place = built.place_of_attribute(module, name) if built is not None else None
                 found.append(Kept(_joined(prefix, name), module, name, value, sources, lost, place, is_snapshot))

@@ -27,8 +27,10 @@ def _new(cls: type, data: Any = None, *args: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def watch_parameters(observer: Observer) -> Iterator[None]:
+def watch_parameters(observer: Observer, on_registered: Callable[[Parameter], None] | None = None) -> Iterator[None]:
     """Call `observer(parameter, data)` for each Parameter made from `data` in this context.
+
+    `on_registered` is called for those that a module registers.
 
     `Parameter.__new__` serves `from torch.nn import Parameter`, ParameterList and most subclasses. Those with
     a `__new__` of their own are noticed when a module registers them, so an observer may see one twice.
@@ -37,6 +39,8 @@ def watch_parameters(observer: Observer) -> Iterator[None]:
     def registered(module: Any, name: str, parameter: Parameter | None) -> None:
         if parameter is not None:
             observer(parameter, parameter)
+            if on_registered is not None:
+                on_registered(parameter)
 
     hook = register_module_parameter_registration_hook(registered)
     _observers.append(observer)

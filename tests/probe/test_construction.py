@@ -120,6 +120,23 @@ def by_view(model: Any) -> None:
     model.w = nn.Parameter(both.view(-1)[:4])
 
 
+def by_lists(model: Any) -> None:
+    model.w = nn.Parameter(torch.tensor([model.a.tolist(), model.b.tolist()]))
+
+
+def by_numbers(model: Any) -> None:
+    model.w = nn.Parameter(torch.tensor([model.a[0].item(), float(model.b[1])]))
+
+
+def by_arrays(model: Any) -> None:
+    model.w = nn.Parameter(torch.as_tensor(model.a.detach().numpy()) + torch.tensor(model.b.data.numpy()))
+
+
+@pytest.mark.parametrize("fill", [by_lists, by_numbers, by_arrays])
+def test_values_that_leave_torch_and_come_back(fill: Callable[[Any], None]) -> None:
+    assert sources(fill) == {"w": ("a", "b")}
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize(
     "fill",
