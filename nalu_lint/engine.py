@@ -70,7 +70,7 @@ def check(
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            matters = is_sieved or sieve.may_matter(source)
+            matters = is_sieved or sieve.may_matter(source, selected)
             found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa) if matters else []
     except UnreadableError as error:
         found = [unreadable(path, error)]
@@ -200,7 +200,8 @@ def find(text: str, tree: ast.Module, selected: frozenset[str]) -> list[Finding]
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
         raise InternalError(_defect(error)) from error
-    # A class and those that inherit from it may both show the same place.
+    # A class, those that inherit from it and those that hold one may show the same place: by its own names.
+    findings.sort(key=lambda f: -sum(source.name.count(".") for source in f.sources))
     return list({(f.code, f.span): f for f in findings}.values())
 
 
@@ -225,7 +226,7 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
     broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
-    if not sieve.may_matter(text.encode()):
+    if not sieve.may_matter(text.encode(), selected):
         return found
     silenced = suppressions.read(text)
     for finding in find(text, parse(text), selected):
@@ -295,7 +296,7 @@ def check_file(task: Task) -> Outcome:
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    is_sieved = sieve.may_matter(source)
+    is_sieved = sieve.may_matter(source, task.config.selected)
     if not is_sieved and _is_decodable(source):
         return Outcome([])
     return check_bytes(source, task, is_sieved=is_sieved)

@@ -73,6 +73,7 @@ class _Builder:
             (DERIVING_CODES, self.candidates.may_derive),
             ({"NAL101"}, self.candidates.may_lose),
             ({"NAL102"}, self.candidates.may_hide),
+            ({"NAL205"}, self.candidates.has_parameters),
         ]
         verdicts = self.verdicts(info) if self.codes & GRADIENT_CODES else None
         if verdicts is None and not any(codes & self.codes and test(info) for codes, test in wanted):
@@ -83,7 +84,16 @@ class _Builder:
 
         if self.source is None:
             self.source = SourceTree(self.text)
-        return model.build(info, self.outline, self.source, self.usage, self.lines, self.elsewhere, verdicts)
+        return model.build(
+            info,
+            self.outline,
+            self.source,
+            self.usage,
+            self.lines,
+            self.elsewhere,
+            verdicts,
+            wants_unused="NAL205" in self.codes,
+        )
 
     def verdicts(self, info: ClassInfo) -> Verdicts | None:
         """What the forward path reads, where some of it may train nothing."""
@@ -94,7 +104,7 @@ class _Builder:
             return None
         tensors = self.usage.construction(info).parameter_names | LAYER_PARAMETER_NAMES
         found = Verdicts(GradientFlow(info, self.outline, tensors), after, self.freezing)
-        return found if found.suspects() else None
+        return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
 
     @cached_property
     def elsewhere(self) -> set[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from nalu_lint.analysis.facts import HiddenParameter, LostParameter
+from nalu_lint.analysis.facts import HiddenParameter, LostParameter, UnusedParameter
 from nalu_lint.analysis.torch_semantics import NO_OP_CONVERSIONS, REDEFINES_PARAMETERS, TENSOR_CONVERSIONS
 from nalu_lint.analysis.values import LENGTH, REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
 
@@ -154,3 +154,36 @@ def _trains(atom: Param | ModuleObject, interpreter: Interpreter) -> bool:
         return False
     interpreter.parameters_of(atom)
     return any(isinstance(a, Param) and heap.trainable(a) for _, a in heap.held(single(atom)))
+
+
+def unused_parameters(
+    info: ClassInfo, interpreter: Interpreter, module: ModuleObject, after: After, elsewhere: set[str]
+) -> Iterator[UnusedParameter]:
+    """Trainable Parameters and layers of the module itself that nothing reads, here or elsewhere in the file."""
+    if not after.has_forward or after.is_unknown or after.own.reads_all_parameters:
+        return
+    heap = interpreter.heap
+    sources = {link.parameter for parameter in interpreter.parameters for link in parameter.origin}
+    for _, atom in heap.held(single(module)):
+        if isinstance(atom, Tensor):
+            sources |= {link.parameter for link in atom.links}
+    slots = heap.slots.get(module, {})
+    held = {name: {atom for _, atom in heap.held(value)} for name, value in slots.items() if isinstance(name, str)}
+    for name, value in slots.items():
+        if not isinstance(name, str) or name in elsewhere or name in after.own.mentions or after.reads(name):
+            continue
+        atoms = [atom for atom in value if isinstance(atom, Param | ModuleObject)]
+        if len(atoms) != len(value) or not all(_trains(atom, interpreter) for atom in atoms):
+            continue
+        below = {atom for atom in held[name] if isinstance(atom, Param | ModuleObject)}
+        shared = any(below & others for other, others in held.items() if other != name)
+        if any(_is_handed_on(atom, interpreter) for atom in atoms) or below & sources or shared:
+            continue
+        if any(isinstance(atom, Param) and atom.is_flowed for atom in below):
+            continue
+        if any(isinstance(atom, ModuleObject) and not isinstance(atom.kind, str) for atom in atoms):
+            continue
+        store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
+        node = store.site.node if store is not None else None
+        if store is not None and isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
+            yield UnusedParameter(name, store.site.segment.span(node.value))

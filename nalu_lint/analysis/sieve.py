@@ -51,17 +51,21 @@ _NO_READ = re.compile(
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+# Opt-in rules about what is not there, or about common operations: any Module may break them.
+_HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
 _NEVER_CONSTRUCTION = b"forward"
 
 
-def may_matter(source: bytes) -> bool:
-    """Whether any rule may fire in a file of these bytes.
+def may_matter(source: bytes, codes: frozenset[str] = frozenset()) -> bool:
+    """Whether any rule that is on by default, or one of `codes`, may fire in a file of these bytes.
 
     >>> may_matter(b"import torch\\n")
     False
     """
     if b"torch" not in source:
         return False
+    if codes & _HARDLY_SIEVED and b"nn" in source and signs.has_forward(source):
+        return True
     if signs.trains_wrongly(source):
         return True
     if b"def " not in source:

@@ -77,9 +77,14 @@ class _Definitions:
         return self._reached[name]
 
 
+def has_forward(source: bytes) -> bool:
+    """Whether a Module class may define what it computes."""
+    return any(name in source for name in _RUNS_FORWARD)
+
+
 def of_modules(source: bytes) -> bool:
     """Whether a Module class may make, lose, hide or cut Parameters where it should not."""
-    if not any(name in source for name in _RUNS_FORWARD):
+    if not has_forward(source):
         return False
     definitions = _Definitions(source)
     return (
