@@ -52,9 +52,10 @@ class Plugin:
 
         text = "".join(self.lines)
         source = text.encode("utf-8", "surrogatepass")
-        if not sieve.may_matter(source, self._codes()):
+        firing = sieve.firing(source, self._codes())
+        if not firing:
             return
-        for diagnostic in self._check(source):
+        for diagnostic in self._check(source, firing):
             row, column = diagnostic.span.start
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
 
@@ -63,7 +64,7 @@ class Plugin:
 
         return frozenset(codes()) - frozenset(self.left_out)
 
-    def _check(self, source: bytes) -> list[Diagnostic]:
+    def _check(self, source: bytes, firing: frozenset[str]) -> list[Diagnostic]:
         from nalu_lint import config, engine  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
@@ -74,7 +75,7 @@ class Plugin:
             if path is not None:
                 layers.append(config.read_config(path)._replace(select=None))
             options = config.merge(layers)
-            return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, is_sieved=True)
+            return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, firing=firing)
         except (config.ConfigError, engine.InternalError) as error:
             # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
             return [engine.unreadable(self.filename, engine.UnreadableError(f"not checked: {error}"))]

@@ -45,10 +45,11 @@ class Verdicts:
         return sorted(name for name in self.by_root if self.is_suspect(name, kinds))
 
     def is_suspect(self, name: str, kinds: set[str]) -> bool:
-        if name in self.flow.written or name in self.flow.listed or self.freezing.may_freeze(name):
+        if name in self.flow.written or name in self.flow.listed or name in self.after.foreign_reads:
             return False
         cuts = [self.cut_of(read) for read in self.by_root[name]]
-        return name not in self.after.foreign_reads and any(cut is not None and cut.kind in kinds for cut in cuts)
+        is_cut = any(cut is not None and cut.kind in kinds for cut in cuts)
+        return is_cut and not self.freezing.may_freeze(name)
 
     def cut_of(self, read: Read) -> Cut | None:
         """What cuts a read on the forward path that trains nothing."""

@@ -15,6 +15,8 @@ from nalu_lint.analysis.torch_semantics import INITIALISERS
 from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.analysis.after_construction import After, FileUsage
     from nalu_lint.analysis.outline import Outline
     from nalu_lint.analysis.positions import Lines
@@ -27,7 +29,7 @@ def build(
     tree: SourceTree,
     usage: FileUsage,
     lines: Lines,
-    elsewhere: set[str],
+    elsewhere: Callable[[], set[str]],
     verdicts: Verdicts | None,
     *,
     wants_unused: bool,

@@ -82,17 +82,14 @@ def has_forward(source: bytes) -> bool:
     return any(name in source for name in _RUNS_FORWARD)
 
 
-def of_modules(source: bytes) -> bool:
-    """Whether a Module class may make, lose, hide or cut Parameters where it should not."""
-    if not has_forward(source):
-        return False
+def of_modules(source: bytes, codes: frozenset[str]) -> set[str]:
+    """The rules about Module classes that may fire."""
+    found = set(_HARDLY_SIEVED & codes) if b"nn" in source else set()
     definitions = _Definitions(source)
-    return (
-        makes_in_forward(source, definitions)
-        or loses_parameter(source)
-        or hides_parameter(source, definitions)
-        or cuts_reads(source, definitions)
-    )
+    for about, test in _MODULE_SIGNS:
+        if about & codes and test(source, definitions):
+            found |= about
+    return found
 
 
 def makes_in_forward(source: bytes, definitions: _Definitions) -> bool:
@@ -127,9 +124,9 @@ def _is_aside(before: bytes) -> bool:
     return b"#" in before or b"class " in before or b"isinstance(" in before or b">>>" in before
 
 
-def trains_wrongly(source: bytes) -> bool:
-    """Whether training code may wrap a loss, set a flag without effect, or complete a model too late."""
-    return _wraps_loss(source) or _sets_flag_in_vain(source) or _adds_layer_late(source)
+def of_scripts(source: bytes) -> set[str]:
+    """The rules about training code that may fire."""
+    return {code for code, test in _SCRIPT_SIGNS.items() if test(source)}
 
 
 def _wraps_loss(source: bytes) -> bool:
@@ -183,7 +180,7 @@ _KEEPS_BEFORE = re.compile(
 _LOCAL_PARAMETER = re.compile(rb"(?<![\w.])(\w+)[ \t]*=[ \t]*(?:[\w.]+\.)?\Z")
 
 
-def loses_parameter(source: bytes) -> bool:
+def loses_parameter(source: bytes, definitions: _Definitions) -> bool:
     """Whether something may be done to a Parameter before it is stored."""
     for match in _MAKES_PARAMETER.finditer(source):
         before = source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]
@@ -375,3 +372,15 @@ def _is_made(source: bytes, name: bytes) -> bool:
     made = rb"self\.%s[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(" % re.escape(name)
     kinds = set(re.findall(made, source))
     return any(_is_module_class(kind, source) for kind in kinds)
+
+
+# Opt-in rules about what is not there, or about common operations: any Module may break them.
+_HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
+_MODULE_SIGNS = (
+    (frozenset({"NAL103", "NAL201"}), makes_in_forward),
+    (frozenset({"NAL101"}), loses_parameter),
+    (frozenset({"NAL102"}), hides_parameter),
+    (frozenset({"NAL202", "NAL203"}), cuts_reads),
+)
+_SCRIPT_SIGNS = {"NAL301": _wraps_loss, "NAL302": _sets_flag_in_vain, "NAL303": _adds_layer_late}
+SCRIPT_CODES = frozenset(_SCRIPT_SIGNS)

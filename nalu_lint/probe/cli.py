@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         usage=_USAGE,
         description="Train a model for a few steps and find the Parameters that do not train. Runs the code it is given.",
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a training script, and its arguments")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a training script, and its arguments"
+    )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
     parser.add_argument("--steps", type=_count, default=10, metavar="N", help="optimiser steps to observe; default 10")
     parser.add_argument("--seed", type=int, default=0, help="of every random generator; default 0")
@@ -125,7 +127,11 @@ def _run(options: argparse.Namespace) -> int:
         raise ProbeError("--meta needs --model")
     if options.model is not None and not options.meta and not options.input:
         raise ProbeError("--model needs at least one --input SHAPE, or --meta")
-    for package in ("torch", *(["rich"] if options.output_format == TABLE else []), *(["matplotlib"] if options.plot else [])):
+    for package in (
+        "torch",
+        *(["rich"] if options.output_format == TABLE else []),
+        *(["matplotlib"] if options.plot else []),
+    ):
         require(package)
     report = _of_script(options, target) if target else _of_model(options)
     return _show(options, report)

@@ -141,9 +141,7 @@ class _Diagnosis:
         self._optimized()
         return sorted(self._found, key=lambda verdict: (CODES[verdict.code].severity, verdict.code, verdict.parameter))
 
-    def _add(
-        self, code: str, parameter: str, what: str, place: Place | None, sources: tuple[str, ...] = ()
-    ) -> None:
+    def _add(self, code: str, parameter: str, what: str, place: Place | None, sources: tuple[str, ...] = ()) -> None:
         self._found.append(Verdict(code, parameter, what, place, sources))
         self._explained.add(parameter)
 
@@ -165,7 +163,9 @@ class _Diagnosis:
         is_leaf, place = self._probe.leaf_backward
         if not is_leaf or any(facts.gradient is not Gradient.NONE for facts in self._facts.values()):
             return False
-        self._add("NAL301", "", "backward() was called on a tensor that has no graph: no Parameter gets a gradient", place)
+        self._add(
+            "NAL301", "", "backward() was called on a tensor that has no graph: no Parameter gets a gradient", place
+        )
         return True
 
     def _replaced(self) -> None:
@@ -176,7 +176,9 @@ class _Diagnosis:
             if after is before:
                 continue
             if id(after) in fresh:
-                what = f"Parameter `{name}` was replaced by a new one on the forward path; the optimiser keeps the old one"
+                what = (
+                    f"Parameter `{name}` was replaced by a new one on the forward path; the optimiser keeps the old one"
+                )
                 self._add("NAL201", name, what, fresh[id(after)].place)
             elif id(before) in held and (after is None or id(after) not in held):
                 how = "removed" if after is None else "replaced"
@@ -248,7 +250,9 @@ class _Diagnosis:
     def _lost(self, kept: Kept) -> None:
         built = self._probe.built
         place = built.place_of(kept.lost[0]) if built is not None else None
-        what = f"`{kept.name}` is the result of an operation on a Parameter, and no Parameter itself: it is never stepped"
+        what = (
+            f"`{kept.name}` is the result of an operation on a Parameter, and no Parameter itself: it is never stepped"
+        )
         self._add("NAL101", kept.name, what, place or kept.place)
 
     # Causes that running again shows.
@@ -310,7 +314,9 @@ class _Diagnosis:
             place = self._trace.reads.get(name) or self._facts[name].place
             cut = self._trace.reaching.get(name)
             if name not in dependent:
-                what = f"the gradient of Parameter `{name}` was exactly zero {steps}, and the loss does not depend on it"
+                what = (
+                    f"the gradient of Parameter `{name}` was exactly zero {steps}, and the loss does not depend on it"
+                )
                 self._add("NAL402", name, what, place)
             elif cut is not None and cut.reason in ("zero-gradient", "non-differentiable"):
                 how = f"every path to the loss passes `{cut.operation}` ({cut.place})"

@@ -206,7 +206,9 @@ class Construction:
             if sources:
                 explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
                 shared = frozenset(n for n, (origin, _) in sources.items() if origin in made.shared)
-                found.append(Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, made.place))
+                found.append(
+                    Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, made.place)
+                )
         return sorted(found)
 
 

@@ -86,7 +86,9 @@ class Report:
         if errors:
             lines = [f"  {d.path}:{d.span.start.row}:{d.span.start.column}: {d.code} {d.message}" for d in errors]
             count = f"{len(errors)} finding{'s' * (len(errors) != 1)}"
-            raise UntrainedError(f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines))
+            raise UntrainedError(
+                f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines)
+            )
 
     def _diagnostic(self, group: list[Verdict]) -> Diagnostic:
         first = group[0]

@@ -198,5 +198,3 @@ def merged(reports: list[Report]) -> Report:
         n_steps=max(report.n_steps for report in reports),
         model=", ".join(report.model for report in reports),
     )
-
-
