@@ -47,7 +47,7 @@ def check(
     *,
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
-    is_sieved: bool = False,
+    firing: frozenset[str] | None = None,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -57,7 +57,7 @@ def check(
         config: the rules to run; those on by default where it is None.
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
-        is_sieved: `analysis.sieve` has let these bytes through already.
+        firing: what `analysis.sieve.firing` says of these bytes, if the caller has asked it.
     """
     config = Config() if config is None else config
     selected = _selected(config, path)
@@ -70,8 +70,8 @@ def check(
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            matters = is_sieved or sieve.may_matter(source)
-            found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa) if matters else []
+            codes = sieve.firing(source, selected) if firing is None else firing & selected
+            found = _check_module(text, path, codes, tree, honour_noqa=honour_noqa) if codes else []
     except UnreadableError as error:
         found = [unreadable(path, error)]
     return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
@@ -110,9 +110,9 @@ def _selected(config: Config, path: str) -> frozenset[str]:
 
 
 def _check_module(
-    text: str, path: str, selected: frozenset[str], tree: ast.Module, *, honour_noqa: bool
+    text: str, path: str, codes: frozenset[str], tree: ast.Module, *, honour_noqa: bool
 ) -> list[Diagnostic]:
-    findings = find(text, tree, selected)
+    findings = find(text, tree, codes)
     silenced = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
     return [
         Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row)
@@ -186,21 +186,22 @@ def _syntax_reason(error: SyntaxError) -> str:
     return f"syntax error: {error.msg}{hint}"
 
 
-def find(text: str, tree: ast.Module, selected: frozenset[str]) -> list[Finding]:
-    """What the selected rules find in one text, each thing once."""
+def find(text: str, tree: ast.Module, codes: frozenset[str]) -> list[Finding]:
+    """What the rules `codes` find in one text, each thing once."""
     from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.rules import all_rules
 
-    rules = [rule for code, rule in all_rules().items() if code in selected]
+    rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
-        model = file_model(text, tree, selected)
+        model = file_model(text, tree, codes)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
         findings += [f for rule in rules for f in rule.check_file(model)]
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
         raise InternalError(_defect(error)) from error
-    # A class and those that inherit from it may both show the same place.
+    # A class, those that inherit from it and those that hold one may show the same place: by its own names.
+    findings.sort(key=lambda f: -sum(source.name.count(".") for source in f.sources))
     return list({(f.code, f.span): f for f in findings}.values())
 
 
@@ -225,10 +226,11 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
     broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
-    if not sieve.may_matter(text.encode()):
+    codes = sieve.firing(text.encode("utf-8", "surrogatepass"), selected)
+    if not codes:
         return found
     silenced = suppressions.read(text)
-    for finding in find(text, parse(text), selected):
+    for finding in find(text, parse(text), codes):
         if silenced.silences(finding.code, finding.span.start.row, finding.span.end.row):
             continue
         cell_number, _ = notebook.locate(finding.span.start.row)
@@ -295,16 +297,16 @@ def check_file(task: Task) -> Outcome:
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    is_sieved = sieve.may_matter(source)
-    if not is_sieved and _is_decodable(source):
+    firing = sieve.firing(source, task.config.selected)
+    if not firing and _is_decodable(source):
         return Outcome([])
-    return check_bytes(source, task, is_sieved=is_sieved)
+    return check_bytes(source, task, firing=firing)
 
 
-def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcome:
+def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
     """`check`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return Outcome(check(source, task.path, task.config, is_sieved=is_sieved))
+        return Outcome(check(source, task.path, task.config, firing=firing))
     except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 

@@ -16,17 +16,22 @@ from nalu_lint.analysis.gradient_flow import GradientFlow
 from nalu_lint.analysis.outline import Outline
 from nalu_lint.analysis.positions import Lines
 from nalu_lint.analysis.scripts import script_facts
+from nalu_lint.analysis.sieve import DERIVING_CODES
+from nalu_lint.analysis.signs import SCRIPT_CODES
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo
     from nalu_lint.analysis.source_tree import SourceTree
 
-DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
 GRADIENT_CODES = frozenset({"NAL202", "NAL203", "NAL204"})
 CONSTRUCTION_CODES = DERIVING_CODES | GRADIENT_CODES | {"NAL101", "NAL102", "NAL205"}
 FORWARD_CODES = frozenset({"NAL103", "NAL201"})
-SCRIPT_CODES = frozenset({"NAL301", "NAL302", "NAL303"})
+# What stands in the text of a class that cuts gradients from one of its Parameters.
+_CUTTING = (
+    *("no_grad", "inference_mode", "set_grad_enabled", "detach", ".data", ".item(", ".numpy(", ".tolist("),
+    *("tensor(", "float(", "int(", "deepcopy(", "array("),
+)
 
 
 def build(text: str, tree: ast.Module, codes: frozenset[str]) -> FileModel:
@@ -52,6 +57,7 @@ class _Builder:
         self.lines = lines
         self.codes = codes
         self.text = text
+        self.rows: list[str] | None = None
         self.tree = tree
         self.usage = FileUsage(outline)
         self.freezing = Freezing(tree)
@@ -73,6 +79,7 @@ class _Builder:
             (DERIVING_CODES, self.candidates.may_derive),
             ({"NAL101"}, self.candidates.may_lose),
             ({"NAL102"}, self.candidates.may_hide),
+            ({"NAL205"}, self.candidates.has_parameters),
         ]
         verdicts = self.verdicts(info) if self.codes & GRADIENT_CODES else None
         if verdicts is None and not any(codes & self.codes and test(info) for codes, test in wanted):
@@ -83,18 +90,35 @@ class _Builder:
 
         if self.source is None:
             self.source = SourceTree(self.text)
-        return model.build(info, self.outline, self.source, self.usage, self.lines, self.elsewhere, verdicts)
+        return model.build(
+            info,
+            self.outline,
+            self.source,
+            self.usage,
+            self.lines,
+            lambda: self.elsewhere,
+            verdicts,
+            wants_unused="NAL205" in self.codes,
+        )
 
     def verdicts(self, info: ClassInfo) -> Verdicts | None:
         """What the forward path reads, where some of it may train nothing."""
-        if info.is_open:
+        if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
             return None
         after = self.usage.after(info)
         if after.is_unknown or after.own.reads_all_parameters or not after.has_forward:
             return None
         tensors = self.usage.construction(info).parameter_names | LAYER_PARAMETER_NAMES
         found = Verdicts(GradientFlow(info, self.outline, tensors), after, self.freezing)
-        return found if found.suspects() else None
+        return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
+
+    def may_cut(self, info: ClassInfo) -> bool:
+        """Whether the text of the class, its bases or its subclasses holds something that cuts gradients."""
+        rows = self.text.split("\n") if self.rows is None else self.rows
+        self.rows = rows
+        family = {*info.mro(), *info.descendants()}
+        texts = ["\n".join(rows[m.node.lineno - 1 : m.node.end_lineno]) for m in family]
+        return any(token in text for text in texts for token in _CUTTING)
 
     @cached_property
     def elsewhere(self) -> set[str]:

@@ -57,6 +57,12 @@ class Candidates:
             for node in ast.walk(function)
         )
 
+    def has_parameters(self, info: ClassInfo) -> bool:
+        """Whether the construction makes Parameters or layers of PyTorch."""
+        construction = self.usage.construction(info)
+        kinds = {kind for kinds in construction.kinds.values() for kind in kinds}
+        return construction.makes_parameters or bool(kinds & LAYER_PARAMETERS.keys())
+
     def may_hide(self, info: ClassInfo) -> bool:
         """Whether the construction fills a plain container with objects, and something reads it later."""
         filled: set[str] = set()

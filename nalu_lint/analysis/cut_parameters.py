@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.facts import CutParameter
-from nalu_lint.analysis.gradient_flow import REWRAP, ZERO, Cut, GradientFlow, Read
+from nalu_lint.analysis.gradient_flow import DETACH, NO_GRADIENT_MODE, REWRAP, ZERO, Cut, GradientFlow, Read
 from nalu_lint.analysis.outline import ClassInfo
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS, MODULE_BASES
 from nalu_lint.analysis.values import REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
@@ -32,18 +32,24 @@ class Verdicts:
             self.by_root.setdefault(read.path[0], []).append(read)
         self._live = {read.node: flow.reaches_sink(read.node) for read in flow.reads}
 
-    def suspects(self) -> list[str]:
-        """Attributes of which some read on the forward path is cut, and that nothing excuses."""
+    def suspects(self, *, is_zero_wanted: bool = True) -> list[str]:
+        """Attributes of which some read on the forward path is cut, and that nothing excuses.
+
+        `is_zero_wanted`: also where only operations without a gradient cut it.
+        """
         if self.flow.is_unknown or self.after.own.reads_all_parameters or not self.after.has_forward:
             return []
         if not self.flow.is_trainable():
             return []
-        return sorted(name for name in self.by_root if self.is_suspect(name))
+        kinds = {DETACH, NO_GRADIENT_MODE, ZERO} if is_zero_wanted else {DETACH, NO_GRADIENT_MODE}
+        return sorted(name for name in self.by_root if self.is_suspect(name, kinds))
 
-    def is_suspect(self, name: str) -> bool:
-        if name in self.flow.written or name in self.flow.listed or self.freezing.may_freeze(name):
+    def is_suspect(self, name: str, kinds: set[str]) -> bool:
+        if name in self.flow.written or name in self.flow.listed or name in self.after.foreign_reads:
             return False
-        return name not in self.after.foreign_reads and any(self.cut_of(read) for read in self.by_root[name])
+        cuts = [self.cut_of(read) for read in self.by_root[name]]
+        is_cut = any(cut is not None and cut.kind in kinds for cut in cuts)
+        return is_cut and not self.freezing.may_freeze(name)
 
     def cut_of(self, read: Read) -> Cut | None:
         """What cuts a read on the forward path that trains nothing."""

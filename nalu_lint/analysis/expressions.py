@@ -443,6 +443,8 @@ class Expressions(LibraryCalls):
             return
         target: cst.BaseExpression = function.value
         while isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
+            if not target.func.attr.value.endswith("_"):
+                return  # torch.empty_like(w).uniform_(): changes no variable
             target = target.func.value  # w.add_(x).mul_(2)
         if isinstance(target, cst.Name):
             if any(isinstance(a, Method) and isinstance(a.receiver, Tensor) for a in callee):

@@ -7,6 +7,7 @@ frozen it, and rules about trainable Parameters are then silent.
 from __future__ import annotations
 
 import ast
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
@@ -23,22 +24,27 @@ class Freezing:
     """The attributes that a file may freeze."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self.names: set[str] = set()
-        self._functions: dict[ast.AST, bool] = {}
-        for node in ast.walk(tree):
+        self._tree = tree
+
+    @cached_property
+    def names(self) -> set[str]:
+        """The attributes, looked for when first asked."""
+        names: set[str] = set()
+        for node in ast.walk(self._tree):
             if isinstance(node, ast.Attribute) and node.attr in _FLAGS:
-                self.names |= _attributes(node.value)
+                names |= _attributes(node.value)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if _sets_flags(node) or any(word in node.name.lower() for word in _FREEZING_WORDS):
-                    self.names |= _mentioned(node)
+                    names |= _mentioned(node)
             elif isinstance(node, ast.Call):
                 callee = _last_name(node.func).lower()
                 if any(word in callee for word in _FREEZING_WORDS):
                     for argument in (*node.args, node.func):
-                        self.names |= _attributes(argument)
+                        names |= _attributes(argument)
             elif isinstance(node, ast.If) and _tests_freezing(node.test):
                 for statement in node.body:
-                    self.names |= _mentioned(statement)
+                    names |= _mentioned(statement)
+        return names
 
     def may_freeze(self, *path: str) -> bool:
         """Whether an attribute on the way to a Parameter may be frozen somewhere in the file."""

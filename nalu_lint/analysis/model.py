@@ -10,11 +10,13 @@ from nalu_lint.analysis.facts import ClassModel, DerivedParameter, DerivedTensor
 from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.interpreter import Interpreter
 from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.registration import hidden_parameters, lost_parameters
+from nalu_lint.analysis.registration import hidden_parameters, lost_parameters, unused_parameters
 from nalu_lint.analysis.torch_semantics import INITIALISERS
 from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.analysis.after_construction import After, FileUsage
     from nalu_lint.analysis.outline import Outline
     from nalu_lint.analysis.positions import Lines
@@ -27,13 +29,15 @@ def build(
     tree: SourceTree,
     usage: FileUsage,
     lines: Lines,
-    elsewhere: set[str],
-    verdicts: Verdicts | None = None,
+    elsewhere: Callable[[], set[str]],
+    verdicts: Verdicts | None,
+    *,
+    wants_unused: bool,
 ) -> ClassModel | None:
     """The model of one class; None where it is too complex to follow.
 
     `elsewhere`: attributes that other code of the file reads. `verdicts`: what its forward path
-    reads, where that may be wrong.
+    reads, where that may be wrong. `wants_unused`: whether to look for Parameters that nothing reads.
     """
     interpreter = Interpreter(outline, tree)
     try:
@@ -53,6 +57,9 @@ def build(
     if verdicts is not None:
         suspects = verdicts.suspects()
         model = model._replace(cut=tuple(cut_parameters(verdicts, suspects, interpreter, module, lines)))
+    if wants_unused:
+        unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
+        model = model._replace(unused=tuple(unused))
     return model._replace(
         lost=tuple(lost_parameters(interpreter, module)),
         hidden=tuple(hidden_parameters(info, interpreter, module, builder.after, elsewhere, verdicts)),

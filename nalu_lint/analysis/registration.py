@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from nalu_lint.analysis.facts import HiddenParameter, LostParameter
+from nalu_lint.analysis.facts import HiddenParameter, LostParameter, UnusedParameter
 from nalu_lint.analysis.torch_semantics import NO_OP_CONVERSIONS, REDEFINES_PARAMETERS, TENSOR_CONVERSIONS
 from nalu_lint.analysis.values import LENGTH, REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nalu_lint.analysis.after_construction import After
     from nalu_lint.analysis.cut_parameters import Verdicts
@@ -105,7 +105,7 @@ def hidden_parameters(
     interpreter: Interpreter,
     module: ModuleObject,
     after: After,
-    elsewhere: set[str],
+    elsewhere: Callable[[], set[str]],
     verdicts: Verdicts | None,
 ) -> Iterator[HiddenParameter]:
     """Plain containers of Parameters, or of modules with some, that nothing registers and forward reads.
@@ -117,7 +117,7 @@ def hidden_parameters(
     heap = interpreter.heap
     known = registered(heap, module)
     for name, value in heap.slots.get(module, {}).items():
-        if not isinstance(name, str) or name in elsewhere or not _is_read(name, after):
+        if not isinstance(name, str) or not _is_read(name, after):
             continue
         if verdicts is not None and verdicts.cut_reads(name)[1] is not None:
             continue  # used where nothing trains: hidden on purpose
@@ -129,7 +129,7 @@ def hidden_parameters(
                 continue
             hidden = [atom for atom in held if atom not in known and _trains(atom, interpreter)]
             store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-            if hidden and store is not None:
+            if hidden and store is not None and name not in elsewhere():
                 holds_modules = any(isinstance(atom, ModuleObject) for atom in hidden)
                 yield HiddenParameter(name, store.site.span, container.kind, holds_modules)
                 break
@@ -154,3 +154,36 @@ def _trains(atom: Param | ModuleObject, interpreter: Interpreter) -> bool:
         return False
     interpreter.parameters_of(atom)
     return any(isinstance(a, Param) and heap.trainable(a) for _, a in heap.held(single(atom)))
+
+
+def unused_parameters(
+    info: ClassInfo, interpreter: Interpreter, module: ModuleObject, after: After, elsewhere: Callable[[], set[str]]
+) -> Iterator[UnusedParameter]:
+    """Trainable Parameters and layers of the module itself that nothing reads, here or elsewhere in the file."""
+    if not after.has_forward or after.is_unknown or after.own.reads_all_parameters:
+        return
+    heap = interpreter.heap
+    sources = {link.parameter for parameter in interpreter.parameters for link in parameter.origin}
+    for _, atom in heap.held(single(module)):
+        if isinstance(atom, Tensor):
+            sources |= {link.parameter for link in atom.links}
+    slots = heap.slots.get(module, {})
+    held = {name: {atom for _, atom in heap.held(value)} for name, value in slots.items() if isinstance(name, str)}
+    for name, value in slots.items():
+        if not isinstance(name, str) or name in after.own.mentions or after.reads(name) or name in elsewhere():
+            continue
+        atoms = [atom for atom in value if isinstance(atom, Param | ModuleObject)]
+        if len(atoms) != len(value) or not all(_trains(atom, interpreter) for atom in atoms):
+            continue
+        below = {atom for atom in held[name] if isinstance(atom, Param | ModuleObject)}
+        shared = any(below & others for other, others in held.items() if other != name)
+        if any(_is_handed_on(atom, interpreter) for atom in atoms) or below & sources or shared:
+            continue
+        if any(isinstance(atom, Param) and atom.is_flowed for atom in below):
+            continue
+        if any(isinstance(atom, ModuleObject) and not isinstance(atom.kind, str) for atom in atoms):
+            continue
+        store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
+        node = store.site.node if store is not None else None
+        if store is not None and isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
+            yield UnusedParameter(name, store.site.segment.span(node.value))

@@ -1,4 +1,4 @@
-"""The first stage: can any rule fire in these bytes at all?
+"""The first stage: which rules can fire in these bytes at all?
 
 Most findings need a Parameter whose value is read while a module is constructed. In the text that
 leaves traces: the name of the Parameter, behind a dot, in a function that construction may
@@ -51,22 +51,28 @@ _NO_READ = re.compile(
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+# The rules about values that are derived at construction.
+DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
 _NEVER_CONSTRUCTION = b"forward"
 
 
-def may_matter(source: bytes) -> bool:
-    """Whether any rule may fire in a file of these bytes.
+def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
+    """Those of the rules `codes` that may fire in a file of these bytes; the others need not run.
 
-    >>> may_matter(b"import torch\\n")
-    False
+    >>> firing(b"import torch\\n", frozenset({"NAL001"}))
+    frozenset()
     """
     if b"torch" not in source:
-        return False
-    if signs.trains_wrongly(source):
-        return True
-    if b"def " not in source:
-        return False
-    return _may_derive(source) or signs.of_modules(source)
+        return frozenset()
+    found: set[str] = set()
+    if codes & signs.SCRIPT_CODES:
+        found |= signs.of_scripts(source)
+    if b"def " in source:
+        if codes & DERIVING_CODES and _may_derive(source):
+            found |= DERIVING_CODES
+        if signs.has_forward(source):
+            found |= signs.of_modules(source, codes)
+    return frozenset(found) & codes
 
 
 def _may_derive(source: bytes) -> bool:

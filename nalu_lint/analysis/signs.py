@@ -77,17 +77,19 @@ class _Definitions:
         return self._reached[name]
 
 
-def of_modules(source: bytes) -> bool:
-    """Whether a Module class may make, lose, hide or cut Parameters where it should not."""
-    if not any(name in source for name in _RUNS_FORWARD):
-        return False
+def has_forward(source: bytes) -> bool:
+    """Whether a Module class may define what it computes."""
+    return any(name in source for name in _RUNS_FORWARD)
+
+
+def of_modules(source: bytes, codes: frozenset[str]) -> set[str]:
+    """The rules about Module classes that may fire."""
+    found = set(_HARDLY_SIEVED & codes) if b"nn" in source else set()
     definitions = _Definitions(source)
-    return (
-        makes_in_forward(source, definitions)
-        or loses_parameter(source)
-        or hides_parameter(source, definitions)
-        or cuts_reads(source, definitions)
-    )
+    for about, test in _MODULE_SIGNS:
+        if about & codes and test(source, definitions):
+            found |= about
+    return found
 
 
 def makes_in_forward(source: bytes, definitions: _Definitions) -> bool:
@@ -122,9 +124,9 @@ def _is_aside(before: bytes) -> bool:
     return b"#" in before or b"class " in before or b"isinstance(" in before or b">>>" in before
 
 
-def trains_wrongly(source: bytes) -> bool:
-    """Whether training code may wrap a loss, set a flag without effect, or complete a model too late."""
-    return _wraps_loss(source) or _sets_flag_in_vain(source) or _adds_layer_late(source)
+def of_scripts(source: bytes) -> set[str]:
+    """The rules about training code that may fire."""
+    return {code for code, test in _SCRIPT_SIGNS.items() if test(source)}
 
 
 def _wraps_loss(source: bytes) -> bool:
@@ -178,7 +180,7 @@ _KEEPS_BEFORE = re.compile(
 _LOCAL_PARAMETER = re.compile(rb"(?<![\w.])(\w+)[ \t]*=[ \t]*(?:[\w.]+\.)?\Z")
 
 
-def loses_parameter(source: bytes) -> bool:
+def loses_parameter(source: bytes, definitions: _Definitions) -> bool:
     """Whether something may be done to a Parameter before it is stored."""
     for match in _MAKES_PARAMETER.finditer(source):
         before = source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]
@@ -213,6 +215,7 @@ _PLAIN_CONTAINER = re.compile(
     rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n)"
 )
 _CONTAINERS = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
+_LOCAL_CONTAINER = re.compile(rb"\n[ \t]+(\w+)[ \t]*=[ \t]*[\[{(]")
 _OPENINGS = (b"= [", b"= {", b"= (", b"=[", b"={", b"=(", b"= dict(", b"= list(", b"= tuple(", b"= set(")
 _MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
 
@@ -228,31 +231,42 @@ def hides_parameter(source: bytes, definitions: _Definitions) -> bool:
 def _fills_container(constructor: bytes, source: bytes) -> bool:
     if not any(opening in constructor for opening in _OPENINGS):
         return False
+    literals: dict[bytes, int] | None = None  # local variables that are given a container, and where
     for match in _PLAIN_CONTAINER.finditer(constructor):
         name, local = match.groups()
+        filled = name
+        opening = match.end()
         if local is not None:
-            if local in (b"None", b"True", b"False", name):
+            if literals is None:
+                literals = {found.group(1): found.end() for found in _LOCAL_CONTAINER.finditer(constructor)}
+            if local not in literals:
                 continue
-            if not re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\[{(]" % re.escape(local), constructor):
-                continue
-            filled = local
-        else:
-            filled = name
-            end = _end_of_literal(constructor, match.end())
-            literal = constructor[match.end() : end]
-            is_tuple = constructor[match.end() - 1 : match.end()] == b"(" and b"=" in match.group()[-3:]
-            if is_tuple and (b" if " in literal or b"," not in literal):
-                continue  # brackets around one expression
-            if _makes_module(literal, source) and _is_used(source, name):
+            filled, opening = local, literals[local]
+        literal = constructor[opening : _end_of_literal(constructor, opening)]
+        is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
+        if is_tuple and (b" if " in literal or b"," not in literal):
+            continue  # brackets around one expression
+        if (_makes_module(literal, source) or _adds_module(filled, constructor, source)) and _is_used(source, name):
+            return True
+    return False
+
+
+def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
+    """Whether something that is made there, or a variable that holds it, is added to a container."""
+    added = rb"(?<!\w)%s(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)" % re.escape(
+        name
+    )
+    for found in re.finditer(added, constructor):
+        if _makes_module(found.group(1), source):
+            return True
+        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?(\w+)\)?[ \t]*", found.group(1))
+        if variable is not None:
+            assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
+            if any(_makes_module(value, source) for value in assigned):
                 return True
-        added = (
-            rb"(?<!\w)%s(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)"
-            % re.escape(filled)
-        )
-        for found in re.finditer(added, constructor):
-            if _makes_module(found.group(1), source) or re.fullmatch(rb"\w+\)?", found.group(1).strip()):
-                if _is_used(source, name):
-                    return True
+        elif not found.group(1).strip():  # on the lines that follow
+            if _makes_module(constructor[found.end() : found.end() + 200], source):
+                return True
     return False
 
 
@@ -294,41 +308,65 @@ _CUTS_ARGUMENT = (b"tensor(self.", b"deepcopy(self.", b"float(self.")
 _WRITES = re.compile(
     rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
 )
+_CLASS = re.compile(rb"class[ \t]+\w+[ \t]*[(:]")
+_MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _OWN = re.compile(rb"self\.(\w+)")
 
 
 def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
-    """Whether an attribute that may hold Parameters is only mentioned where something cuts gradients."""
+    """Whether a class mentions an attribute that may hold Parameters only where something cuts gradients."""
     places = [
         (place, token) for token in (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT) for place in _places(source, token)
     ]
     if not places:
         return False
-    regions = {start: (name, end) for name, start, end in definitions.regions()}
+    bounds = [match.start() for match in _CLASS.finditer(source)]
+    by_class: dict[int, list[tuple[int, bytes]]] = {}
+    for place, token in places:
+        index = bisect_right(bounds, place)
+        if index:
+            by_class.setdefault(index - 1, []).append((place, token))
+    return any(
+        _class_cuts(
+            source, definitions, bounds[index], bounds[index + 1] if index + 1 < len(bounds) else len(source), found
+        )
+        for index, found in by_class.items()
+    )
+
+
+def _class_cuts(
+    source: bytes, definitions: _Definitions, start: int, end: int, places: list[tuple[int, bytes]]
+) -> bool:
+    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, source)}
+    if not made:
+        return False
+    regions = {first: (name, min(last, end)) for name, first, last in definitions.regions() if start <= first < end}
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
     for place, token in places:
         line_start = source.rfind(b"\n", 0, place) + 1
+        function = definitions.start(place)
         if token in _CUTS_BLOCK and b"@" in source[line_start:place]:
-            start = next((s for s in definitions.starts if s > place), 0)
-            names = set(_OWN.findall(source, start, regions[start][1])) if start else set()
+            function = next((first for first in regions if first > place), -1)
+            if function < 0 or regions[function][0] in _ENTRY_POINTS:
+                continue  # all of forward: it serves inference
+            names = set(_OWN.findall(source, function, regions[function][1]))
+        elif function in regions:
+            names = _cut_names(source, place, token, line_start, function, regions[function][1])
         else:
-            start = definitions.start(place)
-            names = _cut_names(source, place, token, line_start, start, regions[start][1]) if start >= 0 else set()
-        if names and regions[start][0] not in _INITIALISERS:
-            cut.setdefault(start, set()).update(names)
-    made = {name for names in cut.values() for name in names}
-    for name in [name for name in made if b"def %s(" % name in source]:
-        for start, (function, end) in regions.items():
-            if function == name:  # a helper that is only called where gradients are cut
-                cut.setdefault(start, set()).update(_OWN.findall(source, start, end))
-                made |= cut[start]
-    made = {name for name in made if _is_made(source, name)}
-    for start, (name, end) in regions.items():
-        if not made:
+            continue
+        if names and regions[function][0] not in _INITIALISERS:
+            cut.setdefault(function, set()).update(names)
+    called = {name for names in cut.values() for name in names}
+    for first, (name, last) in regions.items():
+        if name in called:  # a helper that is only called where gradients are cut
+            cut.setdefault(first, set()).update(_OWN.findall(source, first, last))
+    suspects = made & {name for names in cut.values() for name in names}
+    for first, (name, last) in regions.items():
+        if not suspects:
             return False
         if name not in _INITIALISERS:
-            made -= set(_OWN.findall(source, start, end)) - cut.get(start, set())
-    return bool(made)
+            suspects -= set(_OWN.findall(source, first, last)) - cut.get(first, set())
+    return any(suspects & names and definitions.runs_in_forward(regions[first][0]) for first, names in cut.items())
 
 
 def _places(source: bytes, token: bytes) -> Iterator[int]:
@@ -365,8 +403,20 @@ def _end_of_block(source: bytes, line_start: int, position: int, end: int) -> in
     return dedent.start() if dedent is not None else end
 
 
-def _is_made(source: bytes, name: bytes) -> bool:
-    """Whether an attribute is assigned a Parameter, a layer, or an object of a class of the file."""
-    made = rb"self\.%s[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(" % re.escape(name)
-    kinds = set(re.findall(made, source))
-    return any(_is_module_class(kind, source) for kind in kinds)
+def _is_trained_class(kind: bytes, source: bytes) -> bool:
+    """Whether objects of a class are layers, Parameters, or plain Modules of the file: no pretrained models."""
+    if kind in _LAYER_NAMES or kind in _CONTAINERS or kind == b"Parameter":
+        return True
+    return re.search(rb"class %s\([^)]*\bModule\b" % kind, source) is not None
+
+
+# Opt-in rules about what is not there, or about common operations: any Module may break them.
+_HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
+_MODULE_SIGNS = (
+    (frozenset({"NAL103", "NAL201"}), makes_in_forward),
+    (frozenset({"NAL101"}), loses_parameter),
+    (frozenset({"NAL102"}), hides_parameter),
+    (frozenset({"NAL202", "NAL203"}), cuts_reads),
+)
+_SCRIPT_SIGNS = {"NAL301": _wraps_loss, "NAL302": _sets_flag_in_vain, "NAL303": _adds_layer_late}
+SCRIPT_CODES = frozenset(_SCRIPT_SIGNS)

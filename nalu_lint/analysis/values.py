@@ -44,6 +44,7 @@ class Param:
         self.is_uninitialised = False
         self.initialised_at: list[int] = []
         self.is_escaped = False  # handed to code that is not known
+        self.is_flowed = False  # what was computed from it was
         self.is_kept = False  # held by a closure, a partial or an object of the file
         self.is_removed = False  # deleted or replaced on some path
 
