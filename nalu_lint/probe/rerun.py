@@ -134,6 +134,8 @@ class Rerun:
                 parameter.grad = None
             _mixed(outputs).backward()
             return tuple(parameter.grad for parameter in chosen)
+        except RuntimeError as error:  # a tensor that is kept holds a graph that is freed
+            raise CannotRerun(f"{type(error).__name__}: {error}") from error
         finally:
             for parameter, gradient in zip(every, saved, strict=True):
                 parameter.grad = gradient

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn
 
-from nalu_lint.probe import ProbeError, UntrainedError, check, probe
+from nalu_lint.probe import ProbeError, UntrainedError, check, construction, probe
 
 
 def loss(model: Any, x: Any) -> Any:
@@ -308,3 +308,33 @@ class Snapshot(nn.Module):
 def test_snapshots_are_faulty_only_where_their_source_is_dead() -> None:
     report = check(Snapshot, loss, X)
     assert [(v.code, v.parameter, v.sources) for v in report.verdicts] == [("NAL003", "gain", ("raw",))]
+
+
+def test_a_graph_that_is_freed_is_no_reason_to_fail() -> None:
+    """The last batch cannot be run backward again, and a gradient is exactly zero: the cause is still named."""
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 4)
+            self.one = nn.Parameter(torch.ones(4))
+            self.other = nn.Parameter(torch.ones(4))
+            self.kept = torch.where(self.one > 0, self.one, self.other).exp()
+
+        def forward(self, x: Any) -> Any:
+            return self.head(x) * self.kept
+
+    with construction() as built:
+        model = Chosen()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watched = probe(model, optimizer, built=built)
+
+    def train() -> None:
+        with watched:
+            for _ in range(2):
+                loss(model, X).backward()
+                optimizer.step()
+
+    with pytest.raises(RuntimeError, match="second time"):
+        train()
+    assert {(v.code, v.parameter) for v in watched.report().verdicts} >= {("NAL003", "kept")}
