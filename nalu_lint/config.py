@@ -11,6 +11,7 @@ import sys
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nalu_lint.errors import UsageError
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ DEFAULT_EXCLUDE = (
 )
 
 
-class ConfigError(Exception):
+class ConfigError(UsageError):
     """The configuration cannot be used; the message names the file and the key."""
 
 

@@ -55,7 +55,7 @@ def test_standard_input(tmp_path: Path) -> None:
     assert concise("-", cwd=tmp_path, stdin=FAULTY) == [f"-:{FINDING}"]
     assert concise("-", "--stdin-filename", "a/b.py", cwd=tmp_path, stdin=FAULTY) == [f"a/b.py:{FINDING}"]
     full = run("-", cwd=tmp_path, stdin=FAULTY)
-    assert "9 |         self.w = nn.Parameter(torch.tanh(self.raw))" in full.stdout
+    assert "9 │ ╰──         self.w = nn.Parameter(torch.tanh(self.raw))" in full.stdout
     mixed = run("-", "m.py", cwd=tmp_path, stdin=FAULTY)
     assert mixed.returncode == 2
     assert mixed.stderr.startswith("nalu-lint: error: standard input")

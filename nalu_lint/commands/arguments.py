@@ -1,0 +1,114 @@
+"""The arguments of the command, and what their texts mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from typing import NoReturn
+
+from nalu_lint._version import __version__
+from nalu_lint.errors import UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see nalu-lint --help)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="nalu-lint",
+        description="Find the Parameters of PyTorch modules that silently do not train.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders, notebooks, or - (default: .)")
+    parser.add_argument("--version", action="version", version=f"nalu-lint {__version__}")
+    rules = parser.add_argument_group("rules")
+    for flag, text in (
+        ("--select", "run these rules only: codes, prefixes or ALL, separated by commas"),
+        ("--ignore", "do not run these rules"),
+        ("--extend-select", "run these rules besides those selected"),
+        ("--extend-ignore", "do not run these rules either"),
+    ):
+        rules.add_argument(flag, type=_codes, action="extend", metavar="CODES", help=text)
+    rules.add_argument(
+        "--per-file-ignores", type=_patterns, action="extend", metavar="GLOB:CODES", help="for the files that match"
+    )
+    rules.add_argument("--explain", metavar="CODE", help="show the page of a rule and stop")
+    rules.add_argument("--list-rules", action="store_true", help="list the rules and stop")
+    files = parser.add_argument_group("files")
+    files.add_argument("--exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out")
+    files.add_argument("--extend-exclude", type=_globs, action="extend", metavar="GLOBS", help="and these")
+    files.add_argument(
+        "--force-exclude",
+        action=argparse.BooleanOptionalAction,
+        help="exclude files that are named on the command line, too",
+    )
+    files.add_argument(
+        "--respect-gitignore", action=argparse.BooleanOptionalAction, help="leave out what .gitignore does (default)"
+    )
+    files.add_argument("--stdin-filename", metavar="PATH", help="what to call standard input")
+    files.add_argument("--show-files", action="store_true", help="list the files that would be checked and stop")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output-format",
+        metavar="FORMAT",
+        help="full (default), concise, json, json-lines, sarif, github, gitlab or junit",
+    )
+    output.add_argument("-o", "--output-file", metavar="PATH", help="write findings there, not to standard output")
+    output.add_argument("--statistics", action="store_true", help="count findings by rule")
+    output.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    output.add_argument("-q", "--quiet", action="store_true", help="findings only")
+    output.add_argument("-v", "--verbose", action="store_true", help="say what is done, and tracebacks of defects")
+    output.add_argument("-e", "--exit-zero", action="store_true", help="exit with 0 even if there are findings")
+    other = parser.add_argument_group("configuration")
+    other.add_argument("--config", action="append", metavar="PATH|KEY=VALUE", help="a file, or one setting in TOML")
+    other.add_argument("--isolated", action="store_true", help="ignore all configuration files")
+    other.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="worker processes (default: as many as pay)")
+    return parser
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = re.split(r",(?![^{]*\})", text)  # the commas of a{b,c} are the pattern's own
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(_from_here(word) for word in _words(text))
+
+
+def _from_here(pattern: str) -> str:
+    """A pattern of the command line is relative to the current folder, wherever the configuration is."""
+    sign = "!" if pattern.startswith("!") else ""
+    plain = pattern.removeprefix("!").removeprefix("./")
+    if "/" not in plain.rstrip("/") or plain.startswith(("/", "**/")):
+        return pattern
+    return sign + re.sub(r"([*?[])", r"[\1]", os.getcwd()) + "/" + plain
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    codes = tuple(word.upper() for word in _words(text))
+    if not codes:
+        raise argparse.ArgumentTypeError("expected codes, got none")
+    return codes
+
+
+def _patterns(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """`GLOB:CODE,GLOB:CODE`, and `GLOB:CODE,CODE`."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for word in _words(text):
+        pattern, _, code = word.rpartition(":")
+        if pattern and code:
+            found.append((_from_here(pattern), _codes(code)))
+        elif found and ":" not in word:
+            found[-1] = (found[-1][0], (*found[-1][1], *_codes(word)))
+        else:
+            raise argparse.ArgumentTypeError(f"expected GLOB:CODES, got {text!r}")
+    return found
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes from 1, got {text!r}")
+    return int(text)
