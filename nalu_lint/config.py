@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nalu_lint.errors import UsageError
+from nalu_lint.files import CONFIG_NAMES
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
@@ -19,9 +20,19 @@ if TYPE_CHECKING:
 
 # What cannot be read is not checked: that is said whatever rules are selected, unless it is ignored by code.
 UNREADABLE = "NAL901"
-CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
 DEFAULT_EXCLUDE = (
-    *(".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints", ".mypy_cache", ".nox"),
+    *(
+        ".bzr",
+        ".direnv",
+        ".eggs",
+        ".git",
+        ".git-rewrite",
+        ".hg",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".nalu_lint_cache",
+        ".nox",
+    ),
     *(".pants.d", ".pyenv", ".pytest_cache", ".pytype", ".ruff_cache", ".svn", ".tox", ".venv", ".vscode"),
     *("__pypackages__", "_build", "buck-out", "dist", "node_modules", "site-packages", "venv"),
 )
@@ -45,6 +56,8 @@ class Layer(NamedTuple):
     force_exclude: bool | None = None
     respect_gitignore: bool | None = None
     output_format: str | None = None
+    cache_dir: str | None = None
+    baseline: str | None = None
 
 
 class Config(NamedTuple):
@@ -57,6 +70,8 @@ class Config(NamedTuple):
     force_exclude: bool = False
     respect_gitignore: bool = True
     output_format: str = "full"
+    cache_dir: str | None = None  # None: in the root
+    baseline: str | None = None
 
     @property
     def selected(self) -> frozenset[str]:
@@ -96,7 +111,7 @@ def merge(layers: list[Layer]) -> Config:
             config = config._replace(exclude=config.exclude + layer.extend_exclude)
         if layer.per_file_ignores is not None:
             config = config._replace(per_file_ignores=config.per_file_ignores + layer.per_file_ignores)
-        for name in ("force_exclude", "respect_gitignore", "output_format"):
+        for name in ("force_exclude", "respect_gitignore", "output_format", "cache_dir", "baseline"):
             value = getattr(layer, name)
             if value is not None:
                 config = config._replace(**{name: value})
@@ -235,6 +250,9 @@ def layer_of(table: dict[str, Any], where: str, root: str) -> Layer:
         for selector in selectors:
             if not matching(selector):
                 raise ConfigError(f"{where}: `per-file-ignores`: {unknown_code(selector)}")
+    for key in ("cache_dir", "baseline"):
+        if key in values:
+            values[key] = os.path.join(root, values[key])
     return Layer(root=root, **values)
 
 
@@ -264,6 +282,12 @@ def _format(value: Any) -> str:
     return str(value)
 
 
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("must be a path")
+    return os.path.expanduser(value)
+
+
 _KEYS: dict[str, Any] = {
     "select": _strings,
     "ignore": _strings,
@@ -275,4 +299,6 @@ _KEYS: dict[str, Any] = {
     "force-exclude": _boolean,
     "respect-gitignore": _boolean,
     "output-format": _format,
+    "cache-dir": _path,
+    "baseline": _path,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nalu_lint._version import __version__
 from nalu_lint.errors import UsageError
@@ -16,11 +16,18 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see nalu-lint --help)")
 
 
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Asking for the width of the terminal imports shutil, at every start.
+        super().__init__(*arguments, **{"width": 100, **options})
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="nalu-lint",
         description="Find the Parameters of PyTorch modules that silently do not train.",
         allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders, notebooks, or - (default: .)")
     parser.add_argument("--version", action="version", version=f"nalu-lint {__version__}")
@@ -59,13 +66,23 @@ def make_parser() -> argparse.ArgumentParser:
     output.add_argument("-o", "--output-file", metavar="PATH", help="write findings there, not to standard output")
     output.add_argument("--statistics", action="store_true", help="count findings by rule")
     output.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    output.add_argument("--show-settings", action="store_true", help="show the settings that hold for PATH and stop")
     output.add_argument("-q", "--quiet", action="store_true", help="findings only")
     output.add_argument("-v", "--verbose", action="store_true", help="say what is done, and tracebacks of defects")
     output.add_argument("-e", "--exit-zero", action="store_true", help="exit with 0 even if there are findings")
+    adopting = parser.add_argument_group("adopting it in old code")
+    adopting.add_argument("--baseline", metavar="FILE", help="do not report what is recorded there")
+    adopting.add_argument("--update-baseline", action="store_true", help="record what is found there, and nothing else")
+    adopting.add_argument("--add-noqa", action="store_true", help="add a `# noqa` comment for each finding and stop")
     other = parser.add_argument_group("configuration")
     other.add_argument("--config", action="append", metavar="PATH|KEY=VALUE", help="a file, or one setting in TOML")
     other.add_argument("--isolated", action="store_true", help="ignore all configuration files")
     other.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="worker processes (default: as many as pay)")
+    other.add_argument("-n", "--no-cache", action="store_true", help="neither read nor write the cache")
+    other.add_argument("--cache-dir", metavar="PATH", help="where the cache is (default: .nalu_lint_cache in the root)")
+    other.add_argument("--clear-cache", action="store_true", help="remove the cache and stop")
+    other.add_argument("-w", "--watch", action="store_true", help="check again whenever a file changes")
+    other.add_argument("--completion", choices=("bash", "zsh", "fish"), help="print a completion script and stop")
     return parser
 
 

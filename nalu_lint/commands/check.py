@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from nalu_lint import cache
+from nalu_lint.cache import Cache
 from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS, report
 from nalu_lint.commands.settings import Configs
 from nalu_lint.errors import UsageError
@@ -14,25 +16,29 @@ from nalu_lint.sources import STDIN, Sources
 if TYPE_CHECKING:
     import argparse
 
-    from nalu_lint.engine import Outcome, Task
+    from nalu_lint.config import Config
+    from nalu_lint.tasks import Outcome, Task
 
 
 def run(options: argparse.Namespace) -> int:
+    """Check what was asked for, write what was found, and return the exit code."""
     if options.stdin_filename is not None and not options.paths:
         options.paths = [STDIN]
     configs = Configs(options)
-    tasks, missing = _tasks(options, configs)
+    if options.clear_cache:
+        cache.clear(_cache_folder(configs.for_folder(".")))
+        return CLEAN
+    tasks, missing = find_tasks(options, configs)
     if options.show_files:
         print("".join(f"{task.path}\n" for task in tasks), end="")
         return CANNOT_RUN if missing else CLEAN
-    standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else b""
-    outcomes = _check(options, tasks, standard_input)
+    standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else None
+    outcomes = check(options, tasks, configs, standard_input)
     for outcome in outcomes:
         if outcome.defect and options.verbose:
             print(outcome.defect, file=sys.stderr)
     diagnostics = sorted((d for outcome in outcomes for d in outcome.diagnostics), key=lambda d: d.sort_key)
-    sources = Sources(standard_input if options.paths == [STDIN] else None)
-    report.write(options, diagnostics, configs.for_folder(".").output_format, sources)
+    report.write(options, diagnostics, configs.for_folder(".").output_format, Sources(standard_input))
     if not options.quiet:
         print(report.summary(diagnostics, len(tasks)), file=sys.stderr)
     if missing:
@@ -40,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
     return FINDINGS if diagnostics and not options.exit_zero else CLEAN
 
 
-def _tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], bool]:
+def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], bool]:
     """The files to check, each once, and whether a path is missing."""
     from nalu_lint import files  # start-up time
-    from nalu_lint.engine import Task
+    from nalu_lint.tasks import Task
 
     tasks: dict[str, Task] = {}
     missing = False
@@ -60,8 +66,7 @@ def _tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], b
         absolute = os.path.abspath(given)
         path = "." if absolute == here else absolute.removeprefix(os.path.join(here, ""))
         if os.path.isdir(path):
-            for found in files.discover(path, configs.for_folder):
-                config = configs.for_folder(os.path.dirname(found) or ".")
+            for found, config in files.discover(path, configs.for_folder):
                 tasks.setdefault(found, Task(found, config, is_named=False))
         elif os.path.lexists(path):
             config = configs.for_folder(os.path.dirname(path) or ".")
@@ -73,7 +78,48 @@ def _tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], b
     return list(tasks.values()), missing
 
 
-def _check(options: argparse.Namespace, tasks: list[Task], standard_input: bytes) -> list[Outcome]:
+def check(
+    options: argparse.Namespace, tasks: list[Task], configs: Configs, standard_input: bytes | None
+) -> list[Outcome]:
+    """What becomes of each task, in their order."""
+    if options.verbose:
+        print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
+    if standard_input is not None:
+        from nalu_lint import engine  # start-up time
+
+        return [engine.check_bytes(standard_input, task) for task in tasks]
+    if options.no_cache:
+        return _check_files(options, tasks)
+    caches: dict[int, Cache] = {}  # by the identity of configurations: their hash takes time
+    folder = _cache_folder(configs.for_folder("."))
+    known: list[Outcome | None] = []
+    for task in tasks:
+        held = caches.get(id(task.config))
+        if held is None:
+            held = caches[id(task.config)] = Cache(folder, task.config)
+        known.append(held.find(task))
+    new = [task for task, outcome in zip(tasks, known, strict=True) if outcome is None]
+    if options.verbose:
+        print(f"{len(tasks) - len(new)} of them unchanged since the last run ({folder})", file=sys.stderr)
+    fresh = iter(_check_files(options, new, identify=True) if new else [])
+    outcomes = [next(fresh) if outcome is None else outcome for outcome in known]
+    for task, before, outcome in zip(tasks, known, outcomes, strict=True):
+        if before is None:
+            caches[id(task.config)].add(task, outcome)
+    try:
+        for held in caches.values():
+            held.save()
+    except OSError as error:  # the next run is as slow as this one
+        if options.verbose or options.cache_dir is not None:
+            print(f"warning: the cache cannot be written: {error}", file=sys.stderr)
+    return outcomes
+
+
+def _cache_folder(config: Config) -> str:
+    return config.cache_dir or os.environ.get("NALU_LINT_CACHE_DIR") or os.path.join(config.root, cache.DEFAULT_FOLDER)
+
+
+def _check_files(options: argparse.Namespace, tasks: list[Task], *, identify: bool = False) -> list[Outcome]:
     import gc  # start-up time
 
     from nalu_lint import engine
@@ -81,8 +127,4 @@ def _check(options: argparse.Namespace, tasks: list[Task], standard_input: bytes
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
     gc.disable()
-    if options.verbose:
-        print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
-    if options.paths == [STDIN]:
-        return [engine.check_bytes(standard_input, task) for task in tasks]
-    return engine.check_files(tasks, options.jobs)
+    return engine.check_files(tasks, options.jobs, identify=identify)

@@ -53,6 +53,8 @@ class Configs:
             force_exclude=options.force_exclude,
             respect_gitignore=options.respect_gitignore,
             output_format=options.output_format,
+            cache_dir=options.cache_dir,
+            baseline=options.baseline,
         )
         config.merge([*self.given, self.flags])  # unknown codes are errors even where no file is checked
 
