@@ -182,18 +182,12 @@ def _load(path: str, key: str) -> dict[str, str]:
 
 
 def _write(path: str, key: str, records: dict[str, str]) -> None:
-    import tempfile  # start-up time
-    from binascii import crc32
+    from binascii import crc32  # start-up time
+
+    from nalu_lint import atomic
 
     body = "".join(f"{name}\t{records[name]}\n" for name in sorted(records)).encode("utf-8", "surrogateescape")
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".tmp")
-    try:
-        with open(handle, "wb") as file:
-            file.write(b"%b\n%08x\n%b" % (key.encode("utf-8", "surrogatepass"), crc32(body), body))
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+    atomic.write(path, b"%b\n%08x\n%b" % (key.encode("utf-8", "surrogatepass"), crc32(body), body))
 
 
 _MARKS = {

@@ -85,7 +85,7 @@ def examine(
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            findings = find(text, tree, selected) if is_sieved or sieve.may_matter(source) else []
+            findings = find(text, tree, selected) if is_sieved or _may_matter(source) else []
             outcome = _unsuppressed(source, text, path, findings, selected, honour_noqa=honour_noqa)
     except UnreadableError as error:
         outcome = Outcome([unreadable(path, error)])
@@ -98,6 +98,13 @@ def unreadable(path: str, error: UnreadableError) -> Diagnostic:
     span = Span(error.position, error.position)
     finding = Finding(UNREADABLE, "unreadable-file", error.reason, span)
     return Diagnostic(path, finding, span, (), error.position.row)
+
+
+def _may_matter(source: bytes) -> bool:
+    """The sieve, which knows rows by their new lines."""
+    if b"\r" in source and b"\n" not in source:
+        source = source.replace(b"\r", b"\n")
+    return sieve.may_matter(source)
 
 
 def _is_decodable(source: bytes) -> bool:
@@ -152,15 +159,7 @@ def decode(source: bytes) -> str:
     if b"\0" in source:
         row, column = _place(source, source.index(b"\0"))
         raise UnreadableError("NUL byte in the source", row, column)
-    encoding = "utf-8"
-    if not source.startswith(_BOM):
-        for line in source.split(b"\n", 2)[:2]:
-            cookie = _COOKIE.match(line)
-            if cookie is not None:
-                encoding = _codec(cookie.group(1).decode("ascii", "replace"))
-                break
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                break
+    encoding = encoding_of(source)
     try:
         text = source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except LookupError as error:
@@ -171,6 +170,18 @@ def decode(source: bytes) -> str:
     except UnicodeError as error:
         raise UnreadableError(f"not {encoding} text: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def encoding_of(source: bytes) -> str:
+    """The name of the encoding that a Python file declares; it may be one that does not exist."""
+    if not source.startswith(_BOM):
+        for line in source.split(b"\n", 2)[:2]:
+            cookie = _COOKIE.match(line)
+            if cookie is not None:
+                return _codec(cookie.group(1).decode("ascii", "replace"))
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                break
+    return "utf-8"
 
 
 def _codec(name: str) -> str:
@@ -331,7 +342,7 @@ def _check_read(source: bytes, task: Task) -> Outcome:
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    is_sieved = sieve.may_matter(source)
+    is_sieved = _may_matter(source)
     if not is_sieved and _is_decodable(source) and not suppressions.may_be_unused(source):
         return Outcome([])
     return check_bytes(source, task, is_sieved=is_sieved)

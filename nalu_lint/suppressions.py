@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import tokenize
     from collections.abc import Iterable, Iterator
 
 _MARKER = re.compile(r"noqa|nalu-lint\s*:", re.IGNORECASE)
@@ -115,6 +116,39 @@ def read(text: str, *, honour_noqa: bool = True) -> Suppressions:
     return Suppressions(rows, whole_file, tuple(comments))
 
 
+def ends_of_codes(text: str) -> dict[int, int]:
+    """By row, the column from 0 behind the last code of a `# noqa: ...` comment there."""
+    ends: dict[int, int] = {}
+    for name, token in _tokens(text):
+        match = _NOQA.search(token.string) if name == "COMMENT" else None
+        if match is not None and match.group("codes"):
+            ends[token.start[0]] = token.start[1] + match.end()
+    return ends
+
+
+def joined_rows(text: str) -> frozenset[int]:
+    """The rows that cannot end in a comment: a backslash or a string of several rows joins the next one to them."""
+    joined: set[int] = set()
+    commented: set[int] = set()
+    lines = text.split("\n")
+    opened: list[int] = []
+    for name, token in _tokens(text):
+        start, end = token.start[0], token.end[0]
+        if name in _STRING_STARTS:
+            opened.append(start)
+        elif name in _STRING_ENDS and opened:
+            joined.update(range(opened.pop(), end))
+        elif name == "STRING":
+            joined.update(range(start, end))
+        elif name == "COMMENT":
+            commented.add(start)
+        row = end
+        while row <= len(lines) and lines[row - 1].endswith("\\"):
+            joined.add(row)
+            row += 1  # rows between tokens hold nothing else
+    return frozenset(joined - commented)
+
+
 def _codes(match: re.Match[str]) -> frozenset[str]:
     listed = match.group("codes")
     if listed is None:
@@ -123,30 +157,29 @@ def _codes(match: re.Match[str]) -> frozenset[str]:
     return ALL if "ALL" in found else found
 
 
+_STRING_STARTS = frozenset({"FSTRING_START", "TSTRING_START"})
+_STRING_ENDS = frozenset({"FSTRING_END", "TSTRING_END"})
+
+
 def _comments(text: str) -> Iterator[tuple[int, int, str]]:
     """Each comment: the first row that is joined to its own, its row, its text."""
+    joined: frozenset[int] | None = None
+    for name, token in _tokens(text):
+        if name == "COMMENT":
+            joined = joined_rows(text) if joined is None else joined
+            first = row = token.start[0]
+            while first - 1 in joined:
+                first -= 1
+            yield first, row, token.string
+
+
+def _tokens(text: str) -> Iterator[tuple[str, tokenize.TokenInfo]]:
+    """The name of each token, and the token, as far as the text has any."""
     import io  # start-up time
     import tokenize
 
-    lines = text.split("\n")
-    first = 1  # of the rows joined to the current one
-    opened: list[int] = []  # rows of f-strings that are open
-    previous = commented = 0
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            (start, _), (end, _) = token.start, token.end
-            if start > previous:
-                is_joined = previous > 0 and lines[previous - 1].endswith("\\") and previous != commented
-                first = first if is_joined or opened else start
-                previous = start
-            name = tokenize.tok_name[token.type]
-            if name in ("FSTRING_START", "TSTRING_START"):
-                opened.append(start)
-            elif name in ("FSTRING_END", "TSTRING_END") and opened:
-                opened.pop()
-            elif token.type == tokenize.COMMENT:
-                commented = start
-                yield first, start, token.string
-            previous = max(previous, end)
+            yield tokenize.tok_name[token.type], token
     except (tokenize.TokenError, SyntaxError):
-        return  # what parses may still not tokenise: the comments up to there count
+        return  # what parses may still not tokenise: the tokens up to there count

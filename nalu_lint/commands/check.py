@@ -38,12 +38,24 @@ def run(options: argparse.Namespace) -> int:
         if outcome.defect and options.verbose:
             print(outcome.defect, file=sys.stderr)
     diagnostics = sorted((d for outcome in outcomes for d in outcome.diagnostics), key=lambda d: d.sort_key)
-    report.write(options, diagnostics, configs.for_folder(".").output_format, Sources(standard_input))
+    here, sources = configs.for_folder("."), Sources(standard_input)
+    if here.baseline is not None or options.update_baseline:
+        from nalu_lint.commands import adopting  # start-up time
+
+        diagnostics = adopting.without_known(options, tasks, diagnostics, here.baseline, sources)
+    if options.add_noqa:
+        from nalu_lint.commands import adopting  # start-up time
+
+        return adopting.add_noqa(options, tasks, diagnostics) or (CANNOT_RUN if missing else CLEAN)
+    if not options.update_baseline:
+        report.write(options, diagnostics, here.output_format, sources)
     if not options.quiet:
-        print(report.summary(diagnostics, len(tasks)), file=sys.stderr)
+        report.warn_of_unused(tasks, outcomes)
+        if not options.update_baseline:
+            print(report.summary(diagnostics, len(tasks)), file=sys.stderr)
     if missing:
         return CANNOT_RUN
-    return FINDINGS if diagnostics and not options.exit_zero else CLEAN
+    return FINDINGS if diagnostics and not options.exit_zero and not options.update_baseline else CLEAN
 
 
 def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], bool]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from nalu_lint.diagnostic import Diagnostic
     from nalu_lint.sources import Sources
+    from nalu_lint.tasks import Outcome, Task
 
 
 def write(options: argparse.Namespace, diagnostics: list[Diagnostic], output_format: str, sources: Sources) -> None:
@@ -92,3 +93,14 @@ def summary(diagnostics: list[Diagnostic], n_files: int) -> str:
     if not diagnostics:
         return "All checks passed!"
     return f"Found {len(diagnostics)} finding{'s' if len(diagnostics) != 1 else ''}."
+
+
+def warn_of_unused(tasks: list[Task], outcomes: list[Outcome]) -> None:
+    """One line on standard error for each comment that suppresses nothing."""
+    warnings = [
+        (task.path, one.cell or 0, one.row, one.message)
+        for task, outcome in zip(tasks, outcomes, strict=True)
+        for one in outcome.unused
+    ]
+    for path, cell, row, message in sorted(warnings):
+        print(f"warning: {path}:{f'cell {cell}:' if cell else ''}{row}: {message}", file=sys.stderr)
