@@ -46,10 +46,20 @@ def _discard_output() -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.explain is not None or options.list_rules:
+    if options.explain is not None or options.list_rules or options.completion is not None:
         from nalu_lint.commands import pages  # start-up time
 
+        if options.completion is not None:
+            return pages.completion(options.completion)
         return pages.list_rules() if options.list_rules else pages.explain(options.explain)
+    if options.show_settings:
+        from nalu_lint.commands import settings  # start-up time
+
+        return settings.show(options)
+    if options.watch:
+        from nalu_lint.commands import watch  # start-up time
+
+        return watch.watch(options)
     from nalu_lint.commands import check  # start-up time
 
     return check.run(options)

@@ -7,6 +7,7 @@ anew, `extend-select` adds, `ignore` removes, and within a layer the longer code
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -142,10 +143,11 @@ def _specificity(selector: str) -> int:
 
 
 def unknown_code(selector: str) -> str:
-    return f"unknown rule code `{selector}`{_did_you_mean(selector, [*codes(), 'ALL'])}"
+    return f"unknown rule code `{selector}`{did_you_mean(selector, [*codes(), 'ALL'])}"
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, as the end of an error; empty if none is near."""
     import difflib  # only on the way to an error
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
@@ -198,9 +200,36 @@ def _parsed(path: str, content: bytes) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
+def forget() -> None:
+    """Read configuration files anew: for what runs longer than one check."""
+    _config_in.cache_clear()
+    read_config.cache_clear()
+
+
 @cache
-def read_config(path: str) -> Layer:
-    """The layer that a configuration file sets. Raises ConfigError."""
+def read_config(path: str) -> tuple[Layer, ...]:
+    """The layers of a configuration file: those of the file that it extends, then its own. Raises ConfigError."""
+    return tuple(_read_chain(path, ()))
+
+
+def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
+    if os.path.abspath(path) in above:
+        raise ConfigError(f"{above[0]}: extends itself, through {' and '.join((*above[1:], path))}")
+    table = _read_table(path)
+    root = os.path.dirname(os.path.abspath(path))
+    base = table.pop("extend", None)
+    layer = layer_of(table, path, root)
+    if base is None:
+        return [layer]
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: `extend` must be the path of a configuration file")
+    extended = os.path.join(root, os.path.expanduser(base))
+    if not os.path.isfile(extended):
+        raise ConfigError(f"{path}: `extend`: no such file: {base}")
+    return [*map(_anchor_layer, _read_chain(extended, (*above, os.path.abspath(path)))), layer]
+
+
+def _read_table(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             table = _parsed(path, file.read())
@@ -210,7 +239,48 @@ def read_config(path: str) -> Layer:
         table = _tool_table(table).get("nalu-lint", {})
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: `tool.nalu-lint` must be a table")
-    return layer_of(table, path, os.path.dirname(os.path.abspath(path)))
+    return dict(table)
+
+
+def _anchor_layer(layer: Layer) -> Layer:
+    """A layer whose patterns go on to mean what they do, below another root."""
+
+    def anchor(patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if patterns is None else tuple(anchored(pattern, layer.root) for pattern in patterns)
+
+    ignores = layer.per_file_ignores
+    return layer._replace(
+        exclude=anchor(layer.exclude),
+        extend_exclude=anchor(layer.extend_exclude),
+        per_file_ignores=ignores and tuple((anchored(pattern, layer.root), codes) for pattern, codes in ignores),
+    )
+
+
+def anchored(pattern: str, folder: str) -> str:
+    """A glob with the folder that it is relative to, if it is a path rather than a name.
+
+    >>> anchored("!tests/*.py", "/project")
+    '!/project/tests/*.py'
+    >>> anchored("*.py", "/project")
+    '*.py'
+    """
+    sign = "!" if pattern.startswith("!") else ""
+    plain = pattern.removeprefix("!").removeprefix("./")
+    if "/" not in plain.rstrip("/") or plain.startswith(("/", "**/")):
+        return pattern
+    return sign + re.sub(r"([*?[{])", r"[\1]", folder) + "/" + plain
+
+
+def check_glob(pattern: str) -> str:
+    """The pattern, if it can match anything. Raises ValueError that says where it is wrong."""
+    plain = pattern.removeprefix("!")
+    if not plain.strip():
+        raise ValueError("has an empty glob")
+    outside = re.sub(r"\[!?\]?[^\]]*\]", "", plain)  # what is not in a set of characters
+    for opening, is_open in (("[", "[" in outside), ("{", outside.count("{") != outside.count("}"))):
+        if is_open:
+            raise ValueError(f"has the glob `{pattern}` with an unclosed `{opening}`")
+    return pattern
 
 
 def _loads(text: str) -> dict[str, Any]:
@@ -237,7 +307,7 @@ def layer_of(table: dict[str, Any], where: str, root: str) -> Layer:
     for key, value in table.items():
         check_type = _KEYS.get(key)
         if check_type is None:
-            raise ConfigError(f"{where}: unknown key `{key}`{_did_you_mean(key, _KEYS)}")
+            raise ConfigError(f"{where}: unknown key `{key}`{did_you_mean(key, [*_KEYS, 'extend'])}")
         try:
             values[key.replace("-", "_")] = check_type(value)
         except (TypeError, ValueError) as error:
@@ -256,16 +326,21 @@ def layer_of(table: dict[str, Any], where: str, root: str) -> Layer:
     return Layer(root=root, **values)
 
 
+def _globs(value: Any) -> tuple[str, ...]:
+    return tuple(map(check_glob, _strings(value)))
+
+
 def _strings(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TypeError("must be a list of strings")
+        hint = f', such as ["{value}"]' if isinstance(value, str) and '"' not in value else ""
+        raise TypeError(f"must be a list of strings{hint}")
     return tuple(value)
 
 
 def _patterns(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if not isinstance(value, dict):
         raise TypeError("must be a table from patterns to lists of codes")
-    return tuple((pattern, _strings(selectors)) for pattern, selectors in value.items())
+    return tuple((check_glob(pattern), _strings(selectors)) for pattern, selectors in value.items())
 
 
 def _boolean(value: Any) -> bool:
@@ -278,7 +353,7 @@ def _format(value: Any) -> str:
     from nalu_lint.output import formats  # start-up time
 
     if value not in formats():
-        raise ValueError(f"must be one of {', '.join(formats())}")
+        raise ValueError(f"must be one of {', '.join(formats())}{did_you_mean(str(value), formats())}")
     return str(value)
 
 
@@ -294,8 +369,8 @@ _KEYS: dict[str, Any] = {
     "extend-select": _strings,
     "extend-ignore": _strings,
     "per-file-ignores": _patterns,
-    "exclude": _strings,
-    "extend-exclude": _strings,
+    "exclude": _globs,
+    "extend-exclude": _globs,
     "force-exclude": _boolean,
     "respect-gitignore": _boolean,
     "output-format": _format,

@@ -129,7 +129,7 @@ def _alternatives(pattern: str) -> list[str]:
     >>> _alternatives("{a,b}.py")
     ['a.py', 'b.py']
     """
-    braces = re.search(r"\{([^{}]*)\}", pattern)
+    braces = re.search(r"(?<!\[)\{([^{}]*)\}", pattern)
     if braces is None:
         return [pattern]
     before, after = pattern[: braces.start()], pattern[braces.end() :]

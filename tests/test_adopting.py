@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, concise, run, write
+from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, concise, write
+from helpers import call as run
 from test_output_ci import notebook
 
 from nalu_lint import check, engine, suppressions

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,15 @@ def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
         (["--output-format", "xml"], "unknown output format `xml`; known are"),
         (["--jobs", "0"], "expected a number of processes from 1"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--selct", "NAL001"], "unrecognized arguments: --selct; did you mean `--select`?"),
+        (["--output-format", "sarf"], "unknown output format `sarf`; did you mean `sarif`?"),
+        (["--exclude", "a[b"], "has the glob `a[b` with an unclosed `[`"),
+        (["--extend-exclude", "!"], "has an empty glob"),
+        (["--per-file-ignores", "{a:NAL001"], "has the glob `{a` with an unclosed `{`"),
+        (["--color", "red"], "argument --color: invalid choice: 'red'"),
+        (["--completion", "cmd"], "argument --completion: invalid choice: 'cmd'"),
+        (["--watch", "-"], "--watch watches files"),
+        (["--watch", "missing"], "missing: no such file or directory"),
         (["--fix"], "unrecognized arguments: --fix"),
         (["--explain", "NAL9"], "unknown rule code `NAL9`"),
         (["--config", "missing.toml"], "--config: no such file: missing.toml"),
@@ -218,3 +230,71 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: Pat
     assert result.returncode == 2
     assert result.stderr.startswith("nalu-lint: error: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_flags_formats_and_codes(tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    script = run("--completion", "bash", cwd=tmp_path).stdout
+    write(tmp_path, {"complete.sh": script})
+
+    def complete(*words: str) -> set[str]:
+        program = (
+            'source complete.sh; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+            "_shtab_nalu_lint 2>/dev/null; echo ${COMPREPLY[@]}"
+        )
+        command = ["bash", "-c", program, "bash", "nalu-lint", *words]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return set(result.stdout.split())
+
+    assert {"--select", "--extend-select"} & complete("--sel") == {"--select"}
+    assert complete("--output-format", "s") == {"sarif"}
+    assert {"NAL001", "NAL901"} <= complete("--explain", "NAL")
+    for shell in ("zsh", "tcsh"):
+        assert "--output-format" in run("--completion", shell, cwd=tmp_path).stdout
+
+
+def test_an_extra_that_is_missing_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": ""})
+    for flags, module in (["--completion", "bash"], "shtab"), (["--watch"], "watchfiles"):
+        program = f"import sys; sys.modules[{module!r}] = None; from nalu_lint.cli import main; sys.exit(main({flags}))"
+        command = [sys.executable, "-c", program]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert f"{flags[0]} needs {module}: pip install 'nalu-lint[" in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="interrupted by a signal of POSIX")
+def test_watch_checks_again_after_each_change(tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    write(tmp_path, {"m.py": CLEAN})
+    command = [sys.executable, "-m", "nalu_lint", "--watch", "--output-format", "concise"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen: list[str] = []
+
+    def wait_for(text: str) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("Watching"):
+                break
+        assert any(text in line for line in seen), seen
+        seen.clear()
+        time.sleep(0.5)  # the watch begins after the line
+
+    try:
+        wait_for("All checks passed!")
+        write(tmp_path, {"m.py": FAULTY})
+        wait_for("Found 1 finding.")
+        write(tmp_path, {"nalu-lint.toml": "selct = 1"})
+        wait_for("unknown key `selct`")
+        write(tmp_path, {"nalu-lint.toml": "ignore = ['NAL001']"})
+        wait_for("All checks passed!")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert stdout == f"m.py:{FINDING}\n"
+    assert "Traceback" not in stderr

@@ -9,7 +9,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from helpers import FAULTY, ROOT, run, write
+from helpers import FAULTY, ROOT, write
+from helpers import call as run
 
 from nalu_lint import Diagnostic, Edit, Finding, Fix, Position, Source, Span, check
 from nalu_lint.fingerprints import fingerprints

@@ -13,6 +13,12 @@ from nalu_lint.errors import UsageError
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        start = "unrecognized arguments: "
+        if message.startswith(start):
+            from nalu_lint.config import did_you_mean  # only on the way to an error
+
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            message += did_you_mean(message.removeprefix(start).split()[0].partition("=")[0], flags)
         raise UsageError(f"{message} (see nalu-lint --help)")
 
 
@@ -82,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     other.add_argument("--cache-dir", metavar="PATH", help="where the cache is (default: .nalu_lint_cache in the root)")
     other.add_argument("--clear-cache", action="store_true", help="remove the cache and stop")
     other.add_argument("-w", "--watch", action="store_true", help="check again whenever a file changes")
-    other.add_argument("--completion", choices=("bash", "zsh", "fish"), help="print a completion script and stop")
+    other.add_argument("--completion", choices=("bash", "zsh", "tcsh"), help="print a completion script and stop")
     return parser
 
 
@@ -92,16 +98,17 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _globs(text: str) -> tuple[str, ...]:
-    return tuple(_from_here(word) for word in _words(text))
+    return tuple(_glob(word) for word in _words(text))
 
 
-def _from_here(pattern: str) -> str:
+def _glob(pattern: str) -> str:
     """A pattern of the command line is relative to the current folder, wherever the configuration is."""
-    sign = "!" if pattern.startswith("!") else ""
-    plain = pattern.removeprefix("!").removeprefix("./")
-    if "/" not in plain.rstrip("/") or plain.startswith(("/", "**/")):
-        return pattern
-    return sign + re.sub(r"([*?[])", r"[\1]", os.getcwd()) + "/" + plain
+    from nalu_lint.config import anchored, check_glob  # start-up time
+
+    try:
+        return anchored(check_glob(pattern), os.getcwd())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _codes(text: str) -> tuple[str, ...]:
@@ -117,7 +124,7 @@ def _patterns(text: str) -> list[tuple[str, tuple[str, ...]]]:
     for word in _words(text):
         pattern, _, code = word.rpartition(":")
         if pattern and code:
-            found.append((_from_here(pattern), _codes(code)))
+            found.append((_glob(pattern), _codes(code)))
         elif found and ":" not in word:
             found[-1] = (found[-1][0], (*found[-1][1], *_codes(word)))
         else:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from nalu_lint import cache
 from nalu_lint.cache import Cache
 from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS, report
-from nalu_lint.commands.settings import Configs
+from nalu_lint.commands.settings import Configs, cache_folder
 from nalu_lint.errors import UsageError
 from nalu_lint.sources import STDIN, Sources
 
 if TYPE_CHECKING:
     import argparse
 
-    from nalu_lint.config import Config
     from nalu_lint.tasks import Outcome, Task
 
 
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         options.paths = [STDIN]
     configs = Configs(options)
     if options.clear_cache:
-        cache.clear(_cache_folder(configs.for_folder(".")))
+        cache.clear(cache_folder(configs.for_folder(".")))
         return CLEAN
     tasks, missing = find_tasks(options, configs)
     if options.show_files:
@@ -95,6 +94,8 @@ def check(
 ) -> list[Outcome]:
     """What becomes of each task, in their order."""
     if options.verbose:
+        origins = sorted({os.path.relpath(path) for path in configs.by_file if path is not None})
+        print(f"configuration: {', '.join(origins) or 'flags and defaults only'}", file=sys.stderr)
         print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
     if standard_input is not None:
         from nalu_lint import engine  # start-up time
@@ -103,7 +104,7 @@ def check(
     if options.no_cache:
         return _check_files(options, tasks)
     caches: dict[int, Cache] = {}  # by the identity of configurations: their hash takes time
-    folder = _cache_folder(configs.for_folder("."))
+    folder = cache_folder(configs.for_folder("."))
     known: list[Outcome | None] = []
     for task in tasks:
         held = caches.get(id(task.config))
@@ -125,10 +126,6 @@ def check(
         if options.verbose or options.cache_dir is not None:
             print(f"warning: the cache cannot be written: {error}", file=sys.stderr)
     return outcomes
-
-
-def _cache_folder(config: Config) -> str:
-    return config.cache_dir or os.environ.get("NALU_LINT_CACHE_DIR") or os.path.join(config.root, cache.DEFAULT_FOLDER)
 
 
 def _check_files(options: argparse.Namespace, tasks: list[Task], *, identify: bool = False) -> list[Outcome]:
