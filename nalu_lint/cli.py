@@ -24,7 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
         # A file name or a source line that the encoding of the output lacks is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return _run(make_parser().parse_args(arguments))
+        given = sys.argv[1:] if arguments is None else arguments
+        if given[:1] == ["server"]:
+            from nalu_lint.commands import server  # start-up time
+
+            return server.run(given[1:])
+        return _run(make_parser().parse_args(given))
     except UsageError as error:
         print(f"nalu-lint: error: {error}", file=sys.stderr)
         return CANNOT_RUN

@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="nalu-lint",
         description="Find the Parameters of PyTorch modules that silently do not train.",
+        epilog="`nalu-lint server` starts the language server for editors.",
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
