@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mkdocs.structure.files import File, InclusionLevel
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
     from nalu_lint.rules import Rule
 
+ROOT = Path(__file__).resolve().parent.parent
 # A code of a rule in the text, but for code blocks and what is a link already.
-_CODE = re.compile(r"(?<![\w`\[/#-])NAL\d{3}(?![\w\]`])")
+_CODE = re.compile(r"(?<![\w`\[/#-])NAL\d{3}(?!\w|\]|`|\.md)")
+_INCLUDE = re.compile(r"<!-- include: (\S+) -->")
 _FENCE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
 
@@ -40,7 +43,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Link each code of a rule to its page."""
+    """Show the files that are included, and link each code of a rule to its page."""
+    markdown = _INCLUDE.sub(lambda match: f"```python\n{(ROOT / match[1]).read_text('utf-8')}```", markdown)
     up = "../" * page.file.src_uri.count("/")
     known = set(all_rules()) - {page.file.src_uri.rpartition("/")[2].removesuffix(".md")}
     parts = _FENCE.split(markdown)

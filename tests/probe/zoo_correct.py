@@ -396,7 +396,9 @@ def lazy_layers() -> Program:
 @correct
 def sparse_gradients() -> Program:
     return Program(
-        lambda: nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 4)), batch=torch.arange(3), is_plain_only=True
+        lambda: nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 4)),
+        batch=torch.arange(3),
+        is_plain_only=True,
     )
 
 

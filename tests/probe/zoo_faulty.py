@@ -477,9 +477,7 @@ def layer_replaced_after_the_optimiser() -> Program:
         model[1] = nn.Linear(4, 4)
         return made
 
-    return Program(
-        lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), optimizer=optimizer, is_plain_only=True
-    )
+    return Program(lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), optimizer=optimizer, is_plain_only=True)
 
 
 @faulty(("NAL406", "0.weight"))
