@@ -255,7 +255,7 @@ def _decoded(text: str, path: str) -> Outcome:
     from nalu_lint.suppressions import Unused
 
     diagnostics, unused = json.loads(text)
-    return Outcome([_diagnostic(path, *fields) for fields in diagnostics], unused=[Unused(*one) for one in unused])
+    return Outcome([_diagnostic(path, *fields) for fields in diagnostics], unused=tuple(Unused(*one) for one in unused))
 
 
 def _diagnostic(path: str, finding: list[Any], span: Any, sources: Any, noqa_row: int, cell: int | None) -> Diagnostic:

@@ -144,7 +144,7 @@ def _unsuppressed(
         for finding in findings
         if not silenced.silences(*_rows(finding))
     ]
-    return Outcome(found, unused=silenced.unused(map(_rows, findings), selected) if may_be_unused else [])
+    return Outcome(found, unused=tuple(silenced.unused(map(_rows, findings), selected)) if may_be_unused else ())
 
 
 def _rows(finding: Finding) -> tuple[str, int, int]:
@@ -272,9 +272,8 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> Outco
         found.append(Diagnostic(path, finding, span, sources, span.end.row, cell_number))
     unused = silenced.unused(map(_rows, findings), selected)
     places = [notebook.locate(one.row) for one in unused]
-    return Outcome(
-        found, unused=[one._replace(row=row, cell=cell) for one, (cell, row) in zip(unused, places, strict=True)]
-    )
+    in_cells = tuple(one._replace(row=row, cell=cell) for one, (cell, row) in zip(unused, places, strict=True))
+    return Outcome(found, unused=in_cells)
 
 
 def _does_not_parse(text: str) -> bool:

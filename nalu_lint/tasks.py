@@ -37,6 +37,6 @@ class Outcome(NamedTuple):
 
     diagnostics: list[Diagnostic]
     defect: str = ""
-    unused: list[Unused] = []  # suppressions that suppress nothing  # noqa: RUF012
+    unused: tuple[Unused, ...] = ()  # suppressions that suppress nothing
     dependencies: tuple[Dependency, ...] = ()  # the outcome is another one when these change
     content: Content | None = None  # where it was asked for

@@ -109,6 +109,7 @@ def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
         (["--completion", "cmd"], "argument --completion: invalid choice: 'cmd'"),
         (["--watch", "-"], "--watch watches files"),
         (["--watch", "missing"], "missing: no such file or directory"),
+        (["--statistics", "--output-format", "sarif"], "--statistics are written as full, concise, json or json-lines"),
         (["--fix"], "unrecognized arguments: --fix"),
         (["--explain", "NAL9"], "unknown rule code `NAL9`"),
         (["--config", "missing.toml"], "--config: no such file: missing.toml"),

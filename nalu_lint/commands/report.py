@@ -78,6 +78,8 @@ def _statistics(diagnostics: list[Diagnostic], output_format: str) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     if output_format in ("full", "concise"):
         return "".join(f"{count}\t{code}\t{name}\n" for (code, name), count in ordered)
+    if output_format not in ("json", "json-lines"):
+        raise UsageError(f"--statistics are written as full, concise, json or json-lines, not as {output_format}")
     import json  # start-up time
 
     objects = [{"code": code, "name": name, "count": count} for (code, name), count in ordered]
