@@ -33,7 +33,9 @@ HERE = Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "tests" / "fixtures"
 PATTERN = HERE / "semgrep_pattern.yml"
 _CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PLACE = re.compile(r"(?P<row>\d+)[:@](?P<column>\d+):? (?:error |warning )?\[?(?P<code>[A-Za-z][\w-]*)")
+_PLACE = re.compile(
+    r"(?P<path>[\w./]+\.py)[:@](?P<row>\d+)[:@](?P<column>\d+):? (?:error |warning )?\[?(?P<code>[A-Za-z][\w-]*)"
+)
 
 
 class Tool(NamedTuple):
@@ -42,17 +44,26 @@ class Tool(NamedTuple):
     name: str
     program: list[str]
     arguments: list[str]
-    read: Callable[[str], list[tuple[int, str]]]
+    read: Callable[[str], list[Report]]
 
 
-def by_line(output: str) -> list[tuple[int, str]]:
-    """Row and code of each line `path:row:column: code ...`."""
-    return [(int(m["row"]), m["code"]) for line in output.splitlines() if (m := _PLACE.search(line)) is not None]
+class Report(NamedTuple):
+    """A line of a tool's output: which file, where, what."""
+
+    name: str
+    row: int
+    code: str
 
 
-def by_json(output: str) -> list[tuple[int, str]]:
+def by_line(output: str) -> list[Report]:
+    """The lines `path:row:column: code ...`."""
+    found = [match for line in output.splitlines() if (match := _PLACE.search(line)) is not None]
+    return [Report(Path(match["path"]).name, int(match["row"]), match["code"]) for match in found]
+
+
+def by_json(output: str) -> list[Report]:
     results = json.loads(output)["results"]
-    return [(result["start"]["line"], result["check_id"].rpartition(".")[2]) for result in results]
+    return [Report(Path(r["path"]).name, r["start"]["line"], r["check_id"].rpartition(".")[2]) for r in results]
 
 
 def tools(folder: Path) -> list[Tool]:
@@ -84,12 +95,12 @@ RUFF = ["--isolated", "--no-cache", "--select", "ALL", "--preview", "-q"]
 def run(command: list[str], cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HOME": str(cwd), "NO_COLOR": "1"}
     return subprocess.run(
-        command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=600
     )
 
 
-def reported(tool: Tool, name: str, cwd: Path) -> list[tuple[int, str]]:
-    return tool.read(run([*tool.program, *tool.arguments, name], cwd).stdout)
+def reported(tool: Tool, names: list[str], cwd: Path) -> list[Report]:
+    return tool.read(run([*tool.program, *tool.arguments, *names], cwd).stdout)
 
 
 # Faults.
@@ -102,34 +113,43 @@ def faults() -> dict[str, tuple[str, str]]:
     pair = re.compile(
         r"<!-- wrong: (NAL\d+) -->\n```python\n(.*?)^```$.*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL
     )
-    found = {code: (header + faulty, header + right) for code, faulty, right in pair.findall(guide)}
+    found = {code: (header + without_proof(one), header + without_proof(two)) for code, one, two in pair.findall(guide)}
     for code, rule in all_rules().items():
         faulty, right = _CODE.findall(documentation(rule))[:2]
         found.setdefault(code, (faulty, right))
     return dict(sorted(found.items()))
 
 
-def seen(tool: Tool, faulty: str, right: str, cwd: Path) -> str:
-    """The codes for the faulty text that the right one does not have, on the flagged rows if those are known."""
-    (cwd / "example.py").write_text(faulty)
-    here = reported(tool, "example.py", cwd)
-    (cwd / "example.py").write_text(right)
-    elsewhere = {code for _, code in reported(tool, "example.py", cwd)}
-    flagged = {
-        row
-        for found in check(faulty.encode(), "example.py", Config.of(select=["ALL"]))
-        for row in range(found.span.start.row, found.span.end.row + 1)
-    }
-    codes = sorted({code for row, code in here if row in flagged or not flagged} - elsewhere)
-    return ", ".join(codes) or "-"
+def without_proof(code: str) -> str:
+    """A class of the guide without the lines that show what becomes of it."""
+    return re.split(r"^(?:assert|late = )", code, maxsplit=1, flags=re.MULTILINE)[0].rstrip() + "\n"
 
 
 def print_faults(found: list[Tool], cwd: Path) -> None:
-    print("| fault | " + " | ".join(tool.name for tool in found) + " |")
+    """What a tool reports on the flagged rows of a faulty text, if it reports it nowhere in the right one."""
+    texts = faults()
+    flagged: dict[str, set[int]] = {}
+    for code, (faulty, right) in texts.items():
+        (cwd / f"{code.lower()}_faulty.py").write_text(faulty)
+        (cwd / f"{code.lower()}_right.py").write_text(right)
+        places = [found.span for found in check(faulty.encode(), "faulty.py", Config.of(select=["ALL"]))]
+        rows = {row for span in places for row in range(span.start.row, span.end.row + 1)}
+        flagged[code] = rows or set(
+            range(4, faulty.count("\n") + 1)
+        )  # all but the imports, if the rule is not there yet
+    names = sorted(path.name for path in cwd.glob("nal*.py"))
+    by_tool = {tool.name: reported(tool, names, cwd) for tool in found}
+    print("| fault | " + " | ".join(by_tool) + " |")
     print("|---|" + "---|" * len(found))
-    for code, (faulty, right) in faults().items():
-        cells = [seen(tool, faulty, right, cwd) for tool in found]
+    for code in texts:
+        cells: list[str] = []
+        for reports in by_tool.values():
+            right_codes = {r.code for r in reports if r.name == f"{code.lower()}_right.py"}
+            here = {r.code for r in reports if r.name == f"{code.lower()}_faulty.py" and r.row in flagged[code]}
+            cells.append(", ".join(sorted(here - right_codes)) or "-")
         print(f"| {code} | " + " | ".join(cells) + " |", flush=True)
+    for name in names:
+        (cwd / name).unlink()
 
 
 def print_pattern(ours: Tool, semgrep: Tool, cwd: Path) -> None:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import atomic
+from nalu_lint.config import UNREADABLE
 from nalu_lint.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,15 +48,23 @@ class Baseline:
         found = {(self._name(d.path), mark) for d, mark in zip(diagnostics, marks, strict=True)}
         known = {(name, entry.fingerprint) for name, entries in self._entries.items() for entry in entries}
         new = [d for d, mark in zip(diagnostics, marks, strict=True) if (self._name(d.path), mark) not in known]
-        rules = {self._name(task.path): task.config.selected for task in tasks}
+        ran = {self._name(task.path): task.config.selected_for(task.path) for task in tasks}
+        for diagnostic in diagnostics:
+            if diagnostic.code == UNREADABLE:  # nothing else could be found there
+                ran[self._name(diagnostic.path)] = frozenset({UNREADABLE})
         fixed = [
             (name, entry)
             for name, entries in self._entries.items()
             for entry in entries
-            if (name, entry.fingerprint) not in found
-            and (entry.code in rules[name] if name in rules else not os.path.lexists(os.path.join(self._folder, name)))
+            if (name, entry.fingerprint) not in found and self._could_be_found(name, entry, ran.get(name))
         ]
         return Compared(new, fixed)
+
+    def _could_be_found(self, name: str, entry: Entry, ran: frozenset[str] | None) -> bool:
+        """Whether it says something that an entry was not found. `ran`: the rules that ran in that file, if any did."""
+        if ran is None:
+            return not os.path.lexists(os.path.join(self._folder, name))
+        return entry.code in ran
 
     def update(self, compared: Compared, diagnostics: Sequence[Diagnostic], marks: Sequence[str]) -> None:
         """Record the new findings, and leave out the fixed ones. Raises OSError."""

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nalu_lint.errors import UsageError
-from nalu_lint.files import CONFIG_NAMES
+from nalu_lint.files import CONFIG_NAMES, matches_path
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
@@ -78,6 +78,14 @@ class Config(NamedTuple):
     def selected(self) -> frozenset[str]:
         """The codes of the rules that are to run."""
         return default_codes() if self.codes is None else self.codes
+
+    def selected_for(self, path: str) -> frozenset[str]:
+        """The codes of the rules that are to run in a file."""
+        selected = self.selected
+        for pattern, selectors in self.per_file_ignores:
+            if matches_path(path, (pattern,), self.root) != pattern.startswith("!"):
+                selected = selected.difference(*map(matching, selectors))
+        return selected
 
     @classmethod
     def of(cls, *, select: Iterable[str] | None = None, ignore: Iterable[str] = ()) -> Config:

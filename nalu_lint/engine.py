@@ -75,7 +75,7 @@ def examine(
 ) -> Outcome:
     """`check`, and which suppressions suppress nothing."""
     config = Config() if config is None else config
-    selected = _selected(config, path)
+    selected = config.selected_for(path)
     if not selected:
         return Outcome([])
     try:
@@ -113,20 +113,6 @@ def _is_decodable(source: bytes) -> bool:
     except UnicodeDecodeError:
         return False  # another encoding, or none
     return b"\0" not in source
-
-
-def _selected(config: Config, path: str) -> frozenset[str]:
-    if not config.per_file_ignores:
-        return config.selected
-    from nalu_lint.config import matching  # start-up time
-    from nalu_lint.files import matches_path
-
-    selected = set(config.selected)
-    for pattern, selectors in config.per_file_ignores:
-        if matches_path(path, (pattern,), config.root) != pattern.startswith("!"):
-            for selector in selectors:
-                selected -= matching(selector)
-    return frozenset(selected)
 
 
 # Python files.
@@ -360,7 +346,7 @@ def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcom
 
 
 def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
-    return Outcome([diagnostic] if diagnostic.code in _selected(task.config, task.path) else [])
+    return Outcome([diagnostic] if diagnostic.code in task.config.selected_for(task.path) else [])
 
 
 # A worker process costs a start of Python and an import of libcst: below this many files for

@@ -20,6 +20,7 @@ from nalu_lint._version import __version__
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Position, Span
 from nalu_lint.rules import all_rules, documentation
+from nalu_lint.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +95,7 @@ class Server(LanguageServer):
 def examine(document: TextDocument, config: Config) -> Outcome:
     """What is found in the text of a document."""
     text = document.source.encode("utf-8", "replace")
-    return engine.examine(_BOM + text, document.path, config)
+    return engine.check_bytes(_BOM + text, Task(document.path, config, is_named=True))
 
 
 def make_server() -> Server:

@@ -68,8 +68,22 @@ def test_only_what_was_checked_can_be_fixed(project: Path) -> None:
     run("--baseline", "known.json", "--update-baseline", "b", cwd=project)
     assert list(json.loads((project / "known.json").read_text())["findings"]) == ["a.py"]
     assert "fixed" not in run("--baseline", "known.json", "--select", "NAL002", cwd=project).stderr
+    assert "fixed" not in run("--baseline", "known.json", "--per-file-ignores", "a.py:NAL001", cwd=project).stderr
     (project / "a.py").unlink()
     assert "fixed: a.py" in run("--baseline", "known.json", "b", cwd=project).stderr
+
+
+def test_nothing_is_fixed_by_an_error_of_syntax(project: Path) -> None:
+    before = (project / "known.json").read_text()
+    write(project, {"a.py": FAULTY + "def f(:\n"})
+    result = run("--baseline", "known.json", "--output-format", "concise", cwd=project)
+    assert "fixed" not in result.stderr
+    assert result.stdout.startswith("a.py:13:7: NAL901")
+    run("--baseline", "known.json", "--update-baseline", cwd=project)
+    write(project, {"a.py": FAULTY})
+    assert concise("--baseline", "known.json", cwd=project) == []
+    run("--baseline", "known.json", "--update-baseline", cwd=project)
+    assert (project / "known.json").read_text() == before
 
 
 def test_an_update_is_stable_and_sorted(project: Path) -> None:
