@@ -189,8 +189,10 @@ def test_several_rules_on_a_row_share_a_comment() -> None:
     assert added(text).count("# noqa: NAL001, NAL003") == 1
 
 
-def test_all_fixtures_can_be_silenced_without_changing_the_program(tmp_path: Path) -> None:
-    sources = sorted((ROOT / "tests" / "fixtures").glob("*/*.py"))
+def test_faulty_fixtures_can_be_silenced_without_changing_the_program(tmp_path: Path) -> None:
+    sources = [
+        p for folder in ("bugs", "debatable") for p in sorted((ROOT / "tests" / "fixtures" / folder).glob("*.py"))
+    ]
     files = {
         path.name: path.read_text("utf-8").replace("# expect", "# was").replace("# todo", "# was") for path in sources
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,6 +183,27 @@ def test_color(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" not in run("m.py", "--color", "never", cwd=tmp_path).stdout
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in run("m.py", cwd=tmp_path).stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
+def test_a_terminal_gets_colours_and_links_and_a_pipe_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    write(tmp_path, {"a b.py": FAULTY})
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "nalu_lint", "--no-cache"]
+    subprocess.run(command, cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode("utf-8")
+    os.close(ours)
+    assert "\x1b[1;31mNAL001\x1b[0m" in shown
+    assert re.search(r"\x1b\]8;;file://[^/]*/.*/a%20b\.py\x1b\\a b\.py:9:18\x1b\]8;;\x1b\\", shown)
+    assert "\x1b" not in run(cwd=tmp_path).stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    forced = run(cwd=tmp_path).stdout
+    assert "\x1b[1;31m" in forced
+    assert "\x1b]8" not in forced
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
