@@ -57,7 +57,7 @@ class Plugin:
         try:
             path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
             if path is not None:
-                layers.append(config.read_config(path)._replace(select=None))
+                layers += [layer._replace(select=None) for layer in config.read_config(path)]
             options = config.merge(layers)
             return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, is_sieved=True)
         except (config.ConfigError, engine.InternalError) as error:
