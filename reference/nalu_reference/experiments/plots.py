@@ -24,25 +24,25 @@ def target_weights(subsets: Tensor, operation: str, layers: int) -> list[Tensor]
     return [last] if layers == 1 else [subsets.float(), last]
 
 
-def align(weights: list[Tensor], target: list[Tensor]) -> list[Tensor]:
-    """Order the hidden features as in the target, and turn the signs of those that both layers have turned.
+def comparable(weights: list[Tensor], target: list[Tensor], operation: str) -> tuple[Tensor, Tensor]:
+    """Learned and target entries, one beside the other, without what a right network is free to choose.
 
-    A network that takes b first or -a and -1 is as right: which hidden feature holds what is free.
+    Two layers that add or subtract are one matrix, however they share the work. Before a product it is free which
+    hidden feature holds which sum, and with which sign: the choice nearest to the target counts.
     """
     if len(weights) == 1:
-        return weights
+        return weights[0].flatten(), target[0].flatten()
     first, last = weights
+    if operation in ("add", "sub"):
+        return (last @ first).flatten(), (target[1] @ target[0]).flatten()
     hidden = first.shape[0]
+    goal = torch.cat([layer.flatten() for layer in target])
     candidates = [
-        [first[list(order)] * torch.tensor(signs).unsqueeze(1), last[:, list(order)] * torch.tensor(signs)]
+        torch.cat([(first[list(order)] * torch.tensor(signs).unsqueeze(1)).flatten(), last[0, list(order)]])
         for order in itertools.permutations(range(hidden))
         for signs in itertools.product((1.0, -1.0), repeat=hidden)
     ]
-
-    def distance(candidate: list[Tensor]) -> float:
-        return sum((a - b).square().sum().item() for a, b in zip(candidate, target, strict=True))
-
-    return min(candidates, key=distance)
+    return min(candidates, key=lambda candidate: (candidate - goal).square().sum().item()), goal
 
 
 def plot(training: Training, solved: list[bool], path: Path) -> None:
@@ -67,18 +67,17 @@ def plot(training: Training, solved: list[bool], path: Path) -> None:
     left.legend(loc="upper right")
 
     weights = [weight.cpu() for weight in training.weights(training.best)[0]]
+    levels: set[float] = set()
     for i, lane in enumerate(training.lanes):
         target = target_weights(lane.subsets, row.operation, len(weights))
-        learned = align([weight[i] for weight in weights], target)
-        wanted_entries = torch.cat([layer.flatten() for layer in target])
-        entries = torch.cat([layer.flatten() for layer in learned])
+        entries, wanted_entries = comparable([weight[i] for weight in weights], target, row.operation)
+        levels.update(wanted_entries.tolist())
         shift = 0.6 * (i / max(1, len(training.lanes) - 1) - 0.5)  # seeds side by side
         colour = _SOLVED if solved[i] else _UNSOLVED
         right.plot(wanted_entries + shift, entries, ".", color=colour, alpha=0.3, markersize=3)
-    levels = sorted({weight for lane in training.lanes[:1] for weight in (0.0, *OPERATIONS[row.operation].weight)})
-    for level in levels:
+    for level in sorted(levels):
         right.plot([level - 0.35, level + 0.35], [level, level], color=_TARGET, linewidth=1)
-    right.set(xlabel="target of the entry of W (seeds side by side)", ylabel="learned W", xticks=levels)
+    right.set(xlabel="target of the entry of W (seeds side by side)", ylabel="learned W", xticks=sorted(levels))
     figure.suptitle(f"{row.name}: {row.protocol.title}", fontsize=9)
     figure.savefig(path, dpi=120)
     plt.close(figure)
