@@ -111,7 +111,7 @@ def nmu(input: Tensor, weight: Tensor) -> Tensor:
     """
     check_input(input, weight.shape[-1])
     weight = weight.clamp(0, 1)
-    return product(weight * input.unsqueeze(-2) + (1 - weight))
+    return product(torch.addcmul(1 - weight, weight, input.unsqueeze(-2)))
 
 
 def inalu(
@@ -140,7 +140,7 @@ def inalu(
     added = linear(input, nac_weight(W_hat_a, M_hat_a))
     multiplied = _exp_log(input, weight, eps, "clamp", max_log)
     share = weight.abs()
-    sign = product(share * input.sign().unsqueeze(-2) + (1 - share))
+    sign = product(torch.addcmul(1 - share, share, input.sign().unsqueeze(-2)))
     gate = torch.sigmoid(g)
     return gate * added + (1 - gate) * multiplied * sign
 

@@ -13,7 +13,7 @@ import torch
 from nalu_reference.experiments.engine import ExperimentError, Row, Training
 from nalu_reference.experiments.plots import plot
 from nalu_reference.experiments.protocols import PROTOCOLS, Protocol
-from nalu_reference.experiments.results import Line, as_table, seed_results, summarise, write_csv
+from nalu_reference.experiments.results import Line, as_table, merge, read_lines, seed_results, summarise, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,11 +158,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ExperimentError("expected --threads of at least 1 and --iterations of at least 0")
         torch.set_num_threads(arguments.threads)
         arguments.out.mkdir(parents=True, exist_ok=True)
+        summary: Path = arguments.out / f"{arguments.protocol}{'-replay' if arguments.replay else ''}-summary.csv"
+        kept = read_lines(summary) if summary.exists() else []
         lines: list[Line] = []
         for row in rows:
             lines += train(row, until, arguments=arguments, device=device)
-            replay = "-replay" if arguments.replay else ""
-            write_csv(arguments.out / f"{row.protocol.name}{replay}-summary.csv", lines)
+            write_csv(summary, merge(kept, lines))
     except (ExperimentError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

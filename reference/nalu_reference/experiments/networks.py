@@ -30,6 +30,15 @@ class FauxNAC(nn.Module):
         return F.linear(input, self.weight)
 
 
+class KaimingNAC(NAC):
+    """The NAC with the initial distribution of the notebook that first showed the mistake."""
+
+    def reset_parameters(self) -> None:
+        """Draw both Parameters by `kaiming_uniform_`."""
+        nn.init.kaiming_uniform_(self.W_hat)
+        nn.init.kaiming_uniform_(self.M_hat)
+
+
 class Linear(nn.Linear):
     """The linear layer of the published rows: Glorot and Bengio's uniform weight, bias 0 at first."""
 
@@ -52,6 +61,7 @@ LAYERS: dict[str, tuple[Layer, Layer]] = {
     "RealNPU": (NAU, RealNPU),
     "NAU": (NAU, NAU),
     "NAC": (NAC, NAC),
+    "NAC-kaiming": (KaimingNAC, KaimingNAC),
     "Linear": (Linear, Linear),
     "fauxNAC": (FauxNAC, FauxNAC),
 }

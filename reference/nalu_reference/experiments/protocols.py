@@ -231,9 +231,11 @@ PROTOCOLS: dict[str, Protocol] = {
             subset=1,
             overlap=0,
             cases=(Case((-5, 5), ((-10, -5), (5, 10))),),
-            units={name: Unit(("add",), learning_rate=1e-2) for name in ("fauxNAC", "NAC", "NAU", "Linear")},
+            units={
+                name: Unit(("add",), learning_rate=1e-2) for name in ("fauxNAC", "NAC-kaiming", "NAC", "NAU", "Linear")
+            },
             network=one_layer,
-            rows=(("fauxNAC", "add"), ("NAC", "add"), ("NAU", "add")),
+            rows=(("fauxNAC", "add"), ("NAC-kaiming", "add"), ("NAC", "add"), ("NAU", "add")),
             iterations=800,
             seeds=100,
             tolerance=1e-2,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nalu_reference.experiments.engine import ExperimentError
 from nalu_reference.experiments.published import published
 
 if TYPE_CHECKING:
@@ -167,6 +168,34 @@ def write_csv(path: Path, rows: Sequence[SeedResult | Line]) -> None:
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(text.getvalue(), encoding="utf-8")
     os.replace(unfinished, path)
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a summary that `write_csv` wrote.
+
+    Raises:
+        ExperimentError: if it is none.
+    """
+    kinds = {field.name: str(field.type) for field in fields(Line)}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                Line(**{name: _value(kinds[name], text) for name, text in row.items()}) for row in csv.DictReader(file)
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExperimentError(f"{path}: not a summary of this command") from error
+
+
+def _value(kind: str, text: str) -> Any:
+    if kind.endswith("| None") and not text:
+        return None
+    return {"int": int, "float": float, "str": str}[kind.removesuffix(" | None")](text)
+
+
+def merge(old: Sequence[Line], new: Sequence[Line]) -> list[Line]:
+    """New lines in place of old ones of the same unit and operation, others kept."""
+    done = {(line.unit, line.operation) for line in new}
+    return [*(line for line in old if (line.unit, line.operation) not in done), *new]
 
 
 def _cell(value: Any) -> Any:
