@@ -9,7 +9,7 @@ from functools import lru_cache
 def nac_weight_variance(r: float) -> float:
     r"""The variance of :math:`\tanh(\hat w) \sigma(\hat m)` for both uniform on [-r, r].
 
-    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, appendix B.
+    Source: the released code of Madsen and Johansen, ICLR 2020, arXiv:2001.05016.
     """
     return (1 - math.tanh(r) / r) * (r - math.tanh(r / 2)) / (2 * r) if r else 0.0
 

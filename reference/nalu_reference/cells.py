@@ -47,7 +47,7 @@ def _total(input_size: int, hidden_size: int) -> int:
 class NACCell(_Cell):
     r"""A recurrent cell that adds to its state and subtracts from it: :math:`h' = \mathrm{NAC}([x, h])`.
 
-    Source: Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508, sections 3 and 4.3 (counting digits).
+    Source: Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508 (its recurrent tasks).
 
     Args:
         input_size: size of each input sample, at least 1.
@@ -94,7 +94,7 @@ class NACCell(_Cell):
 class NALUCell(_Cell):
     r"""A recurrent cell that adds to its state or multiplies it: :math:`h' = \mathrm{NALU}([x, h])`.
 
-    Source: Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508, sections 3 and 4.3.
+    Source: Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508 (its recurrent tasks).
 
     Args:
         input_size: size of each input sample, at least 1.

@@ -155,7 +155,7 @@ def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float
 
     `g` is `(I,)`, clamped to [0, 1]: the relevance of each input. Without `W_i` it is the Real NPU.
 
-    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681, section 2. See :class:`~nalu_reference.NPU`.
+    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681. See :class:`~nalu_reference.NPU`.
     """
     check_input(input, W_r.shape[-1])
     result_type = torch.promote_types(input.dtype, W_r.dtype)
@@ -177,7 +177,7 @@ def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float
 def real_npu(input: Tensor, W_r: Tensor, g: Tensor, *, eps: float = DEFAULT_EPS) -> Tensor:
     r"""The NPU with a real weight: :math:`\exp(\log(r) W_r^T) \odot \cos(k W_r^T)`.
 
-    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681, section 2. See :class:`~nalu_reference.RealNPU`.
+    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681. See :class:`~nalu_reference.RealNPU`.
     """
     return npu(input, W_r, None, g, eps=eps)
 

@@ -65,8 +65,9 @@ class NAC(Unit):
     def reset_parameters(self) -> None:
         """Draw both Parameters uniformly so that the weight has the variance 2 / (I + O).
 
-        So do Madsen and Johansen (ICLR 2020); Trask et al. name no distribution, and many copies use
-        `kaiming_uniform_`.
+        So does the released code of Madsen and Johansen (ICLR 2020); Trask et al. name no distribution, and many
+        copies use `kaiming_uniform_`. That variance comes near its bound of 1/2 where I + O is small: up to I + O = 5
+        both are drawn from [-9.5, 9.5], where tanh and sigmoid saturate and training is slow at first.
         """
         bound = nac_bound(self.in_features, self.out_features)
         nn.init.uniform_(self.W_hat, -bound, bound)

@@ -19,7 +19,7 @@ class RealNPU(Unit):
 
         y = \exp(\log(r) W_r^T) \odot \cos(k W_r^T)
 
-    Source: Heim, Pevny and Smidl, Neural Power Units, NeurIPS 2020, arXiv:2006.01681, section 2. Its draft prints k
+    Source: Heim, Pevny and Smidl, Neural Power Units, NeurIPS 2020, arXiv:2006.01681. Its draft prints k
     with the inequality inverted; the text and the authors' code take the angle of negative x, as here.
 
     The log space is float32 or wider whatever the input's type, also under autocast. Call
@@ -103,11 +103,10 @@ class NPU(Unit):
 
         y = \exp(\log(r) W_r^T - k W_i^T) \odot \cos(\log(r) W_i^T + k W_r^T)
 
-    Source: Heim, Pevny and Smidl, Neural Power Units, NeurIPS 2020, arXiv:2006.01681, section 2.
+    Source: Heim, Pevny and Smidl, Neural Power Units, NeurIPS 2020, arXiv:2006.01681.
 
-    With `W_i` = 0 it is the :class:`RealNPU`, which says more on signs, precision and clamping. On positive input
-    `W_i` starts with a gradient of 0 only if it is exactly 0, its initial value: its first updates come from
-    negative input. See `reset_parameters`.
+    With `W_i` = 0 it is the :class:`RealNPU`, whose documentation says more on signs, precision and clamping. At its
+    initial value of 0, `W_i` has a gradient only from negative input: see `reset_parameters`.
 
     Args:
         in_features: size of each input sample, at least 1.

@@ -61,7 +61,7 @@ def inalu_regularizer(*parameters: Tensor) -> Tensor:
 def npu_regularizer(*parameters: Tensor) -> Tensor:
     r"""The L1 norm of the powers of a NPU, summed over its parts.
 
-    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681, section 3.
+    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681.
     """
     if not parameters:
         raise ValueError("expected at least one tensor, got none")
@@ -102,7 +102,7 @@ def schedule(step: int, *, scale: float, start: int, end: int) -> float:
     .. math::
         \lambda(t) = \hat\lambda \min(1, \max(0, (t - start) / (end - start)))
 
-    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 3.
+    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016.
 
     Raises:
         ValueError: if `end` is not after `start`.
@@ -143,7 +143,7 @@ def clamp_(module: nn.Module) -> None:
 def sparsity_error(weight: Tensor) -> Tensor:
     r"""The largest distance of a weight to -1, 0 or 1: :math:`\max_{oi} \min(|W_{oi}|, |1 - |W_{oi}||)`.
 
-    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 3.1.
+    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016.
 
     Examples:
         >>> sparsity_error(torch.tensor([[1.0, -0.75]])).item()

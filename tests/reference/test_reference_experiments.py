@@ -17,7 +17,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
 from nalu_reference import NAC, NAU, NMU, NACMul, training  # noqa: E402
-from nalu_reference.experiments.__main__ import main  # noqa: E402
+from nalu_reference.experiments.command import main  # noqa: E402
 from nalu_reference.experiments.engine import ExperimentError, Row, Training  # noqa: E402
 from nalu_reference.experiments.networks import FauxNAC, build, two_layers  # noqa: E402
 from nalu_reference.experiments.plots import comparable  # noqa: E402
@@ -360,7 +360,7 @@ def test_command_goes_on_where_it_stopped(
 def test_an_interrupted_command_keeps_what_it_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nalu_reference.experiments.__main__ as command
+    from nalu_reference.experiments import command
 
     monkeypatch.setattr(command, "_SAVE_EVERY", 0.0)
     steps = iter(range(3))
@@ -449,6 +449,14 @@ def test_module_runs_as_a_command(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "| NAU " in result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("missing", ["numpy", "rich", "matplotlib"])
+def test_a_missing_dependency_is_named(missing: str) -> None:
+    program = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('nalu_reference.experiments')"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == f"error: {missing} is missing: pip install 'nalu-lint[reference]'"
 
 
 def test_not_a_multiple_of_the_interval_raises() -> None:

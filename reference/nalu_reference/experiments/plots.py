@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from nalu_reference.experiments.protocols import OPERATIONS
@@ -47,13 +48,9 @@ def comparable(weights: list[Tensor], target: list[Tensor], operation: str) -> t
 
 def plot(training: Training, solved: list[bool], path: Path) -> None:
     """Draw a row: test loss of each seed, and each entry of W at the least validation error beside its target."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
     row = training.row
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     test = torch.stack(training.test).cpu()
     for wanted, colour in ((False, _UNSOLVED), (True, _SOLVED)):
         chosen = [i for i, state in enumerate(solved) if state == wanted]
@@ -80,4 +77,3 @@ def plot(training: Training, solved: list[bool], path: Path) -> None:
     right.set(xlabel="target of the entry of W (seeds side by side)", ylabel="learned W", xticks=sorted(levels))
     figure.suptitle(f"{row.name}: {row.protocol.title}", fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
