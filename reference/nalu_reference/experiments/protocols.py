@@ -154,6 +154,7 @@ class _Product(Protocol):
 
 
 _TRAIN, _TEST = (1.0, 2.0), ((2.0, 6.0),)
+_NAU_ARITHMETIC = {"scale": 0.01, "start": 5_000, "end": 50_000}  # of the authors' released command
 _NAU_SINGLE = {"scale": 0.01, "start": 20_000, "end": 35_000}
 _NMU_SINGLE = {"scale": 10.0, "start": 20_000, "end": 35_000}
 
@@ -182,7 +183,10 @@ PROTOCOLS: dict[str, Protocol] = {
             subset=25,
             overlap=12,
             cases=(Case(_TRAIN, _TEST),),
-            units={name: Unit(("add", "sub")) for name in ("NAU", "NAC", "Linear", "fauxNAC", "NALU", "iNALU")},
+            units={
+                "NAU": Unit(("add", "sub"), regularizer=_NAU_ARITHMETIC),
+                **{name: Unit(("add", "sub")) for name in ("NAC", "Linear", "fauxNAC", "NALU", "iNALU")},
+            },
             network=two_layers,
             rows=(("NAU", "add"), ("NAU", "sub"), ("NAC", "sub"), ("Linear", "sub"), ("fauxNAC", "sub")),
             iterations=20_000,
