@@ -5,9 +5,9 @@ result is `(*, O)`.
 
 Numbers: what goes through a logarithm is computed in float32 (float64 for float64 input), also under autocast and for
 float16 and bfloat16 input: in float16 exp overflows from 11.1 on and 1e-10 is 0; bfloat16 keeps three digits. The
-result then has the type to which input and weight promote: float32 under autocast with float32 Parameters, float16
-for a module in float16. `nac` and `nau` are as precise as `linear`, also under autocast; `nmu` multiplies in the
-promoted type.
+result then has the type to which input and weight promote: float32 under autocast with float32 Parameters; float16
+for a module in float16, where it is infinite beyond 65,504. `nac` and `nau` are as precise as `linear`, also under
+autocast; `nmu` multiplies in the promoted type.
 
 Errors: each function raises a `TypeError` for an input that is not floating-point and a `ValueError` for one whose
 last dimension is not I, or for an `eps` that the log space cannot hold.
@@ -60,7 +60,8 @@ def nac_mul(
     Source: Trask et al. 2018, arXiv:1808.00508, section 2. See :class:`~nalu_reference.NACMul`.
     """
     check_input(input, W_hat.shape[-1])
-    return _exp_log(input, nac_weight(W_hat, M_hat), eps, eps_mode, max_log)
+    result = _exp_log(input, nac_weight(W_hat, M_hat), eps, eps_mode, max_log)
+    return result.to(torch.promote_types(input.dtype, W_hat.dtype))
 
 
 def nalu(
@@ -90,7 +91,8 @@ def nalu(
     added = linear(input, weight)
     multiplied = _exp_log(input, mul_weight, eps, eps_mode, max_log)
     gate = torch.sigmoid(linear(input, G))
-    return gate * added + (1 - gate) * multiplied
+    result = gate * added + (1 - gate) * multiplied
+    return result.to(torch.promote_types(input.dtype, W_hat.dtype))
 
 
 def nau(input: Tensor, weight: Tensor) -> Tensor:
@@ -142,7 +144,8 @@ def inalu(
     share = weight.abs()
     sign = product(torch.addcmul(1 - share, share, input.sign().unsqueeze(-2)))
     gate = torch.sigmoid(g)
-    return gate * added + (1 - gate) * multiplied * sign
+    result = gate * added + (1 - gate) * multiplied * sign
+    return result.to(torch.promote_types(input.dtype, W_hat_a.dtype))
 
 
 def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float = DEFAULT_EPS) -> Tensor:
@@ -199,9 +202,8 @@ def product(factors: Tensor) -> Tensor:
 
 
 def _exp_log(input: Tensor, weight: Tensor, eps: float, eps_mode: EpsMode, max_log: float | None) -> Tensor:
-    """exp(min(log(|x| + eps) W^T, max_log)), in float32 or wider."""
-    result_type = torch.promote_types(input.dtype, weight.dtype)
-    wide = _log_type(result_type)
+    """exp(min(log(|x| + eps) W^T, max_log)), in float32 or wider; still so returned, for float16 ends at 65,504."""
+    wide = _log_type(torch.promote_types(input.dtype, weight.dtype))
     check_eps(eps, wide)
     with _without_autocast(input):
         magnitude = input.to(wide).abs()
@@ -209,7 +211,7 @@ def _exp_log(input: Tensor, weight: Tensor, eps: float, eps_mode: EpsMode, max_l
         exponent = linear(torch.log(magnitude), weight.to(wide))
         if max_log is not None:
             exponent = exponent.clamp(max=max_log)
-        return torch.exp(exponent).to(result_type)
+        return torch.exp(exponent)
 
 
 def _log_type(dtype: torch.dtype) -> torch.dtype:

@@ -165,6 +165,14 @@ def test_no_nan_in_extrapolation_with_the_clip() -> None:
     assert all(not p.grad.isnan().any() for p in layer.parameters())
 
 
+def test_no_nan_in_float16_with_the_clip() -> None:
+    """exp(20) is more than float16 holds, but not more than the float32 in which sum and product are weighed."""
+    layer = saturated(max_log=20.0).half()
+    far = torch.tensor([1.0, 10.0, 1000.0], dtype=torch.float16).unsqueeze(1).expand(-1, 8)
+    output = layer(far)
+    torch.testing.assert_close(output, far.sum(-1, keepdim=True), rtol=2e-3, atol=0)
+
+
 @pytest.mark.parametrize("name", ["NALU-separate", "INALU"])
 def test_clipped_units_far_outside(name: str) -> None:
     torch.manual_seed(0)
