@@ -101,6 +101,7 @@ class Training:
         ]
         self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=self.unit.learning_rate, fused=True)
         self._gradients = self._step_function(compiled)
+        self._drawn = torch.empty(0), torch.empty(0)
         self._validation_set = Evaluation(self.lanes, test=False, device=device)
         self._test_set = Evaluation(self.lanes, test=True, device=device)
         self.thresholds = torch.tensor(
@@ -166,10 +167,11 @@ class Training:
         return max(count for count in range(1, iterations + 1) if iterations % count == 0 and count <= most)
 
     def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
-        """Inputs `(chunk, L, batch, I)` and targets `(chunk, L, batch, 1)`."""
-        protocol = self.row.protocol
-        shape = (chunk, len(self.lanes), protocol.batch_size)
-        x, target = torch.empty(*shape, protocol.in_features), torch.empty(*shape, 1)
+        """Inputs `(chunk, L, batch, I)` and targets `(chunk, L, batch, 1)`, valid until the next call."""
+        if len(self._drawn[0]) != chunk:  # one allocation for all calls: fresh pages cost as much as the numbers
+            shape = (chunk, len(self.lanes), self.row.protocol.batch_size)
+            self._drawn = torch.empty(*shape, self.row.protocol.in_features), torch.empty(*shape, 1)
+        x, target = self._drawn
         for i, lane in enumerate(self.lanes):
             x[:, i], target[:, i] = lane.batches(chunk)
         return x.to(self.device), target.to(self.device)

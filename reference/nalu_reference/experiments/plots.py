@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from nalu_reference.experiments.protocols import OPERATIONS
@@ -61,6 +62,7 @@ def plot(training: Training, solved: list[bool], path: Path) -> None:
     for threshold in sorted(set(training.thresholds.tolist())):
         left.axhline(threshold, color=_TARGET, linestyle="--", linewidth=0.8)
     left.set(xlabel="iteration", ylabel="test loss (mean squared error)", yscale="log")
+    left.xaxis.set_major_locator(MaxNLocator(5))
     left.legend(loc="upper right")
 
     weights = [weight.cpu() for weight in training.weights(training.best)[0]]
