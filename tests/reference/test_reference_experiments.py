@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import os
 import subprocess
@@ -17,6 +18,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
 from nalu_reference import NAC, NAU, NMU, NACMul, training  # noqa: E402
+from nalu_reference.experiments import command  # noqa: E402
 from nalu_reference.experiments.command import main  # noqa: E402
 from nalu_reference.experiments.engine import ExperimentError, Row, Training  # noqa: E402
 from nalu_reference.experiments.networks import FauxNAC, build, two_layers  # noqa: E402
@@ -298,8 +300,8 @@ def test_every_unit_of_every_protocol_takes_steps(protocol: object) -> None:
 
 def test_short_replay_solves_the_seeds_that_were_solved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the published seeding's first four seeds, all but 0 are solved, from iteration 13,000 on."""
-    command = ["product", "--units", "NMU", "--replay", "--seeds", "4", "--iterations", "15000", "--out", str(tmp_path)]
-    assert main(command) == 0
+    out = ["--out", str(tmp_path)]
+    assert main(["product", "--units", "NMU", "--replay", "--seeds", "4", "--iterations", "15000", *out]) == 0
     rows = read(tmp_path / "product-NMU-mul-replay.csv")
     assert [row["solved"] for row in rows] == ["0", "1", "1", "1"]
     assert all(12_000 <= int(row["solved_at"]) <= 15_000 for row in rows[1:])
@@ -328,40 +330,38 @@ def test_command_writes_csv_and_prints_the_published_row(tmp_path: Path, capsys:
 
 
 def test_summary_keeps_rows_of_other_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["seed", "--seeds", "2", "--iterations", "8", "--no-plot", "--out", str(tmp_path)]
+    arguments = ["seed", "--seeds", "2", "--iterations", "8", "--no-plot", "--out", str(tmp_path)]
     for unit in ("NAU", "NAC", "NAU"):
-        assert main([*command, "--units", unit]) == 0
+        assert main([*arguments, "--units", unit]) == 0
     assert [row["unit"] for row in read(tmp_path / "seed-summary.csv")] == ["NAC", "NAU"]
     capsys.readouterr()
     (tmp_path / "seed-summary.csv").write_text("unit,colour\nNAU,blue\n")
-    assert main([*command, "--units", "NAU"]) == 2
+    assert main([*arguments, "--units", "NAU"]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path / 'seed-summary.csv'}: not a summary of this command\n"
 
 
 def test_command_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ["seed", "--units", "NAU", "--seeds", "2", "--no-plot", "--out", str(tmp_path)]
-    assert main([*command, "--iterations", "80"]) == 0
-    assert main([*command, "--iterations", "160"]) == 0
+    arguments = ["seed", "--units", "NAU", "--seeds", "2", "--no-plot", "--out", str(tmp_path)]
+    assert main([*arguments, "--iterations", "80"]) == 0
+    assert main([*arguments, "--iterations", "160"]) == 0
     assert read(tmp_path / "seed-NAU-add.csv")[0]["iterations"] == "160"
     monkeypatch.setattr(Training, "_train", lambda *_: pytest.fail("trained again"))
-    assert main([*command, "--iterations", "160"]) == 0
+    assert main([*arguments, "--iterations", "160"]) == 0
     capsys.readouterr()
-    assert main([*command, "--iterations", "80"]) == 2
+    assert main([*arguments, "--iterations", "80"]) == 2
     assert "has 160 iterations already, more than 80" in capsys.readouterr().err
     assert main(["seed", "--units", "NAU", "--seeds", "3", "--out", str(tmp_path)]) == 2
     assert "other seeds or settings" in capsys.readouterr().err
     (tmp_path / "seed-NAU-add.pt").write_bytes(b"no checkpoint")
-    assert main(command) == 2
+    assert main(arguments) == 2
     assert "seed-NAU-add.pt: cannot go on from this file" in capsys.readouterr().err
 
 
 def test_an_interrupted_command_keeps_what_it_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nalu_reference.experiments import command
-
     monkeypatch.setattr(command, "_SAVE_EVERY", 0.0)
     steps = iter(range(3))
     train = Training._train
@@ -449,6 +449,18 @@ def test_module_runs_as_a_command(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "| NAU " in result.stdout
     assert result.stderr == ""
+
+
+def test_progress_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = command.Console
+    monkeypatch.setattr(command, "Console", lambda **_: console(file=screen, force_terminal=True, width=120))
+    arguments = ["seed", "--units", "NAU", "--seeds", "2", "--iterations", "80", "--no-plot", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    shown = screen.getvalue()
+    assert "seed-NAU-add" in shown
+    assert "80/80" in shown
+    assert "0 of 2 solved" in shown
 
 
 @pytest.mark.parametrize("missing", ["numpy", "rich", "matplotlib"])

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
 from nalu_reference import NALU, NMU, NACMul, RealNPU, functional  # noqa: E402
-from reference_units import UNITS, inputs, make  # noqa: E402
+from reference_units import CELLS, UNITS, inputs, make  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.func import functional_call, grad, stack_module_state, vmap  # noqa: E402
 
@@ -69,6 +69,16 @@ def test_export_with_any_batch_size(name: str) -> None:
     program = torch.export.export(layer, (inputs(4, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     x = inputs(9, 3)
     torch.testing.assert_close(program.module()(x), layer(x))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_compile_and_export_cells(cell: type[nn.Module]) -> None:
+    torch._dynamo.reset()
+    layer = cell(3, 2)
+    x, state = inputs(4, 3), inputs(4, 2)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, state), layer(x, state))
+    torch.testing.assert_close(torch.export.export(layer, (x, state)).module()(x, state), layer(x, state))
 
 
 @pytest.mark.parametrize("name", LOG_SPACE)
