@@ -49,6 +49,13 @@ class Linear(nn.Linear):
             nn.init.zeros_(self.bias)
 
 
+class LinearWithoutBias(Linear):
+    """What a fauxNAC is: the same layer, if the mistake were said out loud."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+
 Layer = type[nn.Module]
 
 # The layers of each network, first to last.
@@ -63,6 +70,7 @@ LAYERS: dict[str, tuple[Layer, Layer]] = {
     "NAC": (NAC, NAC),
     "NAC-kaiming": (KaimingNAC, KaimingNAC),
     "Linear": (Linear, Linear),
+    "Linear-no-bias": (LinearWithoutBias, LinearWithoutBias),
     "fauxNAC": (FauxNAC, FauxNAC),
 }
 

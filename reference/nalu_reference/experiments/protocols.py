@@ -185,10 +185,20 @@ PROTOCOLS: dict[str, Protocol] = {
             cases=(Case(_TRAIN, _TEST),),
             units={
                 "NAU": Unit(("add", "sub"), regularizer=_NAU_ARITHMETIC),
-                **{name: Unit(("add", "sub")) for name in ("NAC", "Linear", "fauxNAC", "NALU", "iNALU")},
+                **{
+                    name: Unit(("add", "sub"))
+                    for name in ("NAC", "Linear", "Linear-no-bias", "fauxNAC", "NALU", "iNALU")
+                },
             },
             network=two_layers,
-            rows=(("NAU", "add"), ("NAU", "sub"), ("NAC", "sub"), ("Linear", "sub"), ("fauxNAC", "sub")),
+            rows=(
+                ("NAU", "add"),
+                ("NAU", "sub"),
+                ("NAC", "sub"),
+                ("Linear", "sub"),
+                ("Linear-no-bias", "sub"),
+                ("fauxNAC", "sub"),
+            ),
             iterations=20_000,
             seeds=100,
             thresholds={"add": 1.4786e-5, "sub": 1.3844e-8},
