@@ -222,7 +222,7 @@ def _cells(line: Line) -> list[str]:
         str(line.iterations),
         f"{line.solved} of {line.seeds}",
         f"({100 * line.low:.0f}, {100 * line.high:.0f})",
-        "" if line.solved_at is None else f"{line.solved_at:.2g}",
+        "" if line.solved_at is None else f"{line.solved_at:.1e}".replace("e+0", "e"),
         "" if line.sparsity_error is None else f"{line.sparsity_error:.1e}",
         line.published,
         line.published_solved_at,
