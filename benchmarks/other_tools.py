@@ -36,6 +36,7 @@ _CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACE = re.compile(
     r"(?P<path>[\w./]+\.py)[:@](?P<row>\d+)[:@](?P<column>\d+):? (?:error |warning )?\[?(?P<code>[A-Za-z][\w-]*)"
 )
+_BROKEN = re.compile(r"(?P<path>[\w./]+\.py): EXCEPTION: (?P<code>Syntax Error) @ (?P<row>\d+)")  # Fixit
 
 
 class Tool(NamedTuple):
@@ -57,7 +58,8 @@ class Report(NamedTuple):
 
 def by_line(output: str) -> list[Report]:
     """The lines `path:row:column: code ...`."""
-    found = [match for line in output.splitlines() if (match := _PLACE.search(line)) is not None]
+    lines = output.splitlines()
+    found = [match for line in lines if (match := _PLACE.search(line) or _BROKEN.search(line)) is not None]
     return [Report(Path(match["path"]).name, int(match["row"]), match["code"]) for match in found]
 
 
