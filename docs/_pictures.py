@@ -1,4 +1,4 @@
-"""The pictures of the documentation, from real output. Usage: python docs/_pictures.py (needs rich)."""
+"""The pictures of the documentation, from real output. Usage: python docs/_pictures.py (needs `nalu-lint[probe]`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = "examples/faux_nac.py"
-PICTURE = ROOT / "docs" / "images" / "full.svg"
+SCRIPT = "examples/train.py"
+IMAGES = ROOT / "docs" / "images"
 WIDTH = 112
 # As rich's own, without the fonts that it would fetch.
 FRAME = """\
@@ -36,22 +37,29 @@ line-height: {line_height}px; white-space: pre; }}
 """
 
 
-def output(*flags: str) -> str:
-    """What the command prints about the example."""
-    command = [sys.executable, "-m", "nalu_lint", "--isolated", "--no-cache", *flags, EXAMPLE]
+def output(module: str, *arguments: object) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False).stdout
 
 
-def main() -> None:
+def draw(name: str, title: str, printed: str) -> None:
     from io import StringIO
 
     from rich.console import Console
     from rich.text import Text
 
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="standard")
-    console.print(Text.from_ansi(output("--color", "always").rstrip()))
-    picture = console.export_svg(title=f"nalu-lint {EXAMPLE}", code_format=FRAME, unique_id="full")
-    PICTURE.write_text(picture, encoding="utf-8")
+    console.print(Text.from_ansi(printed.rstrip()))
+    picture = console.export_svg(title=title, code_format=FRAME, unique_id=name)
+    (IMAGES / f"{name}.svg").write_text(picture, encoding="utf-8")
+
+
+def main() -> None:
+    printed = output("nalu_lint", "--isolated", "--no-cache", "--color", "always", EXAMPLE)
+    draw("full", f"nalu-lint {EXAMPLE}", printed)
+    plot = ("--plot", IMAGES / "gradients.png")
+    draw("probe", f"nalu-probe {SCRIPT}", output("nalu_lint.probe", "--color", "always", *plot, SCRIPT))
 
 
 if __name__ == "__main__":

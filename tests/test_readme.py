@@ -24,6 +24,8 @@ COMMANDS = [
 ]
 # These set up environments of their own; the first is run in test_new_user.py, the second is what runs this test.
 MAKE = {"make demo", "make test"}
+# These need torch: the first would download it, the second is run where it is installed.
+PROBE = {"pip install '.[probe]'", "nalu-probe examples/train.py"}
 
 
 def test_the_picture_is_what_the_command_prints() -> None:
@@ -36,9 +38,45 @@ def test_the_picture_is_what_the_command_prints() -> None:
     assert "".join(text.split()) == "".join(printed.split()), "python docs/_pictures.py draws it again"
 
 
+def test_the_picture_of_the_probe_is_what_it_prints() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("rich")
+    picture = re.search(r"<!-- output of: nalu-probe (\S+) -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert picture is not None
+    path, shown = picture.groups()
+    assert f"nalu-probe {path}" in PROBE
+    command = [sys.executable, "-m", "nalu_lint.probe", path]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.rstrip() == shown.rstrip()
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    """The library and the fixture, with a model, a loss and a loop that stand for the reader's."""
+    torch = pytest.importorskip("torch")
+    in_a_test, around_a_loop = re.findall(r"```python\n((?:def test|from nalu_lint).*?)```", README, re.DOTALL)
+    from torch import nn
+
+    from nalu_lint.probe import UntrainedError, check
+
+    class Model(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 1)
+
+    def train(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        model(torch.ones(1, 2)).square().sum().backward()
+        optimizer.step()
+
+    names: dict[str, object] = {"Model": Model, "train": train, "torch": torch}
+    exec(around_a_loop, names)
+    exec(in_a_test, names)
+    names["test_it_trains"](lambda *arguments: check(*arguments).raise_for_findings())
+    assert issubclass(UntrainedError, AssertionError)
+
+
 def test_the_commands_are_the_ones_that_are_tested() -> None:
     assert set(COMMANDS) >= MAKE
-    assert set(COMMANDS) - MAKE - {"pip install ."} == {
+    assert set(COMMANDS) - MAKE - PROBE - {"pip install ."} == {
         "nalu-lint examples/nac.py",
         "nalu-lint --explain NAL001",
         "nalu-lint --list-rules",
@@ -55,7 +93,7 @@ def test_install_and_use(tmp_path: Path) -> None:
     variables = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "2"}
     variables.pop("PYTHONPATH", None)
     for command in COMMANDS:
-        if command in MAKE:
+        if command in MAKE | PROBE:
             continue
         result = subprocess.run(
             command, shell=True, cwd=ROOT, env=variables, capture_output=True, text=True, check=False

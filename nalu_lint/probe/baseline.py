@@ -29,6 +29,9 @@ class Accepted(NamedTuple):
         return [p for p in self.pairs if not any(c == p[0] and _matches(n, p[1]) for c, n in found)]
 
 
+NOTHING = Accepted()
+
+
 def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 

@@ -101,6 +101,8 @@ def build(model: Callable[[], nn.Module] | nn.Module, device: torch.device) -> t
     """The model on its device, and the record of its construction. Raises ProbeError."""
     if isinstance(model, nn.Module):
         return model.to(device), None
+    if not callable(model):
+        raise ProbeError(f"expected a module, or a class or function that builds one, got {type(model).__name__}")
     name = getattr(model, "__name__", type(model).__name__)
     with construction() as built:
         try:

@@ -62,9 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="nalu-probe",
         usage=_USAGE,
-        description="Train a model for a few steps and find the Parameters that do not train. Runs the code it is given.",
+        description="Train a model for a few steps and find the Parameters that do not train. Runs the code given.",
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a training script, and its arguments")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a training script, and its arguments"
+    )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
     parser.add_argument("--steps", type=_count, default=10, metavar="N", help="optimiser steps to observe; default 10")
     parser.add_argument("--seed", type=int, default=0, help="of every random generator; default 0")
@@ -125,7 +127,11 @@ def _run(options: argparse.Namespace) -> int:
         raise ProbeError("--meta needs --model")
     if options.model is not None and not options.meta and not options.input:
         raise ProbeError("--model needs at least one --input SHAPE, or --meta")
-    for package in ("torch", *(["rich"] if options.output_format == TABLE else []), *(["matplotlib"] if options.plot else [])):
+    for package in (
+        "torch",
+        *(["rich"] if options.output_format == TABLE else []),
+        *(["matplotlib"] if options.plot else []),
+    ):
         require(package)
     report = _of_script(options, target) if target else _of_model(options)
     return _show(options, report)
@@ -197,6 +203,8 @@ def _show(options: argparse.Namespace, report: Report) -> int:
     report = replace(report, selected=(*options.select, *report.selected), ignored=options.ignore)
     if report.rank != 0:
         return OK
+    if report.failure:
+        print(f"nalu-probe: warning: {report.failure}", file=sys.stderr)
     if options.update_baseline:
         write_baseline(options.baseline, report.reported)
         print(f"{options.baseline}: {len(report.reported)} accepted", file=sys.stderr)
@@ -214,17 +222,17 @@ def _show(options: argparse.Namespace, report: Report) -> int:
 def _text(options: argparse.Namespace, report: Report) -> str:
     color = _use_color(options)
     if options.output_format == TABLE:
-        width = min(140, _terminal_width())
-        return report.table(color=color, width=width, verbose=options.verbose)
+        return report.table(color=color, width=_width(options), verbose=options.verbose)
     if options.output_format == "json":
         return report.to_json()
     return report.render(options.output_format, color=color)
 
 
-def _terminal_width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 40)).columns
+def _width(options: argparse.Namespace) -> int:
+    """That of the terminal; elsewhere it depends on nothing."""
+    if options.output_file is not None or not sys.stdout.isatty():
+        return 120
+    return min(140, os.get_terminal_size(sys.stdout.fileno()).columns or 120)
 
 
 def _use_color(options: argparse.Namespace) -> bool:

@@ -121,8 +121,8 @@ CODES = {
         "zero-gradient",
         "error",
         "Check the initial values (not every factor of a product may be zero) and saturated or dead activations",
-        "The gradient of the Parameter was exactly zero in every step, and stays so after the others have moved, though "
-        "the loss depends on it.",
+        "The gradient of the Parameter was exactly zero in every step, and stays so after the others have moved, "
+        "though the loss depends on it.",
     ),
     "NAL404": Code(
         "not-optimized",

@@ -29,6 +29,7 @@ class Verdict(NamedTuple):
     what: str
     place: Place | None
     sources: tuple[str, ...] = ()
+    module_class: str = ""
 
     @property
     def message(self) -> str:
@@ -41,7 +42,7 @@ def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Re
 
     facts = _united({track.facts.name: track.facts for track in probe.tracks.values()})
     for derivation in probe.derivations:
-        if derivation.target in facts:
+        if derivation.target in facts and not derivation.is_replaced:
             facts[derivation.target].computed_from = derivation.sources
     verdicts = _Diagnosis(probe, facts, rerun, error).verdicts()
     registered = [facts[name] for name in facts if name not in probe.hidden]
@@ -73,7 +74,8 @@ def construction_report(model: nn.Module, built: Construction) -> Report:
         if derivation.shared and (trainable or facts[target].is_trainable):
             verdicts.append(_rewrapped(derivation))
         elif trainable and not derivation.explicit >= set(trainable):
-            what = f"Parameter `{target}` is computed once from {quoted_names(trainable)}: a step shows if they still train"
+            names = quoted_names(trainable)
+            what = f"Parameter `{target}` is computed once from {names}: a step shows if they still train"
             verdicts.append(Verdict("NAL002", target, what, derivation.place, trainable))
     parameter = next(model.parameters(), None)
     return Report(
@@ -141,9 +143,7 @@ class _Diagnosis:
         self._optimized()
         return sorted(self._found, key=lambda verdict: (CODES[verdict.code].severity, verdict.code, verdict.parameter))
 
-    def _add(
-        self, code: str, parameter: str, what: str, place: Place | None, sources: tuple[str, ...] = ()
-    ) -> None:
+    def _add(self, code: str, parameter: str, what: str, place: Place | None, sources: tuple[str, ...] = ()) -> None:
         self._found.append(Verdict(code, parameter, what, place, sources))
         self._explained.add(parameter)
 
@@ -165,7 +165,9 @@ class _Diagnosis:
         is_leaf, place = self._probe.leaf_backward
         if not is_leaf or any(facts.gradient is not Gradient.NONE for facts in self._facts.values()):
             return False
-        self._add("NAL301", "", "backward() was called on a tensor that has no graph: no Parameter gets a gradient", place)
+        self._add(
+            "NAL301", "", "backward() was called on a tensor that has no graph: no Parameter gets a gradient", place
+        )
         return True
 
     def _replaced(self) -> None:
@@ -176,7 +178,9 @@ class _Diagnosis:
             if after is before:
                 continue
             if id(after) in fresh:
-                what = f"Parameter `{name}` was replaced by a new one on the forward path; the optimiser keeps the old one"
+                what = (
+                    f"Parameter `{name}` was replaced by a new one on the forward path; the optimiser keeps the old one"
+                )
                 self._add("NAL201", name, what, fresh[id(after)].place)
             elif id(before) in held and (after is None or id(after) not in held):
                 how = "removed" if after is None else "replaced"
@@ -211,44 +215,53 @@ class _Diagnosis:
 
     def _derived(self) -> None:
         dead = {name for name in self._suspects() if self._facts[name].gradient is Gradient.NONE}
-        read = set(self._trace.reads) | set(self._trace.reaching) if self._trace is not None else set()
+        read = self._read()
         derivations = [d for d in self._probe.derivations if d.target in self._facts]
         orphaned = {source for d in derivations for source in d.sources if source in dead - read}
         for derivation in derivations:
             target = derivation.target
             trainable = tuple(s for s in derivation.sources if s in self._facts and self._facts[s].is_trainable)
             orphans = [source for source in trainable if source in orphaned]
-            is_used = self._facts[target].gradient is not Gradient.NONE or target in orphaned
-            is_used |= not self._facts[target].is_trainable
             if derivation.shared & set(self._facts):
                 if self._facts[target].is_trainable or trainable:
-                    self._add(*_rewrapped(derivation))
+                    self._found.append(_rewrapped(derivation))
+                    self._explained.add(target)
                     self._explained.update(orphans)
-            elif orphans and is_used:
+            elif orphans:
                 self._explained.update(orphans)
                 self._add("NAL001", target, _derived_text(target, trainable, orphans), derivation.place, trainable)
-            elif trainable and not orphans and not derivation.explicit >= set(trainable):
+            elif trainable and not (orphans or derivation.is_replaced or derivation.explicit >= set(trainable)):
                 what = f"Parameter `{target}` is computed once from {quoted_names(trainable)}, and trains apart from it"
                 self._add("NAL002", target, what, derivation.place, trainable)
+
+    def _read(self) -> set[str]:
+        """What the run that was followed read."""
+        return set() if self._trace is None else {*self._trace.reads, *self._trace.reaching}
 
     def _kept_tensors(self) -> None:
         failed = self._error is not None and "second time" in str(self._error)
         for kept in self._probe.kept:
             is_used = self._trace is not None and kept.name in self._trace.reaching
-            if not kept.is_still_there or not (is_used or (failed and self._trace is None)):
+            if not kept.is_still_there:
                 continue
-            if kept.lost:
+            if kept.lost and not kept.is_snapshot:
                 self._lost(kept)
-            trainable = tuple(s for s in kept.sources if self._facts[s].is_trainable)
-            if trainable:
-                what = f"Tensor `{kept.name}` is computed once from {quoted_names(trainable)}: it is stale after the first step"
+            if not is_used and not (failed and self._trace is None):
+                continue
+            trainable = tuple(s for s in kept.sources if s in self._facts and self._facts[s].is_trainable)
+            dead = [source for source in trainable if self._facts[source].gradient is Gradient.NONE]
+            # A snapshot of values may be meant, unless it is all that is ever used of them.
+            if trainable and (not kept.is_snapshot or set(dead) - self._read()):
+                what = f"Tensor `{kept.name}` is computed once from {quoted_names(trainable)}: it is stale after a step"
                 self._add("NAL003", kept.name, what, kept.place, trainable)
-                self._explained.update(s for s in trainable if self._facts[s].gradient is Gradient.NONE)
+                self._explained.update(dead)
 
     def _lost(self, kept: Kept) -> None:
         built = self._probe.built
         place = built.place_of(kept.lost[0]) if built is not None else None
-        what = f"`{kept.name}` is the result of an operation on a Parameter, and no Parameter itself: it is never stepped"
+        what = (
+            f"`{kept.name}` is the result of an operation on a Parameter, and no Parameter itself: it is never stepped"
+        )
         self._add("NAL101", kept.name, what, place or kept.place)
 
     # Causes that running again shows.
@@ -285,9 +298,12 @@ class _Diagnosis:
         assert self._trace is not None
         cut = self._trace.reaching.get(name) or self._trace.escaped.get(name)
         code, how = _cause(cut)
-        where = f" ({cut.place})" if cut is not None and cut.place is not None else ""
+        at = cut.place if cut is not None else None
+        place = self._trace.reads.get(name) or at
+        # Said only where the position of the finding does not say it already.
+        where = f" ({at})" if at is not None and place is not None and str(at) != str(place) else ""
         what = f"no gradient reaches Parameter `{name}`, though the loss depends on it: {how}{where}"
-        self._add(code, name, what, self._trace.reads.get(name) or (cut.place if cut is not None else None))
+        self._add(code, name, what, place)
 
     def _with_zero_gradient(self, names: list[str]) -> None:
         names = [name for name in names if name not in self._explained]
@@ -310,7 +326,9 @@ class _Diagnosis:
             place = self._trace.reads.get(name) or self._facts[name].place
             cut = self._trace.reaching.get(name)
             if name not in dependent:
-                what = f"the gradient of Parameter `{name}` was exactly zero {steps}, and the loss does not depend on it"
+                what = (
+                    f"the gradient of Parameter `{name}` was exactly zero {steps}, and the loss does not depend on it"
+                )
                 self._add("NAL402", name, what, place)
             elif cut is not None and cut.reason in ("zero-gradient", "non-differentiable"):
                 how = f"every path to the loss passes `{cut.operation}` ({cut.place})"
@@ -369,6 +387,7 @@ def _derived_text(target: str, trainable: tuple[str, ...], orphans: list[str]) -
 _CAUSES = {
     "no_grad": ("NAL203", "`{}` runs where gradients are disabled"),
     "checkpoint": ("NAL401", "`{}` runs in a reentrant checkpoint that gets no input with a gradient"),
+    "function": ("NAL401", "the autograd function `{}` gives it none"),
     "detach": ("NAL202", "`{}` detaches it"),
     "non-differentiable": ("NAL204", "`{}` is not differentiable"),
     "zero-gradient": ("NAL204", "the gradient of `{}` is zero"),
@@ -410,6 +429,5 @@ def _owner(model: nn.Module, name: str) -> nn.Module:
 
 def _placed(verdict: Verdict, model: nn.Module) -> Verdict:
     """A verdict always points somewhere: to the class, if nothing better is known."""
-    if verdict.place is not None:
-        return verdict
-    return verdict._replace(place=place_of_class(type(_owner(model, verdict.parameter))))
+    owner = _owner(model, verdict.parameter)
+    return verdict._replace(place=verdict.place or place_of_class(type(owner)), module_class=_class_name(owner))

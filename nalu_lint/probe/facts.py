@@ -29,7 +29,8 @@ class ParameterFacts:
         gradient: the best gradient seen in any step.
         is_in_optimizer: whether some optimiser that stepped, or was given, holds it.
         has_moved: whether any bit of it changed; None if it has no values (meta device).
-        is_updated_by_hand: whether it changes all the time though no gradient ever arrives, as an average of others does.
+        is_updated_by_hand: whether it changes all the time though no gradient ever arrives, as an average of
+            others does.
         was_stepped: whether an optimiser stepped it with a gradient and a learning rate other than 0.
         is_finite: False once its value, or a gradient that an optimiser used, was infinite or NaN.
         was_finite: the same before the first step.

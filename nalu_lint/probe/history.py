@@ -53,7 +53,9 @@ class History:
 
 def _norm(gradient: torch.Tensor) -> torch.Tensor:
     values = gradient._values() if gradient.is_sparse else gradient
-    return values.detach().float().norm() if not values.is_complex() else values.detach().abs().float().norm()
+    values = values.detach().abs() if values.is_complex() else values.detach()
+    norm: torch.Tensor = values.float().norm()
+    return norm
 
 
 def _sample(parameter: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from nalu_lint.probe import operations
-from nalu_lint.probe.places import Place, is_inside, user_place
+from nalu_lint.probe.places import Place, autograd_function, is_inside, user_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +31,7 @@ class Cut(NamedTuple):
     is_direct: bool = True  # applied to the origin itself, not to something computed from it
 
 
-REASONS = ("no_grad", "checkpoint", "detach", "non-differentiable", "zero-gradient")
+REASONS = ("no_grad", "checkpoint", "function", "detach", "non-differentiable", "zero-gradient")
 # An alias without a graph that was made where nobody looked.
 UNSEEN = Cut("detach", "detach", None)
 # Named like in-place operations, but they write no values.
@@ -79,11 +79,12 @@ def tensors_in(values: Any, depth: int = 3) -> Iterator[torch.Tensor]:
 class Lineage(TorchFunctionMode):
     """Follows values from the origins that are added to it.
 
-    With `is_strict`, an operation whose gradient is zero everywhere counts as a cut, too. `on_overwrite` is called with a tensor whose whole value is replaced in place, and the links of the new one.
+    With `is_strict`, an operation whose gradient is zero everywhere counts as a cut, too. `on_write` is called
+    with a tensor that is written to in place, the links of what is written, and whether that is its whole value.
     """
 
     def __init__(
-        self, on_overwrite: Callable[[torch.Tensor, Links], None] | None = None, *, is_strict: bool = False
+        self, on_write: Callable[[torch.Tensor, Links, bool], None] | None = None, *, is_strict: bool = False
     ) -> None:
         super().__init__()
         self._is_strict = is_strict
@@ -93,8 +94,10 @@ class Lineage(TorchFunctionMode):
         self._written: dict[int, Links] = {}
         self._alive: dict[int, StorageWeakRef] = {}
         self._noted: dict[int, tuple[weakref.ref[torch.Tensor], Links]] = {}
-        self._on_overwrite = on_overwrite
+        self._on_write = on_write
         self.escapes: dict[Origin, Cut] = {}
+        # Numbers, lists and arrays that values left torch as: held, so that their identity stays theirs.
+        self._outside: dict[int, tuple[Any, Links]] = {}
 
     # Origins.
 
@@ -134,6 +137,7 @@ class Lineage(TorchFunctionMode):
     def leave(self) -> None:
         """Leave the stack of function modes, also where others were entered later and stay."""
         self._is_over = True
+        self._outside.clear()
         if all(mode is not self for mode in _get_current_function_mode_stack()):
             return  # called from an operation that is being followed: it passes everything on from now
         above = []
@@ -204,6 +208,8 @@ class Lineage(TorchFunctionMode):
             name = getattr(owner, "__name__", "")
             if not isinstance(result, torch.Tensor) or name == "grad":
                 return result
+        if self._outside and name in operations.FACTORIES:
+            self._return(args, kwargs, result)
         if name not in operations.SHAPE_ONLY:
             inputs = list(tensors_in((args, kwargs) if kwargs else args))
             if inputs:
@@ -217,7 +223,7 @@ class Lineage(TorchFunctionMode):
             self._write(name, inputs[0], inputs, whole=name in operations.OVERWRITING)
         else:
             if name in operations.ESCAPES:
-                self._escape(name, inputs)
+                self._escape(name, inputs, result)
             links: Links | None = None
             keys: set[int | None] = set()
             for output in tensors_in(result):
@@ -256,20 +262,10 @@ class Lineage(TorchFunctionMode):
         for origin, cut in links.items():
             source = origin.tensor
             if cut is None and source is not None and source.requires_grad:
-                made = made or Cut(name, self._reason(name, has_zero_gradient), user_place())
+                made = made or _cut(name, has_zero_gradient)
                 cut = made._replace(is_direct=any(tensor is source for tensor in inputs))
             passed[origin] = cut
         return passed
-
-    @staticmethod
-    def _reason(name: str, has_zero_gradient: bool) -> str:
-        if name in operations.DETACHING:
-            return "detach"
-        if has_zero_gradient:
-            return "zero-gradient"
-        if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-            return "non-differentiable"
-        return "checkpoint" if is_inside("torch/utils/checkpoint.py") else "no_grad"
 
     def _write(self, name: str, target: torch.Tensor, inputs: list[torch.Tensor], *, whole: bool) -> None:
         key = self._key(target, keep=True)
@@ -277,12 +273,13 @@ class Lineage(TorchFunctionMode):
             return
         values = [tensor for tensor in inputs if tensor is not target]
         incoming = self._after(name, self._gather(values), values, target) if values else {}
-        if whole and covers(target):
+        is_whole = whole and covers(target)
+        if is_whole:
             self._written[key] = incoming
-            if self._on_overwrite is not None:
-                self._on_overwrite(target, incoming)
         elif incoming:
             self._written[key] = {**incoming, **self._written.get(key, {})}
+        if self._on_write is not None and (is_whole or incoming):
+            self._on_write(target, incoming, is_whole)
 
     def _rebind(self, args: Any) -> None:
         """`parameter.data = tensor`: the Parameter holds another storage from now on."""
@@ -291,13 +288,40 @@ class Lineage(TorchFunctionMode):
             if origin is not None:
                 incoming = self.links_of(args[1])
                 self._own(origin, args[0])
-                if self._on_overwrite is not None:
-                    self._on_overwrite(args[0], incoming)
+                if self._on_write is not None:
+                    self._on_write(args[0], incoming, True)
 
-    def _escape(self, name: str, inputs: list[torch.Tensor]) -> None:
-        for origin, cut in self._gather(inputs).items():
-            if origin not in self.escapes:
-                self.escapes[origin] = cut or Cut(name, "detach", user_place())
+    def _escape(self, name: str, inputs: list[torch.Tensor], result: Any) -> None:
+        links: Links = {o: cut or Cut(name, "detach", user_place()) for o, cut in self._gather(inputs).items()}
+        self.escapes = {**{o: cut for o, cut in links.items() if cut is not None}, **self.escapes}
+        if links and not isinstance(result, (bool, int, str)):
+            self._outside[id(result)] = (result, links)
+
+    def _return(self, args: Any, kwargs: Any, result: Any) -> None:
+        """A tensor is made of what has left torch, as it left."""
+        links: Links = {}
+        for value in (*args, *(kwargs or {}).values()):
+            for each in (value, *value) if isinstance(value, (list, tuple)) else (value,):
+                known = self._outside.get(id(each))
+                if known is not None and known[0] is each:
+                    links.update(known[1])
+        key = self._key(result, keep=True) if links and isinstance(result, torch.Tensor) else None
+        if key is not None:
+            self._written[key] = links
+
+
+def _cut(name: str, has_zero_gradient: bool) -> Cut:
+    """Why an operation, which is running, gives its result no graph."""
+    if name in operations.DETACHING:
+        return Cut(name, "detach", user_place())
+    if has_zero_gradient:
+        return Cut(name, "zero-gradient", user_place())
+    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+        return Cut(name, "non-differentiable", user_place())
+    if is_inside("torch/utils/checkpoint.py"):
+        return Cut(name, "checkpoint", user_place())
+    function, place = autograd_function()
+    return Cut(function, "function", place) if function else Cut(name, "no_grad", user_place())
 
 
 def _is_in_place(name: str, target: torch.Tensor, result: Any) -> bool:
@@ -312,10 +336,10 @@ def covers(tensor: torch.Tensor) -> bool:
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     """The first element of the storage that a tensor holds, and the one behind its last."""
-    first = tensor.storage_offset()
+    first = int(tensor.storage_offset())
     if not tensor.numel():
         return first, first
-    return first, first + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return first, first + 1 + sum(int((n - 1) * s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 _COMPARED_ELEMENTS = 1 << 20

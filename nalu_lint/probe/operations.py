@@ -33,6 +33,9 @@ ESCAPES = frozenset({
     *("equal", "allclose", "__contains__", "data_ptr"),
 })  # fmt: skip
 
+# What takes values that have left torch back in.
+FACTORIES = frozenset({"tensor", "as_tensor", "asarray", "scalar_tensor", "full"})
+
 # Differentiable by name, with a derivative that is zero wherever it exists.
 ZERO_GRADIENT = frozenset({
     *("sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "heaviside", "bernoulli", "poisson"),

@@ -44,9 +44,8 @@ def _is_skipped(path: str) -> bool:
     return path.startswith((*inside, "<frozen")) or os.path.basename(path) == "contextlib.py"
 
 
-def user_frame(depth: int = 1) -> FrameType | None:
-    """The innermost frame of user code, or None. `depth` as in `sys._getframe`."""
-    frame: FrameType | None = sys._getframe(depth)
+def _outwards(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame of user code from this one on, or None."""
     while frame is not None and _is_skipped(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
@@ -54,7 +53,10 @@ def user_frame(depth: int = 1) -> FrameType | None:
 
 def user_place() -> Place | None:
     """The expression that user code is evaluating, or None outside any."""
-    frame = user_frame(2)
+    return _place_at(_outwards(sys._getframe(1)))
+
+
+def _place_at(frame: FrameType | None) -> Place | None:
     return None if frame is None else place_of(frame.f_code, frame.f_lasti, frame.f_lineno)
 
 
@@ -88,9 +90,20 @@ def place_of_class(kind: type) -> Place | None:
 
 def is_inside(part: str) -> bool:
     """Whether a frame of a file with this in its path is on the stack."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if part in frame.f_code.co_filename:
-            return True
+    return _frame_in(part) is not None
+
+
+def autograd_function() -> tuple[str, Place | None]:
+    """The name of the `torch.autograd.Function` whose forward is running, and where user code applied it."""
+    frame = _frame_in("torch/autograd/function.py")
+    kind = frame.f_locals.get("cls") if frame is not None else None
+    if frame is None or not isinstance(kind, type):
+        return "", None
+    return kind.__name__, _place_at(_outwards(frame))
+
+
+def _frame_in(part: str) -> FrameType | None:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and part not in frame.f_code.co_filename.replace(os.sep, "/"):
         frame = frame.f_back
-    return False
+    return frame

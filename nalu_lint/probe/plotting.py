@@ -33,11 +33,14 @@ def plot(report: Report, path: str | os.PathLike[str]) -> None:
     if not n_steps:
         raise ProbeError("no history was recorded: probe(..., history=True)")
     import numpy as np
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     height = min(_MAX_INCHES, 1.6 + _INCH_PER_ROW * len(rows))
     figure = Figure(figsize=(11, height), layout="constrained")
-    figure.suptitle(f"{report.model}: {n_steps} steps on {report.device}")
+    figure.suptitle(
+        f"{report.model}: {n_steps} steps on {report.device} (grey: none, or exactly zero; red: named by a finding)"
+    )
     marked = _marked(report)
     panels = figure.subplots(1, 2, sharey=True)
     for panel, title, series in (
@@ -55,7 +58,8 @@ def plot(report: Report, path: str | os.PathLike[str]) -> None:
             if facts.name in marked:
                 panel.axhspan(row - 0.5, row + 0.5, fill=False, edgecolor="red", linewidth=0.8)
     try:
-        figure.savefig(path, dpi=120)
+        with rc_context({"svg.fonttype": "none"}):  # text that can be searched and copied
+            figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         raise ProbeError(f"{path}: cannot be drawn: {error}") from error
 

@@ -23,13 +23,26 @@ if TYPE_CHECKING:
 class Made:
     """A Parameter that was made, and the values that it was made from."""
 
-    __slots__ = ("copied_from", "links", "origin", "owners", "place", "shared")
+    __slots__ = (
+        "copied_from",
+        "links",
+        "origin",
+        "owners",
+        "place",
+        "replaced",
+        "shared",
+        "was_registered",
+        "written_at",
+    )
 
     def __init__(self, origin: Origin, place: Place | None, links: Links, shared: set[Origin]) -> None:
         self.origin = origin
         self.place = place
         self.links = links
         self.shared = shared  # origins over whose storage it was made
+        self.was_registered = False
+        self.replaced: Links = {}  # what it was computed from before its whole value was replaced
+        self.written_at: Place | None = None  # where it got a value computed from others, if in place
         self.copied_from: tuple[Made, dict[int, Any]] | None = None
         # The modules that held it when construction ended, with its name there: what sharding replaces
         # is found again by its owner.
@@ -37,13 +50,17 @@ class Made:
 
 
 class Derivation(NamedTuple):
-    """`target` was computed from `sources` at construction. All are names in the model."""
+    """`target` was computed from `sources` at construction. All are names in the model.
+
+    `is_replaced`: it was made from them, and nothing of their values is left in it: an initialiser filled it anew.
+    """
 
     target: str
     sources: tuple[str, ...]
     explicit: frozenset[str]  # sources whose copy is said out loud: detach(), .data, no_grad()
     shared: frozenset[str]  # sources over whose storage the target was made
     place: Place | None
+    is_replaced: bool = False
 
 
 class Construction:
@@ -51,7 +68,9 @@ class Construction:
 
     def __init__(self) -> None:
         self._made: dict[Origin, Made] = {}
-        self._lineage = Lineage(self._overwritten)
+        self._lineage = Lineage(self._written)
+        # What tensors that are kept as attributes were computed from: moving a buffer makes it another tensor.
+        self._kept: weakref.WeakKeyDictionary[nn.Module, dict[str, list[Origin]]] = weakref.WeakKeyDictionary()
         self._attributes: weakref.WeakKeyDictionary[nn.Module, dict[str, Place]] = weakref.WeakKeyDictionary()
         self._stack = ExitStack()
         self._memo: dict[int, Any] | None = None
@@ -60,11 +79,11 @@ class Construction:
     # The block.
 
     def __enter__(self) -> Construction:
-        self._stack.enter_context(watch_parameters(self._observe))
+        self._stack.enter_context(watch_parameters(self._observe, self._registered))
         self._patch(nn.Module, "__setattr__", self._wrap_setattr)
         self._patch(nn.Module, "register_buffer", self._wrap_setattr)
         self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
-        self._lineage.__enter__()
+        self._lineage.__enter__()  # type: ignore[no-untyped-call]  # leave() copes with modes entered later
         self._stack.callback(self._lineage.leave)
         return self
 
@@ -87,7 +106,9 @@ class Construction:
 
     def _wrap_setattr(self, original: Any) -> Any:
         def assign(module: nn.Module, name: str, value: Any = None, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(value, (list, tuple, dict, set)) or _has_history(kwargs.get("tensor", value)):
+            given = kwargs.get("tensor", value)
+            is_tensor = isinstance(given, torch.Tensor) and not isinstance(given, Parameter)
+            if is_tensor or isinstance(given, (list, tuple, dict, set)):
                 place = user_place()
                 if place is not None:
                     self._attributes.setdefault(module, {})[name] = place
@@ -109,8 +130,7 @@ class Construction:
     def _observe(self, parameter: Parameter, data: torch.Tensor) -> None:
         if self._lineage.origin_of(parameter) is not None:
             return
-        links = self._lineage.links_of(data) if isinstance(data, torch.Tensor) else {}
-        links = {**_recorded(self._lineage, data), **links}
+        links = self._links_of(data) if isinstance(data, torch.Tensor) else {}
         shared = {origin for origin in links if _share(origin.tensor, data)}
         made = Made(self._lineage.add(parameter), user_place(), links, shared)
         if self._memo is not None:
@@ -120,12 +140,28 @@ class Construction:
             made.links = {}
         self._made[made.origin] = made
 
-    def _overwritten(self, tensor: torch.Tensor, incoming: Links) -> None:
-        """A new value ends what was known of the Parameters over this storage."""
+    def _registered(self, parameter: Parameter) -> None:
+        origin = self._lineage.origin_of(parameter)
+        if origin in self._made:
+            self._made[origin].was_registered = True
+
+    def _links_of(self, data: torch.Tensor) -> Links:
+        return {**_recorded(self._lineage, data), **self._lineage.links_of(data)}
+
+    def _written(self, tensor: torch.Tensor, incoming: Links, is_whole: bool) -> None:
+        """A new value ends what was known of the Parameters over this storage, and begins anew from what it holds."""
         for origin in self._lineage.owners(tensor):
             made = self._made.get(origin)
-            if made is not None and origin not in incoming:
-                made.links = {}
+            if made is None or origin in incoming:
+                continue
+            # What lies over the same storage stays tied to it, whatever is written there.
+            kept = {o: cut for o, cut in made.links.items() if not is_whole or _share(o.tensor, made.origin.tensor)}
+            if is_whole:
+                made.replaced.update({o: cut for o, cut in made.links.items() if o not in kept})
+                made.shared = {o for o in (*incoming, *kept) if _share(o.tensor, made.origin.tensor)}
+            made.links = {**incoming, **kept}
+            if incoming or is_whole:
+                made.written_at = user_place() if incoming else None
 
     def _settle(self) -> None:
         """Keep what is about Parameters that still exist, and drop what keeps tensors alive."""
@@ -134,12 +170,15 @@ class Construction:
                 original, memo = made.copied_from
                 made.links = self._copied_links(original, memo)
                 made.copied_from = None
-        facts = {made.origin for made in self._made.values() if made.links}
-        sources = {origin for made in self._made.values() for origin in made.links}
+        facts = {made.origin for made in self._made.values() if made.links or made.replaced}
+        sources = {origin for made in self._made.values() for origin in (*made.links, *made.replaced)}
         for module, names in self._attributes.items():
-            kept = [module.__dict__.get(name, module._buffers.get(name)) for name in names]
-            leaves = [leaf for value in kept if _has_history(value) for leaf in leaves_of(value)]
-            sources.update(filter(None, map(self._lineage.origin_of, leaves)))
+            for name in names:
+                value = module.__dict__.get(name, module._buffers.get(name))
+                links = self._links_of(value) if isinstance(value, torch.Tensor) else {}
+                if links:
+                    self._kept.setdefault(module, {})[name] = list(links)
+                    sources.update(links)
         if facts or sources:
             self._find_owners(facts | sources)
 
@@ -176,6 +215,11 @@ class Construction:
         origin = self._lineage.origin_of(parameter)
         return self._made[origin].place if origin in self._made else None
 
+    def was_registered(self, parameter: torch.Tensor) -> bool:
+        """Whether some module held a Parameter, and may have let it go since."""
+        origin = self._lineage.origin_of(parameter)
+        return origin in self._made and self._made[origin].was_registered
+
     def names_of(self, model: nn.Module) -> dict[int, str]:
         """The names in a model of the Parameters made in the block, by identity, whatever has replaced them since."""
         names = _Names(model)
@@ -186,28 +230,59 @@ class Construction:
                 found[id(tensor)] = name
         return found
 
+    def sources_of(self, module: nn.Module, name: str) -> list[torch.Tensor]:
+        """The Parameters that a tensor kept as an attribute or a buffer was computed from, its graph cut or not."""
+        found = (origin.tensor for origin in self._kept.get(module, {}).get(name, ()))
+        return [source for source in found if source is not None]
+
+    def _in_model(self, links: Links, names: _Names) -> Links:
+        """The links, followed through Parameters that the model does not hold, such as a copy that is copied on."""
+        found: Links = {}
+        seen: set[Origin] = set()
+        pending = list(links.items())
+        while pending:
+            origin, cut = pending.pop()
+            made = self._made.get(origin)
+            if made is None or origin in seen:
+                continue
+            seen.add(origin)
+            if names.of(made) is not None:
+                found[origin] = cut
+            else:
+                pending += [(further, cut or further_cut) for further, further_cut in made.links.items()]
+        return found
+
     def place_of_attribute(self, module: nn.Module, name: str) -> Place | None:
         """Where a container, or a tensor with a history, was assigned to an attribute."""
         return self._attributes.get(module, {}).get(name)
 
-    def derivations(self, model: nn.Module) -> list[Derivation]:
-        """What Parameters of a model were computed from, as far as the sources are registered in it."""
+    def derivations(self, model: nn.Module, *, replaced: bool = False) -> list[Derivation]:
+        """What Parameters of a model were computed from, as far as the sources are registered in it.
+
+        With `replaced`, also what those were computed from whose whole value was replaced since.
+        """
         names = _Names(model)
         found = []
         for made in self._made.values():
-            target = names.of(made) if made.links else None
-            if target is None:
-                continue
-            sources: dict[str, tuple[Origin, Cut | None]] = {}
-            for origin, cut in made.links.items():
-                source = names.of(self._made[origin]) if origin in self._made else None
-                if source is not None and source != target:
-                    sources[source] = (origin, cut)
-            if sources:
-                explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
-                shared = frozenset(n for n, (origin, _) in sources.items() if origin in made.shared)
-                found.append(Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, made.place))
-        return sorted(found)
+            if made.links:
+                found.append(self._derivation(made, made.links, names))
+            if replaced and made.replaced:
+                found.append(self._derivation(made, made.replaced, names, is_replaced=True))
+        return sorted(derivation for derivation in found if derivation is not None)
+
+    def _derivation(self, made: Made, links: Links, names: _Names, *, is_replaced: bool = False) -> Derivation | None:
+        target = names.of(made)
+        sources: dict[str, tuple[Origin, Cut | None]] = {}
+        for origin, cut in self._in_model(links, names).items():
+            source = names.of(self._made[origin])
+            if source is not None and source != target:
+                sources[source] = (origin, cut)
+        if target is None or not sources:
+            return None
+        explicit = frozenset(name for name, (_, cut) in sources.items() if cut is not None)
+        shared = frozenset(n for n, (origin, _) in sources.items() if not is_replaced and origin in made.shared)
+        place = made.place if is_replaced else made.written_at or made.place
+        return Derivation(target, tuple(sorted(sources, key=names.position)), explicit, shared, place, is_replaced)
 
 
 class _Names:
@@ -247,10 +322,6 @@ def construction() -> Construction:
     return Construction()
 
 
-def _has_history(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.grad_fn is not None
-
-
 def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     """The leaf tensors that autograd knows a tensor to be computed from."""
     found: list[torch.Tensor] = []
@@ -268,21 +339,21 @@ def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     return found
 
 
-def _recorded(lineage: Lineage, data: Any) -> Links:
+def _recorded(lineage: Lineage, data: torch.Tensor) -> Links:
     """What autograd knows of the data: it sees through functions that are opaque to a function mode."""
     links: Links = {}
-    if _has_history(data):
-        for leaf in leaves_of(data):
-            origin = lineage.origin_of(leaf)
-            if origin is not None:
-                links[origin] = None
+    for leaf in leaves_of(data):
+        origin = lineage.origin_of(leaf)
+        if origin is not None:
+            links[origin] = None
     return links
 
 
-def _share(tensor: torch.Tensor | None, other: torch.Tensor) -> bool:
-    storage = None if tensor is None else storage_of(tensor)
-    other_storage = storage_of(other)
-    if tensor is None or storage is None or other_storage is None or storage._cdata != other_storage._cdata:
+def _share(tensor: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    if tensor is None or other is None:
+        return False
+    storage, other_storage = storage_of(tensor), storage_of(other)
+    if storage is None or other_storage is None or storage._cdata != other_storage._cdata:
         return False
     return overlap(tensor, other)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
 from nalu_lint.output import render
-from nalu_lint.probe.baseline import Accepted
+from nalu_lint.probe.baseline import NOTHING, Accepted
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import UntrainedError
 from nalu_lint.probe.places import Place, shown_path
@@ -40,6 +40,7 @@ class Report:
         selected: codes that are reported besides those that are on by default.
         ignored: codes that are not reported.
         accepted: what a baseline file accepts.
+        failure: what ended the script before the steps were done, if the findings may explain it.
     """
 
     parameters: tuple[ParameterFacts, ...]
@@ -52,7 +53,8 @@ class Report:
     is_construction_only: bool = False
     selected: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    accepted: Accepted = Accepted()
+    accepted: Accepted = NOTHING
+    failure: str = ""
 
     @cached_property
     def reported(self) -> tuple[Verdict, ...]:
@@ -86,7 +88,9 @@ class Report:
         if errors:
             lines = [f"  {d.path}:{d.span.start.row}:{d.span.start.column}: {d.code} {d.message}" for d in errors]
             count = f"{len(errors)} finding{'s' * (len(errors) != 1)}"
-            raise UntrainedError(f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines))
+            raise UntrainedError(
+                f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines)
+            )
 
     def _diagnostic(self, group: list[Verdict]) -> Diagnostic:
         first = group[0]
@@ -104,7 +108,7 @@ class Report:
             severity=CODES[first.code].severity,
             parameter=first.parameter or None,
             sources=tuple(self._source(name, place.path) for name in first.sources),
-            module_class=None,
+            module_class=first.module_class or None,
         )
         return Diagnostic(shown_path(place.path), finding, place.span, finding.sources, place.span.end.row)
 

@@ -64,7 +64,7 @@ class Rerun:
 
     def _called(self) -> list[torch.Tensor]:
         try:
-            return [local(tensor) for tensor in self._run()]
+            return [local(tensor) for tensor in self._run() if isinstance(tensor, torch.Tensor)]
         except Exception as error:
             raise CannotRerun(f"{type(error).__name__}: {error}") from error
 
@@ -107,10 +107,9 @@ class Rerun:
         """Which of these get a gradient other than zero once the others, which train, have moved."""
         found: set[str] = set()
         for scale in (0.0, *_SCALES[:2]):
-            with _noise(others, scale, self._seed):
-                with _undisturbed(self._model, self._seed):
-                    outputs = [tensor for tensor in self._called() if tensor.requires_grad]
-                    found |= self._with_gradient(parameters, outputs)
+            with _noise(others, scale, self._seed), _undisturbed(self._model, self._seed):
+                outputs = [tensor for tensor in self._called() if tensor.requires_grad]
+                found |= self._with_gradient(parameters, outputs)
         return {name for name in parameters if any_rank(name in found)}
 
     def _with_gradient(self, parameters: Mapping[str, torch.Tensor], outputs: list[torch.Tensor]) -> set[str]:
@@ -135,6 +134,8 @@ class Rerun:
                 parameter.grad = None
             _mixed(outputs).backward()
             return tuple(parameter.grad for parameter in chosen)
+        except RuntimeError as error:  # a tensor that is kept holds a graph that is freed
+            raise CannotRerun(f"{type(error).__name__}: {error}") from error
         finally:
             for parameter, gradient in zip(every, saved, strict=True):
                 parameter.grad = gradient
@@ -309,7 +310,7 @@ def _reads(
             on_read(name, value)
         return value
 
-    nn.Module.__getattr__ = read  # type: ignore[method-assign,assignment]
+    nn.Module.__getattr__ = read  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.provenance import Construction, leaves_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from nalu_lint.probe.report import Report
 
+_BACKWARD = "backward"
 _SEARCHED_BACKWARDS = 8  # in so many backward passes, models that take part are looked for
 
 
@@ -51,10 +52,23 @@ class _Session:
         self._built.__enter__()
         # loss.backward() is an operation that a function mode sees, and leaving the mode has to come before.
         for owner in (torch.Tensor, torch.autograd):
-            original = owner.backward
-            setattr(owner, "backward", self._wrapped(original))
-            self._stack.callback(setattr, owner, "backward", original)
+            original = getattr(owner, _BACKWARD)
+            setattr(owner, _BACKWARD, self._wrapped(original))
+            self._stack.callback(setattr, owner, _BACKWARD, original)
+        if distributed.is_available():
+            destroy = distributed.destroy_process_group
+            distributed.destroy_process_group = self._before(destroy)
+            self._stack.callback(setattr, distributed, "destroy_process_group", destroy)
         return self
+
+    def _before(self, destroy: Any) -> Any:
+        """The processes take their decisions together, so that has to come first."""
+
+        def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
+            self._finish()
+            return destroy(*args, **kwargs)
+
+        return destroy_process_group
 
     def _wrapped(self, original: Any) -> Any:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -91,21 +105,29 @@ class _Session:
                 probe.__enter__()
                 probe.on_done = self._done
                 probe.on_step = self._on_step
+                probe.has_seen_backward = True  # this one
                 self.probes.append(probe)
                 if is_cut:
                     probe.leaf_backward = (True, None)
 
-    def _done(self) -> None:
+    def _finish(self) -> None:
         for probe in self.probes:
             if not probe.is_finished:
                 probe.finish()
+
+    def _done(self) -> None:
+        self._finish()
         raise _Stop
 
 
 def _roots() -> list[nn.Module]:
     """Modules that are no part of another living one."""
     modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
-    modules = [module for module in modules if isinstance(module.__dict__.get("_modules"), dict)]
+    modules = [
+        module
+        for module in modules
+        if isinstance(module.__dict__.get("_modules"), dict) and not isinstance(module, torch.jit.ScriptModule)
+    ]
     inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
     return [module for module in modules if id(module) not in inner]
 
@@ -151,11 +173,12 @@ def run_script(
     finally:
         sys.argv, sys.path[:] = saved_arguments, saved_path
     reports = [probe.report() for probe in _trained(session.probes)]
-    if failure is not None and all(report.ok for report in reports):
-        raise ProbeError(f"{path}: {_failed(failure, path)}") from failure
+    problem = f"{path}: {_failed(failure, path)}" if failure is not None else ""
+    if failure is not None and all(report.ok for report in reports):  # nothing that explains it
+        raise ProbeError(problem) from failure
     if not reports:
         raise ProbeError(f"{path}: no backward pass of a model was seen, so there is nothing to report")
-    return merged(reports)
+    return replace(merged(reports), failure=problem)
 
 
 def _failed(failure: BaseException, path: str) -> str:
@@ -198,5 +221,3 @@ def merged(reports: list[Report]) -> Report:
         n_steps=max(report.n_steps for report in reports),
         model=", ".join(report.model for report in reports),
     )
-
-

@@ -57,7 +57,7 @@ def is_finite(tensor: torch.Tensor) -> bool:
 
 
 class Kept(NamedTuple):
-    """A tensor with a history that a module keeps as an attribute or a buffer."""
+    """A tensor computed from Parameters that a module keeps as an attribute or a buffer."""
 
     name: str
     module: nn.Module
@@ -66,6 +66,7 @@ class Kept(NamedTuple):
     sources: tuple[str, ...]  # registered Parameters that it was computed from
     lost: tuple[torch.Tensor, ...]  # Parameters that it was computed from and that nothing registers
     place: Place | None
+    is_snapshot: bool  # its graph is cut: a copy of the values, which may be meant
 
     @property
     def is_still_there(self) -> bool:
@@ -74,19 +75,30 @@ class Kept(NamedTuple):
 
 
 def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
-    """Plain tensors and buffers of the modules that were computed from Parameters and keep the graph."""
+    """Plain tensors and buffers of the modules that were computed from Parameters."""
     names = built.names_of(model) if built is not None else {}
     names.update((id(p), name) for name, p in model.named_parameters())
     found = []
     for prefix, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
         for name, value in {**own, **module._buffers}.items():
-            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
-                leaves = leaves_of(value)
-                sources = tuple(sorted({names[id(leaf)] for leaf in leaves if id(leaf) in names}))
-                lost = tuple(leaf for leaf in leaves if isinstance(leaf, Parameter) and id(leaf) not in names)
+            if not isinstance(value, torch.Tensor) or isinstance(value, Parameter):
+                continue
+            is_snapshot = value.grad_fn is None
+            made_from = (
+                leaves_of(value) if not is_snapshot else built.sources_of(module, name) if built is not None else []
+            )
+            sources = tuple(sorted({names[id(source)] for source in made_from if id(source) in names}))
+            lost = tuple(
+                source
+                for source in made_from
+                if isinstance(source, Parameter)
+                and id(source) not in names
+                and not (built is not None and built.was_registered(source))  # let go on purpose
+            )
+            if sources or (lost and not is_snapshot):
                 place = built.place_of_attribute(module, name) if built is not None else None
-                found.append(Kept(_joined(prefix, name), module, name, value, sources, lost, place))
+                found.append(Kept(_joined(prefix, name), module, name, value, sources, lost, place, is_snapshot))
     return found
 
 

@@ -55,7 +55,7 @@ def as_table(report: Report, *, color: bool, width: int, verbose: bool) -> str:
         table.add_row(Text(f"... and {n_left_out} more", style="dim"))
     console.print()
     console.print(table)
-    return stream.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
 def _headline(report: Report) -> str:

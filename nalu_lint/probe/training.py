@@ -137,6 +137,8 @@ class Probe:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ProbeError(f"expected a torch.nn.Module, got {type(model).__name__}")
+        if isinstance(unwrapped(model), torch.jit.ScriptModule):
+            raise ProbeError("TorchScript hides what its modules do: probe the module that was scripted")
         self._outer = model
         self.model = unwrapped(model)
         self.built = built
@@ -151,6 +153,7 @@ class Probe:
         self.leaf_backward: tuple[bool, Place | None] = (False, None)
         self.optimizers = _as_list(optimizer)
         self.is_optimizer_known = bool(self.optimizers)
+        self.has_seen_backward = False
         self.run: Callable[[], list[torch.Tensor]] | None = None  # the whole loss, where it is known
         self._limit = steps
         self._counts: dict[int, int] = {}
@@ -173,7 +176,7 @@ class Probe:
                 self._track(name, parameter)
         self.hidden = hidden_parameters(self.model, self.built)
         self.kept = derived_tensors(self.model, self.built)
-        self.derivations = self.built.derivations(self.model) if self.built is not None else []
+        self.derivations = self.built.derivations(self.model, replaced=True) if self.built is not None else []
         for name, (parameter, _) in self.hidden.items():
             self._track(name, parameter)
         for track in self.tracks.values():
@@ -195,7 +198,11 @@ class Probe:
         for hook in self._optimizer_hooks:  # not before: they may be running while the last step is counted
             hook.remove()
         if self._report is None:
-            self.finish(error)
+            # What is no failure of the training, such as Ctrl+C, is not delayed by a diagnosis.
+            if error is None or (isinstance(error, Exception) and not isinstance(error, ProbeError)):
+                self.finish(error)
+            else:
+                self._stack.close()
 
     def _track(self, name: str, parameter: torch.Tensor) -> None:
         place = self.built.place_of(parameter) if self.built is not None else None
@@ -214,16 +221,22 @@ class Probe:
                 self.fresh.append(Fresh(parameter, user_place()))
 
     def _watch_backward(self) -> None:
-        original = torch.autograd.backward
+        original, original_grad = torch.autograd.backward, torch.autograd.grad
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            self.has_seen_backward = True
             roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
             if roots and all(isinstance(root, torch.Tensor) and root.grad_fn is None for root in roots):
                 self.leaf_backward = (True, user_place())
             return original(tensors, *args, **kwargs)
 
-        torch.autograd.backward = backward
+        def grad(*args: Any, **kwargs: Any) -> Any:
+            self.has_seen_backward = True
+            return original_grad(*args, **kwargs)
+
+        torch.autograd.backward, torch.autograd.grad = backward, grad
         self._stack.callback(setattr, torch.autograd, "backward", original)
+        self._stack.callback(setattr, torch.autograd, "grad", original_grad)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         tracks = self._held_by(optimizer) if self._report is None else []
@@ -370,9 +383,11 @@ class Probe:
         return self._report is not None
 
     def report(self) -> Report:
-        """The findings. Raises ProbeError before the block has ended."""
+        """The findings. Raises ProbeError before the block has ended, or if nothing was trained in it."""
         if self._report is None:
             raise ProbeError("the report is ready after the `with probe(...)` block")
+        if not self.has_seen_backward and not any(facts.gradient for facts in self._report.parameters):
+            raise ProbeError("nothing was trained: no backward pass was seen in the `with probe(...)` block")
         return self._report
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import torch
 
     Observer = Callable[[Parameter, torch.Tensor], None]
 
@@ -26,8 +27,10 @@ def _new(cls: type, data: Any = None, *args: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def watch_parameters(observer: Observer) -> Iterator[None]:
+def watch_parameters(observer: Observer, on_registered: Callable[[Parameter], None] | None = None) -> Iterator[None]:
     """Call `observer(parameter, data)` for each Parameter made from `data` in this context.
+
+    `on_registered` is called for those that a module registers.
 
     `Parameter.__new__` serves `from torch.nn import Parameter`, ParameterList and most subclasses. Those with
     a `__new__` of their own are noticed when a module registers them, so an observer may see one twice.
@@ -36,14 +39,16 @@ def watch_parameters(observer: Observer) -> Iterator[None]:
     def registered(module: Any, name: str, parameter: Parameter | None) -> None:
         if parameter is not None:
             observer(parameter, parameter)
+            if on_registered is not None:
+                on_registered(parameter)
 
-    hook = register_module_parameter_registration_hook(registered)  # type: ignore[no-untyped-call]
+    hook = register_module_parameter_registration_hook(registered)
     _observers.append(observer)
-    Parameter.__new__ = staticmethod(_new)  # type: ignore[assignment]
+    Parameter.__new__ = staticmethod(_new)  # type: ignore[method-assign]
     try:
         yield
     finally:
         hook.remove()
         _observers.remove(observer)
         if not _observers:
-            Parameter.__new__ = _original_new
+            Parameter.__new__ = _original_new  # type: ignore[method-assign]

@@ -66,7 +66,10 @@ def loop(program: Program, model: Any, optimizer: Any) -> None:
 
 
 def run(program: Program, wrap: Callable[[nn.Module], Any] = lambda model: model) -> Any:
-    """Build, train and probe a program; `wrap` compiles or distributes the model. An exception of the training ends it."""
+    """Build, train and probe a program; `wrap` compiles or distributes the model.
+
+    A second backward pass that fails, as it does for some of the faulty ones, ends the training.
+    """
     torch.manual_seed(0)
     with construction() as built:
         model = program.build()

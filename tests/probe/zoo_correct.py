@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 from zoo import Program, correct, mse
@@ -212,7 +212,7 @@ def derived_when_used() -> Program:
             return torch.tanh(self.W_hat) * torch.sigmoid(self.M_hat)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.linear(x, self.weight)
+            return functional.linear(x, self.weight)
 
     return Program(NAC)
 
@@ -228,7 +228,7 @@ def starting_value_from_another() -> Program:
             self.magnitude = nn.Parameter(self.weight.detach().norm(dim=1))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.linear(x, F.normalize(self.weight, dim=1)) * self.magnitude
+            return functional.linear(x, functional.normalize(self.weight, dim=1)) * self.magnitude
 
     return Program(Magnitude)
 

@@ -6,7 +6,7 @@ import copy
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from zoo import Program, faulty, loop, mse
 
@@ -29,7 +29,7 @@ def derived_in_constructor() -> Program:
             self.weights = nn.Parameter(torch.tanh(self.W_hat) * torch.sigmoid(self.M_hat))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.linear(x, self.weights)
+            return functional.linear(x, self.weights)
 
     return Program(FauxNAC)
 
@@ -45,6 +45,57 @@ def derived_with_one_orphan() -> Program:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.w + self.gate
+
+    return Program(Gated)
+
+
+@faulty(("NAL001", "w"))
+def derived_and_then_filled_anew() -> Program:
+    class Renewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raw = nn.Parameter(torch.randn(4))
+            self.w = nn.Parameter(torch.tanh(self.raw))
+            nn.init.normal_(self.w)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.w
+
+    return Program(Renewed)
+
+
+@faulty(("NAL003", "gain"))
+def snapshot_of_what_nothing_else_uses() -> Program:
+    class Snapshot(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raw = nn.Parameter(torch.randn(4))
+            self.register_buffer("gain", self.raw.detach().exp())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x) * self.gain
+
+    return Program(Snapshot)
+
+
+@faulty(("NAL401", "gate"))
+def autograd_function_without_a_gradient() -> Program:
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+            return x * gate
+
+        @staticmethod
+        def backward(ctx: object, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return gradient, None
+
+    class Gated(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Parameter(torch.rand(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Scale.apply(self.head(x), self.gate)
 
     return Program(Gated)
 

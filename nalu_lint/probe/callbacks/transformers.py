@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nalu_lint.probe.report import Report
 
 
-class ProbeCallback(TrainerCallback):  # type: ignore[misc]
+class ProbeCallback(TrainerCallback):
     """Probes the first optimiser steps of `Trainer.train`.
 
     Args:
