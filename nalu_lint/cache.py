@@ -126,8 +126,20 @@ class Cache:
 
     def _hash(self, path: str) -> str:
         if path not in self._hashes:
-            self._hashes[path] = hash_of(path)
+            self._hashes[path] = self._known_hash(path) or hash_of(path)
         return self._hashes[path]
+
+    def _known_hash(self, path: str) -> str:
+        """The hash of a file that has a record of its own and has not been written since: it need not be read."""
+        record = self._records.get(f"{path}\t") or self._records.get(f"{path}\tnamed")
+        if record is None:
+            return ""
+        known, hashed, *_ = record.split("\t")
+        try:
+            now = signature(os.stat(path), self._now)
+        except OSError:
+            return ""
+        return hashed if now and now == known else ""
 
     def _hold(self, dependencies: str) -> bool:
         import json  # start-up time
