@@ -36,6 +36,7 @@ _CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACE = re.compile(
     r"(?P<path>[\w./]+\.py)[:@](?P<row>\d+)[:@](?P<column>\d+):? (?:error |warning )?\[?(?P<code>[A-Za-z][\w-]*)"
 )
+_BROKEN = re.compile(r"(?P<path>[\w./]+\.py): EXCEPTION: (?P<code>Syntax Error) @ (?P<row>\d+)")  # Fixit
 
 
 class Tool(NamedTuple):
@@ -57,7 +58,8 @@ class Report(NamedTuple):
 
 def by_line(output: str) -> list[Report]:
     """The lines `path:row:column: code ...`."""
-    found = [match for line in output.splitlines() if (match := _PLACE.search(line)) is not None]
+    lines = output.splitlines()
+    found = [match for line in lines if (match := _PLACE.search(line) or _BROKEN.search(line)) is not None]
     return [Report(Path(match["path"]).name, int(match["row"]), match["code"]) for match in found]
 
 
@@ -219,13 +221,16 @@ def _loads(text: str) -> object:
         return None
 
 
+# What each tool says of EACH, by code or name: findings about the code, rather than about JSON that is read as Python.
+_SAID = re.compile(r"NAL001|F401|TOR\d|CompareSingleton|unused-import|parameter-computed")
+
+
 def _finds_in_notebook(result: subprocess.CompletedProcess[str], _: Path) -> bool:
-    """A finding about the code, rather than about JSON that is read as Python."""
-    return bool(re.search(r"nb\.ipynb.*(?:NAL001|F401|unused|parameter-computed|TOR\d)", result.stdout))
+    return _SAID.search(result.stdout) is not None and "nb.ipynb" in result.stdout
 
 
 def _finds_in_input(result: subprocess.CompletedProcess[str], _: Path) -> bool:
-    return bool(re.search(r"\b1[01]?[:@]\d+|\"line\": ?1", result.stdout))
+    return _SAID.search(result.stdout) is not None
 
 
 def _adds_comment(_: subprocess.CompletedProcess[str], cwd: Path) -> bool:
@@ -260,7 +265,7 @@ def trials() -> list[Trial]:
             "standard input",
             {**same(["-"], Fixit=["lint", "-", "m.py"]), "pylint": ["--from-stdin", "m.py"]},
             _finds_in_input,
-            stdin="import os, sys\n" + FAULTY,
+            stdin=EACH,
         ),
         Trial("adds suppressions", same(["--add-noqa", "m.py"], Fixit=["lint", "--add-noqa", "m.py"]), _adds_comment),
         Trial(
@@ -284,6 +289,19 @@ class Cell(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.w
+"""
+
+
+# Something for each tool.
+EACH = f"""\
+import os
+{FAULTY}
+
+def g(l=[]):
+    import sys
+    if l == None:
+        return torch.ger(l, l)
+    return l
 """
 
 
@@ -317,10 +335,9 @@ def print_features(found: list[Tool], cwd: Path) -> None:
 
 def prepare(cwd: Path, tool: Tool, base: list[str]) -> None:
     """A repository with a faulty module and notebook, and what was known before."""
-    text = "import os\n" + FAULTY + "def g(l=[]):\n    import sys\n    return l\n"
-    (cwd / "m.py").write_text(text)
+    (cwd / "m.py").write_text(EACH)
     code_cells: list[dict[str, object]] = [
-        {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": text}
+        {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": EACH}
     ]
     (cwd / "nb.ipynb").write_text(
         json.dumps({"cells": code_cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)

@@ -180,15 +180,16 @@ def find_config(folder: str) -> str | None:
 
 @cache
 def _config_in(folder: str) -> str | None:
-    for name in CONFIG_NAMES:
-        path = os.path.join(folder, name)
-        try:
-            with open(path, "rb") as file:
-                if name == "nalu-lint.toml" or _has_table(path, file.read()):
-                    return path
-        except OSError:
-            continue
-    return None
+    paths = (os.path.join(folder, name) for name in CONFIG_NAMES)
+    return next((path for path in paths if _concerns_us(path)), None)
+
+
+def _concerns_us(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return os.path.basename(path) == "nalu-lint.toml" or _has_table(path, file.read())
+    except OSError:
+        return False
 
 
 def _has_table(path: str, content: bytes) -> bool:
@@ -234,6 +235,8 @@ def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
     extended = os.path.join(root, os.path.expanduser(base))
     if not os.path.isfile(extended):
         raise ConfigError(f"{path}: `extend`: no such file: {base}")
+    if os.path.basename(extended) == "pyproject.toml" and not _concerns_us(extended):
+        raise ConfigError(f"{path}: `extend`: {base} has no table `tool.nalu-lint`")
     return [*map(_anchor_layer, _read_chain(extended, (*above, os.path.abspath(path)))), layer]
 
 

@@ -19,7 +19,11 @@ class Task(NamedTuple):
 
 
 class Dependency(NamedTuple):
-    """Another file that an outcome depends on, by `cache.content_hash`; an empty hash: that it is not there."""
+    """Another file that an outcome depends on.
+
+    The path is absolute. The hash is `cache.hash_of(path)`, which is empty where there is no such file:
+    an outcome may depend on that, too.
+    """
 
     path: str
     content_hash: str

@@ -201,6 +201,24 @@ def test_dependencies_are_honoured(tmp_path: Path) -> None:
     assert found() is None
 
 
+def test_a_dependency_that_was_checked_itself_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.py": FAULTY, "base.py": "x = 1\n"})
+    age(tmp_path)
+    tasks = [Task(str(tmp_path / name), Config(), is_named=False) for name in ("a.py", "base.py")]
+    needed = (Dependency(tasks[1].path, hash_of(tasks[1].path)),)
+    held = Cache(str(tmp_path / "cache"), Config())
+    held.add(tasks[0], check_file(tasks[0], identify=True)._replace(dependencies=needed))
+    held.add(tasks[1], check_file(tasks[1], identify=True))
+    held.save()
+    read: list[str] = []
+    monkeypatch.setattr(cache, "hash_of", lambda path: read.append(path) or hash_of(path))
+    assert Cache(str(tmp_path / "cache"), Config()).find(tasks[0]) is not None
+    assert read == []
+    write(tmp_path, {"base.py": "x = 2\n"})
+    assert Cache(str(tmp_path / "cache"), Config()).find(tasks[0]) is None
+    assert read == [tasks[1].path]
+
+
 def test_fixes_come_back_the_same(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY})
     task = Task(str(tmp_path / "a.py"), Config(), is_named=True)

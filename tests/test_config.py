@@ -164,6 +164,13 @@ def test_a_circle_of_files_is_an_error(tmp_path: Path) -> None:
     assert "extends itself, through" in result.stderr
 
 
+def test_extending_a_pyproject_without_our_table_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": "[tool.other]\n", "a/nalu-lint.toml": "extend = '../pyproject.toml'\n"})
+    result = call("a", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "a/nalu-lint.toml: `extend`: ../pyproject.toml has no table `tool.nalu-lint`\n" in result.stderr
+
+
 def test_flake8_follows_extend_too(tmp_path: Path) -> None:
     from nalu_lint.flake8_plugin import Plugin
 

@@ -122,6 +122,13 @@ def test_the_commands_run(tmp_path: Path) -> None:
         assert result.returncode in (0, 1), f"{command}\n{result.stderr}"
 
 
+def test_other_tools_were_tried_on_every_fault_of_the_guide() -> None:
+    faults = {mark.removeprefix("wrong: ") for mark, _ in blocks("python", "guide.md") if mark}
+    rows = re.findall(r"^\| (NAL\d+) .*\|$", PAGES["comparison.md"], re.MULTILINE)
+    assert faults <= set(rows)
+    assert "](docs/comparison.md)" in (ROOT / "README.md").read_text("utf-8")
+
+
 def test_installing_names_extras_that_there_are() -> None:
     extras = set(_loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
     named = set(re.findall(r"nalu-lint\[(\w+)\]", " ".join(PAGES.values())))
