@@ -1,12 +1,13 @@
 """From the bytes of a file to its diagnostics: sieve, outline, model, rules, suppressions.
 
-`check` is pure: it prints nothing, reads no file and keeps no state. The command, flake8,
-standard input and editors are shells around it.
+`check` is pure: it prints nothing, reads no file (unless it is to follow imports) and keeps
+no state. The command, flake8, standard input and editors are shells around it.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import suppressions
@@ -17,6 +18,7 @@ from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
 if TYPE_CHECKING:
     import ast
 
+    from nalu_lint.analysis.project import Project
     from nalu_lint.notebooks import Cell, Notebook
 
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
@@ -48,6 +50,7 @@ def check(
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
     firing: frozenset[str] | None = None,
+    follow_imports: bool = False,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -58,6 +61,8 @@ def check(
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
         firing: what `analysis.sieve.firing` says of these bytes, if the caller has asked it.
+        follow_imports: read the base classes and helpers that the file imports from its own project,
+            where a class needs them; else they are unknown, and no file is read.
     """
     config = Config() if config is None else config
     selected = _selected(config, path)
@@ -71,7 +76,11 @@ def check(
             if tree is None:
                 tree = parse(text)
             codes = sieve.firing(source, selected) if firing is None else firing & selected
-            found = _check_module(text, path, codes, tree, honour_noqa=honour_noqa) if codes else []
+            found = (
+                _check_module(text, path, codes, tree, honour_noqa=honour_noqa, follow_imports=follow_imports)
+                if codes
+                else []
+            )
     except UnreadableError as error:
         found = [unreadable(path, error)]
     return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
@@ -110,9 +119,9 @@ def _selected(config: Config, path: str) -> frozenset[str]:
 
 
 def _check_module(
-    text: str, path: str, codes: frozenset[str], tree: ast.Module, *, honour_noqa: bool
+    text: str, path: str, codes: frozenset[str], tree: ast.Module, *, honour_noqa: bool, follow_imports: bool
 ) -> list[Diagnostic]:
-    findings = find(text, tree, codes)
+    findings = find(text, tree, codes, path, project() if follow_imports else None)
     silenced = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
     return [
         Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row)
@@ -186,14 +195,18 @@ def _syntax_reason(error: SyntaxError) -> str:
     return f"syntax error: {error.msg}{hint}"
 
 
-def find(text: str, tree: ast.Module, codes: frozenset[str]) -> list[Finding]:
+def find(
+    text: str, tree: ast.Module, codes: frozenset[str], path: str = "", project: Project | None = None
+) -> list[Finding]:
     """What the rules `codes` find in one text, each thing once."""
     from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
-        model = file_model(text, tree, codes)
+        if project is not None:
+            project.trim()
+        model = file_model(text, tree, codes, path, project)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
         findings += [f for rule in rules for f in rule.check_file(model)]
     except RecursionError as error:
@@ -303,10 +316,18 @@ def check_file(task: Task) -> Outcome:
     return check_bytes(source, task, firing=firing)
 
 
+@lru_cache(maxsize=1)
+def project() -> Project:
+    """The files that this process has read to follow imports, whichever file asked for them first."""
+    from nalu_lint.analysis.project import Project  # start-up time
+
+    return Project()
+
+
 def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
     """`check`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return Outcome(check(source, task.path, task.config, firing=firing))
+        return Outcome(check(source, task.path, task.config, firing=firing, follow_imports=True))
     except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 

@@ -68,7 +68,7 @@ class Verdicts:
         reads = [r for r in self.by_root.get(name, ()) if not leaf or len(r.path) == 1 or r.path[1] == leaf]
         if any(self._live[read.node] for read in reads):
             return reads, None
-        found = [(read, cut) for read in reads for cut in [self.cut_of(read)] if cut is not None]
+        found = [(read, cut) for read in reads for cut in [self.cut_of(read)] if cut is not None and read.is_here]
         if not found:
             return reads, None
         found.sort(key=lambda pair: (pair[0].expression.lineno, pair[0].expression.col_offset))
@@ -126,7 +126,8 @@ def _report(verdicts: Verdicts, name: str, leaf: str, parameter: Param | None, l
     if cut is None:
         return
     full = f"{name}.{leaf}" if leaf else name
-    span = None if parameter is None or parameter.site is None else parameter.site.span
+    site = parameter.site if parameter is not None else None
+    span = site.span if site is not None and site.segment.source.text is verdicts.flow.file.text else None
     first = lines.span(reads[0].expression)
     yield CutParameter(full, first, cut.kind, cut.how, parameter is None, Source(full, span))
 

@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.outline import Outline
     from nalu_lint.analysis.positions import Lines
-    from nalu_lint.analysis.source_tree import SourceTree
+    from nalu_lint.analysis.project import SourceFile
+    from nalu_lint.analysis.source_tree import Site
 
 
 def build(
     info: ClassInfo,
-    outline: Outline,
-    tree: SourceTree,
+    file: SourceFile,
     usage: FileUsage,
     lines: Lines,
     elsewhere: Callable[[], set[str]],
@@ -39,7 +38,7 @@ def build(
     `elsewhere`: attributes that other code of the file reads. `verdicts`: what its forward path
     reads, where that may be wrong. `wants_unused`: whether to look for Parameters that nothing reads.
     """
-    interpreter = Interpreter(outline, tree)
+    interpreter = Interpreter(file)
     try:
         module = interpreter.construct(info)
         for name in sorted(INITIALISERS):
@@ -110,6 +109,8 @@ class _Builder:
     def derived_parameter(self, parameter: Param) -> DerivedParameter | None:
         if parameter not in self.paths or parameter.is_removed or parameter.site is None:
             return None
+        if not self.is_here(parameter.site):
+            return None  # reported where it is written
         after = self.usage.after(parameter.owner) if parameter.owner is not None else self.after
         afters = [self.after, after]
         path = self.path(parameter)
@@ -140,11 +141,15 @@ class _Builder:
                 (s for s in reversed(self.interpreter.stores) if s.owner is self.module and s.name == name), None
             )
             sources = self.sources(links, self.interpreter.clock, [self.after])
-            if store is not None and sources:
+            if store is not None and sources and self.is_here(store.site):
                 found.append(
                     DerivedTensor(name, store.site, self.after.reads(name), self.after.rewrites(name), sources)
                 )
         return found
+
+    def is_here(self, site: Site) -> bool:
+        """Whether something stands in the file that is checked, and not in another of the project."""
+        return site.segment.source is self.interpreter.file.source_tree
 
     def path(self, parameter: Param) -> tuple[str, ...]:
         """Its shortest name in the module."""
@@ -179,7 +184,7 @@ class _Builder:
         is_read = self.is_read(parameter, afters, target)
         return SourceParameter(
             name=".".join(self.path(parameter)) if is_registered else parameter.variable,
-            site=parameter.site,
+            site=parameter.site if parameter.site is not None and self.is_here(parameter.site) else None,
             is_registered=is_registered,
             is_trainable=self.heap.trainable(parameter),
             is_orphan=not is_read and not self.is_escaped(parameter),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.interpreter import Interpreter
     from nalu_lint.analysis.outline import ClassInfo
+    from nalu_lint.analysis.source_tree import Site
     from nalu_lint.analysis.state import Store
     from nalu_lint.analysis.values import Value
 
@@ -62,8 +63,13 @@ def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[
                 continue
             first = min(lost, key=lambda parameter: parameter.serial)
             operation = _operation(store)
-            if first.site is not None and operation not in NO_OP_CONVERSIONS:
+            if first.site is not None and operation not in NO_OP_CONVERSIONS and _is_here(first.site, interpreter):
                 yield LostParameter(store.name, first.site.span, operation, operation in TENSOR_CONVERSIONS)
+
+
+def _is_here(site: Site, interpreter: Interpreter) -> bool:
+    """Whether it stands in the file that is checked: what is written elsewhere is reported there."""
+    return site.segment.source is interpreter.file.source_tree
 
 
 def _tensors(heap: Heap, value: Value) -> Iterator[Tensor]:
@@ -129,7 +135,7 @@ def hidden_parameters(
                 continue
             hidden = [atom for atom in held if atom not in known and _trains(atom, interpreter)]
             store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-            if hidden and store is not None and name not in elsewhere():
+            if hidden and store is not None and name not in elsewhere() and _is_here(store.site, interpreter):
                 holds_modules = any(isinstance(atom, ModuleObject) for atom in hidden)
                 yield HiddenParameter(name, store.site.span, container.kind, holds_modules)
                 break
@@ -184,6 +190,8 @@ def unused_parameters(
         if any(isinstance(atom, ModuleObject) and not isinstance(atom.kind, str) for atom in atoms):
             continue
         store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-        node = store.site.node if store is not None else None
-        if store is not None and isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
+        if store is None or not _is_here(store.site, interpreter):
+            continue
+        node = store.site.node
+        if isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
             yield UnusedParameter(name, store.site.segment.span(node.value))
