@@ -45,19 +45,21 @@ class FileUsage:
         return self._functions[function]
 
     def functions_named(self, name: str) -> list[tuple[FunctionNode, Scope]]:
-        """Functions of the file, and of the project where the file imports them, by their name here."""
-        found = [(function, self.outline.scope) for function in self.outline.functions.get(name, ())]
+        """Functions of this name, of the file and of the files that base classes stand in."""
+        outlines = [self.outline, *self._foreign]
+        return [(function, o.scope) for o in outlines for function in o.functions.get(name, ())]
+
+    def imported_function(self, name: str) -> tuple[FunctionNode, Scope] | None:
+        """The function of another file of the project that is imported as `name`."""
         home = self.outline.scope.home
-        binding = self.outline.scope.lookup(name) if not found and home is not None else None
-        if home is not None and home.project is not None and binding is not None and binding.dotted is not None:
-            imported = None if binding.dotted.startswith("torch.") else home.find(binding.dotted)
-            if isinstance(imported, ast.FunctionDef | ast.AsyncFunctionDef):
-                other = home.project.home_of(imported)
-                if other is not None:
-                    found.append((imported, other.outline.scope))
-        for foreign in self._foreign:
-            found += [(function, foreign.scope) for function in foreign.functions.get(name, ())]
-        return found
+        binding = self.outline.scope.lookup(name)
+        if home is None or home.project is None or binding is None or binding.dotted is None:
+            return None
+        imported = None if binding.dotted.startswith("torch.") else home.find(binding.dotted)
+        if not isinstance(imported, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        other = home.project.home_of(imported)
+        return None if other is None else (imported, other.outline.scope)
 
     @cached_property
     def _foreign(self) -> list[Outline]:
@@ -114,7 +116,14 @@ class FileUsage:
         self._follow_classes(construction.names, after)
         known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
         given = (construction.given_self | after.given_self) - known
-        after.reads_anything |= any(not self.functions_named(name) for name in given)
+        for name in given:
+            helper = self.imported_function(name)
+            if helper is not None:
+                found = self.function(*helper, is_method=False)
+                after.update(found.now)
+                after.update(found.later)
+            else:
+                after.reads_anything |= not self.functions_named(name)
         return ClassUsage(after, shared)
 
     def _follow_names(self, usage: Usage, names: set[str]) -> None:

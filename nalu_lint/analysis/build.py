@@ -31,13 +31,19 @@ _CUTTING = (
     *("no_grad", "inference_mode", "set_grad_enabled", "detach", ".data", ".item(", ".numpy(", ".tolist("),
     *("tensor(", "float(", "int(", "deepcopy(", "array("),
 )
+_DERIVING = ("Parameter", "register_buffer", "parameters(")
 
 
 def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     """See `analysis.file_model`."""
     lines = Lines(file.text)
     builder = _Builder(file, lines, codes)
-    infos = [info for info in file.outline.classes if info.is_module] if codes - SCRIPT_CODES else []
+    infos: list[ClassInfo] = []
+    if codes - SCRIPT_CODES:
+        for info in file.outline.classes:
+            if file.project is not None and builder.is_in_question(info):
+                info.link()
+        infos = [info for info in file.outline.classes if info.is_module]
     classes = [builder.class_model(info) for info in infos]
     model = FileModel(tuple(found for found in classes if found is not None))
     if codes & SCRIPT_CODES:
@@ -61,6 +67,11 @@ class _Builder:
     @cached_property
     def candidates(self) -> Candidates:
         return Candidates(self.file.outline, self.usage)
+
+    def is_in_question(self, info: ClassInfo) -> bool:
+        """Whether the text of a class shows any reason to know what its base classes do."""
+        text = "\n".join(self.file.rows[info.node.lineno - 1 : info.node.end_lineno])
+        return any(token in text for token in (*_DERIVING, *_CUTTING))
 
     def class_model(self, info: ClassInfo) -> ClassModel | None:
         model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None

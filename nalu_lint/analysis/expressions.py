@@ -112,7 +112,7 @@ class Expressions(LibraryCalls):
 
     def module_value(self, binding: Binding, file: SourceFile) -> Value:
         if binding.dotted is not None:
-            return self.imported(names.canonical(binding.dotted), file)
+            return single(External(names.canonical(binding.dotted)))
         if binding.class_info is not None:
             return single(ClassReference(binding.class_info))
         if binding.function is not None:
@@ -126,16 +126,16 @@ class Expressions(LibraryCalls):
             self._module_values[key] = self.evaluate_module_statement(binding, file)
         return self._module_values[key]
 
-    def imported(self, dotted: str, file: SourceFile) -> Value:
-        """Something imported: a class or function of the project, or a name that the tables may know."""
-        found = None if dotted.startswith(_LIBRARIES) else file.find(dotted)
-        if isinstance(found, ClassInfo):
-            return single(ClassReference(found))
-        if found is not None and file.project is not None:
-            home = file.project.home_of(found)
-            if home is not None:
-                return single(Function(found, file=home))
-        return single(External(dotted))
+    def helper(self, dotted: str) -> Function | None:
+        """A function that is imported from another file of the project."""
+        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
+            return None
+        file = self.frames[-1].file if self.frames else self.file
+        found = file.find(dotted)
+        if found is None or isinstance(found, ClassInfo) or file.project is None:
+            return None
+        home = file.project.home_of(found)
+        return None if home is None else Function(found, file=home)
 
     def evaluate_module_statement(self, binding: Binding, file: SourceFile) -> Value:
         """The value of a simple assignment at module level, where it is one statement of its own."""
@@ -165,8 +165,7 @@ class Expressions(LibraryCalls):
         if isinstance(atom, ModuleObject):
             return self.module_attribute(atom, name)
         if isinstance(atom, External):
-            file = self.frames[-1].file if self.frames else self.file
-            return self.imported(names.canonical(f"{atom.dotted}.{name}"), file)
+            return single(External(names.canonical(f"{atom.dotted}.{name}")))
         if isinstance(atom, Param | Tensor):
             if name in METADATA_ATTRIBUTES:
                 return NO_TENSOR
@@ -501,6 +500,9 @@ class Expressions(LibraryCalls):
         if isinstance(atom, External):
             if atom.dotted == "super":
                 return self.call_super(arguments)
+            helper = self.helper(atom.dotted) if "." in atom.dotted else None
+            if helper is not None:
+                return self.call_function(helper, arguments, keywords)
             return self.call_external(atom.dotted, arguments, keywords, site, is_statement=is_statement)
         if isinstance(atom, Method):
             return self.call_builtin_method(atom, arguments, keywords, site, is_statement=is_statement)

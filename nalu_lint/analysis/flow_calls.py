@@ -226,7 +226,8 @@ class Calls:
     def call_imported(self, dotted: str, node: ast.Call) -> Flowing:
         """A function of another file of the project, or of a library."""
         home = self.scope.home
-        found = home.find(dotted) if home is not None and not dotted.startswith("torch.") else None
+        is_function = not dotted.startswith("torch.") and dotted.rpartition(".")[2].islower()
+        found = home.find(dotted) if home is not None and is_function else None
         if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) and home is not None and home.project is not None:
             other = home.project.home_of(found)
             if other is not None:

@@ -420,9 +420,7 @@ class Interpreter(Expressions):
                 name = dotted = dotted.split(".")[0]
             else:
                 name = _dotted(alias.name)
-            variables[name] = self.imported(
-                names.canonical(self.frames[-1].file.absolute(dotted)), self.frames[-1].file
-            )
+            variables[name] = single(External(names.canonical(self.frames[-1].file.absolute(dotted))))
 
     # Targets.
 

@@ -97,7 +97,7 @@ class ClassInfo:
         self.name = node.name
         self.methods: dict[str, FunctionNode] = {}
         self.class_attributes: dict[str, ast.expr] = {}
-        self._bases: list[ClassInfo | str] = []
+        self.bases: list[ClassInfo | str] = []
         self._is_linked = False
         self.subclasses: list[ClassInfo] = []
         self.has_unknown_base = False
@@ -116,13 +116,15 @@ class ClassInfo:
         """The file that the class stands in."""
         return self.scope.home
 
-    @property
-    def bases(self) -> list[ClassInfo | str]:
-        """Its bases: classes of this file or of the project, and canonical dotted names."""
-        if not self._is_linked:
-            self._is_linked = True
-            self._bases = [self._linked(base) for base in self._bases]
-        return self._bases
+    def link(self) -> None:
+        """Look the bases up that other files of the project define, and theirs: it reads these files."""
+        if self._is_linked:
+            return
+        self._is_linked = True
+        self.bases = [self._linked(base) for base in self.bases]
+        for base in self.bases:
+            if isinstance(base, ClassInfo):
+                base.link()
 
     def _linked(self, base: ClassInfo | str) -> ClassInfo | str:
         if isinstance(base, ClassInfo) or self.home is None or is_module_class(base) or base in NEUTRAL_BASES:
@@ -137,30 +139,16 @@ class ClassInfo:
             if isinstance(expression, ast.Name):
                 binding = self.scope.lookup(expression.id, self.node.lineno)
             if binding is not None and binding.class_info is not None and binding.class_info is not self:
-                self._bases.append(binding.class_info)
+                self.bases.append(binding.class_info)
                 binding.class_info.subclasses.append(self)
                 continue
             dotted = self.scope.dotted(expression, self.node.lineno)
             if dotted is not None:
-                self._bases.append(dotted)
-            elif isinstance(expression, ast.Name) and self._find_in_stars(expression.id):
-                continue
+                self.bases.append(dotted)
+            elif isinstance(expression, ast.Name) and self.scope.star_modules:
+                self.bases += [f"{module}.{expression.id}" for module in self.scope.star_modules[:1]]
             elif not (isinstance(expression, ast.Name) and expression.id == "object"):
                 self.has_unknown_base = True
-
-    def _find_in_stars(self, name: str) -> bool:
-        """Whether `from module import *` brings the base in from another file of the project."""
-        scope: Scope | None = self.scope
-        while scope is not None and scope.parent is not None:
-            scope = scope.parent
-        if scope is None or scope.home is None:
-            return False
-        for module in scope.star_modules:
-            found = scope.home.find(f"{module}.{name}")
-            if isinstance(found, ClassInfo):
-                self._bases.append(found)
-                return True
-        return False
 
     def mro(self) -> list[ClassInfo]:
         """The class and its bases in this file, nearest first."""

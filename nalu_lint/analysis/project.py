@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
     from nalu_lint.analysis.source_tree import SourceTree
 
-MAX_FILES = 64  # kept at a time
-MAX_BYTES = 2_000_000
+MAX_FILES = 400  # kept at a time
+MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _MAX_REEXPORTS = 8
 
