@@ -29,7 +29,7 @@ FORWARD_CODES = frozenset({"NAL103", "NAL201"})
 # What stands in the text of a class that cuts gradients from one of its Parameters.
 _CUTTING = (
     *("no_grad", "inference_mode", "set_grad_enabled", "detach", ".data", ".item(", ".numpy(", ".tolist("),
-    *("tensor(", "float(", "int(", "deepcopy(", "array("),
+    *("tensor(self", "float(self", "int(self", "deepcopy(self", "array(self"),
 )
 _DERIVING = ("Parameter", "register_buffer", "parameters(")
 

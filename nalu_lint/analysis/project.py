@@ -22,6 +22,7 @@ MAX_FILES = 400  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _MAX_REEXPORTS = 8
+_MAX_STARS = 16  # modules with more are lists of everything there is
 
 
 class SourceFile:
@@ -70,12 +71,14 @@ class Project:
 
     def __init__(self) -> None:
         self._files: dict[str, SourceFile | None] = {}
+        self._texts: dict[str, str] = {}
         self._modules: dict[tuple[str, tuple[str, ...]], str | None] = {}
 
     def trim(self) -> None:
         """Forget all files where they have become many: between two files that are checked, never during one."""
-        if len(self._files) > MAX_FILES:
+        if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
             self._files.clear()
+            self._texts.clear()
 
     def find(self, dotted: str, asker: SourceFile, depth: int = 0) -> ClassInfo | FunctionNode | None:
         """See `SourceFile.find`."""
@@ -83,12 +86,13 @@ class Project:
         if not module or not name or depth > _MAX_REEXPORTS:
             return None
         path = self._module_path(module, asker.roots)
-        file = self._load(path) if path is not None else None
+        file = self._load(path, name) if path is not None else None
         if file is None:
             return None
         binding = file.outline.scope.lookup(name)
         if binding is None:
-            found = (self.find(f"{star}.{name}", file, depth + 1) for star in file.outline.scope.star_modules)
+            stars = file.outline.scope.star_modules[:_MAX_STARS]
+            found = (self.find(f"{star}.{name}", file, depth + 1) for star in stars)
             return next((one for one in found if one is not None), None)
         if binding.class_info is not None:
             return binding.class_info
@@ -115,24 +119,36 @@ class Project:
             self._modules[key] = next((path for path in candidates if os.path.isfile(path)), None)
         return self._modules[key]
 
-    def _load(self, path: str) -> SourceFile | None:
+    def _load(self, path: str, name: str) -> SourceFile | None:
+        """The file at `path`, parsed only if it may define or pass on `name`."""
         if path not in self._files:
-            self._files[path] = None  # while it is read: imports may go in circles
-            self._files[path] = self._read(path)
+            text = self._texts.get(path)
+            if text is None:
+                text = self._texts[path] = _read(path)
+            if name not in text and "import *" not in text:
+                return None
+            self._files[path] = None  # while it is parsed: imports may go in circles
+            self._files[path] = self._parse(text, path)
         return self._files[path]
 
-    def _read(self, path: str) -> SourceFile | None:
+    def _parse(self, text: str, path: str) -> SourceFile | None:
         try:
-            if os.path.getsize(path) > MAX_BYTES:
-                return None
-            with open(path, encoding="utf-8-sig") as file:
-                text = file.read()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(text)
-        except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-            return None  # what cannot be read is unknown; if it is linted, it is reported there
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None  # unknown; if it is linted, it is reported there
         return SourceFile(text, tree, path, self)
+
+
+def _read(path: str) -> str:
+    try:
+        if os.path.getsize(path) > MAX_BYTES:
+            return ""
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return ""  # what cannot be read is unknown
 
 
 def _place(path: str) -> tuple[tuple[str, ...], str]:
