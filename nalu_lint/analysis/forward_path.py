@@ -65,6 +65,8 @@ class ForwardPath:
         for name in sorted(ENTRY_POINTS & self.methods.keys() - {"configure_optimizers"}):
             owner, function = self.methods[name]
             self._enter(function, owner.scope, is_method=True, guard=NONE, no_grad=False)
+        if any(_optimises(function) for function in self._seen):
+            self.created.clear()  # forward trains something of its own, such as an explanation
 
     def _enter(self, function: FunctionNode, scope: Scope, *, is_method: bool, guard: int, no_grad: bool) -> None:
         if self._seen.get(function, MISSING + 1) <= guard:
@@ -298,6 +300,10 @@ def _ends(body: list[ast.stmt]) -> bool:
 
 def _trains_inside(function: FunctionNode) -> bool:
     return any(isinstance(n, ast.Attribute) and n.attr in _INNER_TRAINING for n in ast.walk(function))
+
+
+def _optimises(function: ast.AST) -> bool:
+    return any(isinstance(n, ast.Attribute) and n.attr in ("backward", "zero_grad") for n in ast.walk(function))
 
 
 def _is_staged(target: ast.expr, function: FunctionNode) -> bool:
