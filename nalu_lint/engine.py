@@ -1,24 +1,25 @@
 """From the bytes of a file to its diagnostics: sieve, outline, model, rules, suppressions.
 
-`check` is pure: it prints nothing, reads no file and keeps no state. The command, flake8,
-standard input and editors are shells around it.
+`check` is pure: it prints nothing, reads no file (unless it is to follow imports) and keeps
+no state. The command, flake8, standard input and editors are shells around it.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from nalu_lint import suppressions
 from nalu_lint.analysis import sieve
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
-from nalu_lint.tasks import Content, Outcome, Task
+from nalu_lint.tasks import Content, Dependency, Outcome, Task
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterable
 
+    from nalu_lint.analysis.project import Project
     from nalu_lint.notebooks import Cell, Notebook
 
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
@@ -49,7 +50,8 @@ def check(
     *,
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
-    is_sieved: bool = False,
+    firing: frozenset[str] | None = None,
+    follow_imports: bool = False,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -59,9 +61,13 @@ def check(
         config: the rules to run; those on by default where it is None.
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
-        is_sieved: `analysis.sieve` has let these bytes through already.
+        firing: what `analysis.sieve.firing` says of these bytes, if the caller has asked it.
+        follow_imports: read the base classes and helpers that the file imports from its own project,
+            where a class needs them; else they are unknown, and no file is read.
     """
-    return examine(source, path, config, tree=tree, honour_noqa=honour_noqa, is_sieved=is_sieved).diagnostics
+    return examine(
+        source, path, config, tree=tree, honour_noqa=honour_noqa, firing=firing, follow_imports=follow_imports
+    ).diagnostics
 
 
 def examine(
@@ -71,7 +77,8 @@ def examine(
     *,
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
-    is_sieved: bool = False,
+    firing: frozenset[str] | None = None,
+    follow_imports: bool = False,
 ) -> Outcome:
     """`check`, and which suppressions suppress nothing."""
     config = Config() if config is None else config
@@ -85,7 +92,9 @@ def examine(
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            findings = find(text, tree, selected) if is_sieved or _may_matter(source) else []
+            codes = _firing(source, selected) if firing is None else firing & selected
+            followed = project() if follow_imports else None
+            findings = find(text, tree, codes, path, followed) if codes else []
             outcome = _unsuppressed(source, text, path, findings, selected, honour_noqa=honour_noqa)
     except UnreadableError as error:
         outcome = Outcome([unreadable(path, error)])
@@ -100,11 +109,11 @@ def unreadable(path: str, error: UnreadableError) -> Diagnostic:
     return Diagnostic(path, finding, span, (), error.position.row)
 
 
-def _may_matter(source: bytes) -> bool:
-    """The sieve, which knows rows by their new lines."""
+def _firing(source: bytes, selected: frozenset[str]) -> frozenset[str]:
+    """The rules that the sieve, which knows rows by their new lines, lets through."""
     if b"\r" in source and b"\n" not in source:
         source = source.replace(b"\r", b"\n")
-    return sieve.may_matter(source)
+    return sieve.firing(source, selected)
 
 
 def _is_decodable(source: bytes) -> bool:
@@ -206,21 +215,27 @@ def _syntax_reason(error: SyntaxError) -> str:
     return f"syntax error: {error.msg}{hint}"
 
 
-def find(text: str, tree: ast.Module, selected: Iterable[str]) -> list[Finding]:
-    """What the selected rules find in one text, each thing once."""
-    from nalu_lint.analysis import class_models  # start-up time
+def find(
+    text: str, tree: ast.Module, codes: frozenset[str], path: str = "", project: Project | None = None
+) -> list[Finding]:
+    """What the rules `codes` find in one text, each thing once."""
+    from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.rules import all_rules
 
-    rules = [rule for code, rule in all_rules().items() if code in selected]
+    rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
-        # A class and those that inherit from it may both show the same place.
-        models = class_models(text, tree)
-        found = {(f.code, f.span): f for model in models for rule in rules for f in rule.check(model)}
+        if project is not None:
+            project.trim()
+        model = file_model(text, tree, codes, path, project)
+        findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
+        findings += [f for rule in rules for f in rule.check_file(model)]
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:
         raise InternalError(_defect(error)) from error
-    return list(found.values())
+    # A class, those that inherit from it and those that hold one may show the same place: by its own names.
+    findings.sort(key=lambda f: -sum(source.name.count(".") for source in f.sources))
+    return list({(f.code, f.span): f for f in findings}.values())
 
 
 def _defect(error: Exception) -> str:
@@ -244,10 +259,10 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> Outco
     broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
-    matters = sieve.may_matter(text.encode())
-    if not matters and not suppressions.may_be_unused(source):
+    codes = sieve.firing(text.encode("utf-8", "surrogatepass"), selected)
+    if not codes and not suppressions.may_be_unused(source):
         return Outcome(found)
-    findings = find(text, parse(text), selected) if matters else []
+    findings = find(text, parse(text), codes) if codes else []
     silenced = suppressions.read(text)
     for finding in findings:
         if silenced.silences(*_rows(finding)):
@@ -309,7 +324,8 @@ def check_file(task: Task, *, identify: bool = False) -> Outcome:
         return outcome
     from nalu_lint.cache import content_hash  # start-up time
 
-    return outcome._replace(content=content._replace(content_hash=content_hash(source)))
+    content = content._replace(content_hash=content_hash(source))
+    return outcome._replace(content=content, dependencies=_dependencies(task.path))
 
 
 def _identified_before(handle: int) -> Content:
@@ -322,21 +338,49 @@ def _identified_before(handle: int) -> Content:
     return Content(signature(os.fstat(handle), time.time_ns()), "")
 
 
+def _dependencies(path: str) -> tuple[Dependency, ...]:
+    """The files that were looked for to follow the imports of a file."""
+    if not project.cache_info().currsize:
+        return ()
+    return tuple(Dependency(needed, _hash_of(needed)) for needed in project().needs(path))
+
+
+@cache
+def _hash_of(path: str) -> str:
+    from nalu_lint.cache import hash_of  # start-up time
+
+    return hash_of(path)
+
+
 def _check_read(source: bytes, task: Task) -> Outcome:
     is_small = len(source) <= ALWAYS_PARSED_BYTES or task.path.endswith(".ipynb")
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    is_sieved = _may_matter(source)
-    if not is_sieved and _is_decodable(source) and not suppressions.may_be_unused(source):
+    firing = _firing(source, task.config.selected)
+    if not firing and _is_decodable(source) and not suppressions.may_be_unused(source):
         return Outcome([])
-    return check_bytes(source, task, is_sieved=is_sieved)
+    return check_bytes(source, task, firing=firing)
 
 
-def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcome:
+@lru_cache(maxsize=1)
+def project() -> Project:
+    """The files that this process has read to follow imports, whichever file asked for them first."""
+    from nalu_lint.analysis.project import Project  # start-up time
+
+    return Project()
+
+
+def forget() -> None:
+    """Read the files that imports lead to anew: for what runs longer than one check."""
+    project.cache_clear()
+    _hash_of.cache_clear()
+
+
+def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
     """`examine`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return examine(source, task.path, task.config, is_sieved=is_sieved)
+        return examine(source, task.path, task.config, firing=firing, follow_imports=True)
     except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 

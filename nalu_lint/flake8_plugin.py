@@ -23,6 +23,7 @@ class Plugin:
 
     name = "nalu-lint"
     version = __version__
+    left_out: tuple[str, ...] = ()  # codes that flake8 would not show
 
     def __init__(self, tree: ast.Module, filename: str, lines: list[str]) -> None:
         self.tree = tree
@@ -36,30 +37,53 @@ class Plugin:
 
         parser.extend_default_ignore([code for code, rule in all_rules().items() if not rule.on_by_default])
 
+    @classmethod
+    def parse_options(cls, options: Any) -> None:
+        """Opt-in rules cost time in every file: they run only where a selection names them."""
+        from nalu_lint.rules import all_rules  # start-up time
+
+        named = [*(options.select or ()), *(getattr(options, "extend_select", None) or ())]
+        opt_in = [code for code, rule in all_rules().items() if not rule.on_by_default]
+        cls.left_out = tuple(code for code in opt_in if not code.startswith(tuple(named)))
+
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Row, column from 0, text and type of each finding."""
         from nalu_lint.analysis import sieve  # start-up time
 
         text = "".join(self.lines)
         source = text.encode("utf-8", "surrogatepass")
-        if not sieve.may_matter(source):
+        firing = sieve.firing(source, self._codes())
+        if not firing:
             return
-        for diagnostic in self._check(source):
+        for diagnostic in self._check(source, firing):
             row, column = diagnostic.span.start
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
 
-    def _check(self, source: bytes) -> list[Diagnostic]:
+    def _codes(self) -> frozenset[str]:
+        from nalu_lint.rules import codes  # start-up time
+
+        return frozenset(codes()) - frozenset(self.left_out)
+
+    def _check(self, source: bytes, firing: frozenset[str]) -> list[Diagnostic]:
         from nalu_lint import config, engine  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
         # flake8 chooses among all rules but those that the table leaves out.
-        layers = [config.Layer(select=("ALL",))]
+        layers = [config.Layer(select=("ALL",), ignore=self.left_out)]
         try:
             path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
             if path is not None:
                 layers += [layer._replace(select=None) for layer in config.read_config(path)]
             options = config.merge(layers)
-            return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, is_sieved=True)
+            return engine.check(
+                source,
+                self.filename,
+                options,
+                tree=self.tree,
+                honour_noqa=False,
+                firing=firing,
+                follow_imports=is_file,
+            )
         except (config.ConfigError, engine.InternalError) as error:
             # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
             return [engine.unreadable(self.filename, engine.UnreadableError(f"not checked: {error}"))]

@@ -57,6 +57,7 @@ class Server(LanguageServer):
     def config_for(self, path: str) -> Config | None:
         """The configuration of a file; None where the file is excluded. A broken one is said, and the defaults hold."""
         configuration.forget()
+        engine.forget()
         try:
             found = configuration.find_config(os.path.dirname(path))
             config = configuration.merge([*(() if found is None else configuration.read_config(found))])

@@ -201,6 +201,27 @@ def test_dependencies_are_honoured(tmp_path: Path) -> None:
     assert found() is None
 
 
+def test_what_imports_lead_to_is_a_dependency(tmp_path: Path) -> None:
+    base = FAULTY.replace("class Cell", "class Base").partition("        self.w = ")[0]
+    derived = (
+        "import torch\nfrom torch import nn\nfrom base import Base\n\n\nclass Cell(Base):\n"
+        "    def __init__(self, n):\n        super().__init__(n)\n"
+        "        self.w = nn.Parameter(torch.tanh(self.raw))\n\n    def forward(self, x):\n        return x * self.w\n"
+    )
+    write(tmp_path, {"cell.py": derived, "base.py": base})
+    assert [line.split()[0] for line in concise(cwd=tmp_path)] == ["cell.py:9:18:"]
+    assert [line.split()[0] for line in concise(cwd=tmp_path)] == ["cell.py:9:18:"]
+    assert reused(tmp_path) == 2
+    write(tmp_path, {"base.py": base + "\n    def norm(self):\n        return self.raw.norm()\n"})
+    assert reused(tmp_path) == 0
+    assert concise(cwd=tmp_path) == concise("--no-cache", cwd=tmp_path)
+    (tmp_path / "base.py").unlink()
+    assert reused(tmp_path) == 0
+    assert concise(cwd=tmp_path) == concise("--no-cache", cwd=tmp_path)
+    write(tmp_path, {"base.py": base})  # now it is there again
+    assert [line.split()[0] for line in concise(cwd=tmp_path)] == ["cell.py:9:18:"]
+
+
 def test_a_dependency_that_was_checked_itself_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"a.py": FAULTY, "base.py": "x = 1\n"})
     age(tmp_path)

@@ -23,7 +23,23 @@ from nalu_lint import Diagnostic, check
 from nalu_lint.config import Config
 
 FIXTURES = Path(__file__).parent / "fixtures"
-CODES = ("NAL001", "NAL002", "NAL003", "NAL004")
+CODES = (
+    "NAL001",
+    "NAL002",
+    "NAL003",
+    "NAL004",
+    "NAL101",
+    "NAL102",
+    "NAL103",
+    "NAL201",
+    "NAL202",
+    "NAL203",
+    "NAL204",
+    "NAL205",
+    "NAL301",
+    "NAL302",
+    "NAL303",
+)
 CONFIG = Config.of(select=CODES)
 
 _COMMENT = re.compile(r"#\s*(?P<kind>expect|todo):\s*(?P<items>[^#]*)")

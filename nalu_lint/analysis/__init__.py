@@ -1,7 +1,7 @@
 """From the text of a file to a semantic model of its Module classes.
 
-Stages, each cheaper than the next: `sieve` (bytes), `outline` and `usage` (ast), and only for
-classes that may hold a finding `interpreter` (libcst) and `model`.
+Stages, each cheaper than the next: `sieve` (bytes), `outline`, `usage`, `forward_path` and
+`scripts` (ast), and only for classes that may hold a finding `interpreter` (libcst) and `model`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Sequence
 
-    from nalu_lint.analysis.model import ClassModel
+    from nalu_lint.analysis.facts import FileModel
+    from nalu_lint.analysis.project import Project
 
 
-def class_models(text: str, tree: ast.Module) -> Sequence[ClassModel]:
-    """The models of the Module classes in a file that may hold a finding.
+def file_model(
+    text: str, tree: ast.Module, codes: frozenset[str], path: str = "", project: Project | None = None
+) -> FileModel:
+    """What the rules `codes` need to know of a file.
 
-    `tree` is `text` as parsed by `ast`. Raises RecursionError where the code is nested too
-    deeply to be followed.
+    `tree` is `text` as parsed by `ast`. `project`: where base classes and helpers that the file
+    imports are looked up; without it they are unknown. Raises RecursionError where the code is
+    nested too deeply to be followed.
     """
-    from nalu_lint.analysis.candidates import candidates
+    from nalu_lint.analysis.build import build
+    from nalu_lint.analysis.project import SourceFile
 
-    found, outline, usage = candidates(tree)
-    if not found:
-        return []
-    # libcst costs a third of a second to import: only now is it needed.
-    from nalu_lint.analysis import model, source_tree
-
-    source = source_tree.SourceTree(text)
-    models = [model.build(info, outline, source, usage) for info in found]
-    return [built for built in models if built is not None]
+    return build(SourceFile(text, tree, path, project), codes)

@@ -1,44 +1,106 @@
-"""Which classes of a file can hold a finding at all: those that read a Parameter's value
-while an instance is constructed."""
+"""Which classes of a file are worth the cost of interpreting their construction, by cheap signs."""
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.after_construction import FileUsage
-from nalu_lint.analysis.outline import ClassInfo, Outline
-from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
+from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
 
 if TYPE_CHECKING:
-    import ast
+    from nalu_lint.analysis.after_construction import FileUsage
+    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline
 
 
-def candidates(tree: ast.Module) -> tuple[list[ClassInfo], Outline, FileUsage]:
-    """The classes worth interpreting, with the outline and usage computed on the way."""
-    outline = Outline(tree)
-    usage = FileUsage(outline)
-    modules = [info for info in outline.classes if info.is_module]
-    everywhere = frozenset[str]().union(*(usage.construction(info).parameter_names for info in modules))
-    found = [info for info in modules if may_derive(info, usage, everywhere)]
-    return found, outline, usage
+_CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
+_CONTAINER_FUNCTIONS = frozenset({"list", "tuple", "dict", "set", "OrderedDict", "defaultdict"})
+_ADDING = frozenset({"append", "extend", "insert", "add", "update", "setdefault"})
 
 
-def may_derive(info: ClassInfo, usage: FileUsage, everywhere: frozenset[str]) -> bool:
-    """Whether the construction of `info` reads the value of something that may be a Parameter.
+class Candidates:
+    """Says which classes of a file are worth interpreting, and for what."""
 
-    `everywhere`: the Parameters of all classes of the file, which `info` may hold as submodules.
-    """
-    construction = usage.construction(info)
-    own = set(construction.parameter_names)
-    for base in info.external_bases():
-        own.update(LAYER_PARAMETERS.get(base, ()))
-    own.update(target for target, callee in construction.results if usage.makes_parameters(callee))
-    own.update(target for target, source in construction.aliases if source in own | LAYER_PARAMETER_NAMES)
-    return bool(
-        construction.own_flows & own
-        or construction.foreign_flows & (everywhere | LAYER_PARAMETER_NAMES)
-        or construction.variable_flows & construction.parameter_variables
-        or construction.reads_all_parameters
-        or construction.getattr_prefixes
-        or (construction.names_parameters_dynamically and construction.makes_parameters)
-    )
+    def __init__(self, outline: Outline, usage: FileUsage) -> None:
+        self.usage = usage
+        modules = [info for info in outline.classes if info.is_module]
+        # The Parameters of all classes of the file, which a class may hold as submodules.
+        self.everywhere = frozenset[str]().union(*(usage.construction(info).parameter_names for info in modules))
+
+    def may_derive(self, info: ClassInfo) -> bool:
+        """Whether the construction of `info` reads the value of something that may be a Parameter."""
+        construction = self.usage.construction(info)
+        own = set(construction.parameter_names)
+        for base in info.external_bases():
+            own.update(LAYER_PARAMETERS.get(base, ()))
+        own.update(target for target, callee in construction.results if self.usage.makes_parameters(callee))
+        own.update(target for target, source in construction.aliases if source in own | LAYER_PARAMETER_NAMES)
+        return bool(
+            construction.own_flows & own
+            or construction.foreign_flows & (self.everywhere | LAYER_PARAMETER_NAMES)
+            or construction.variable_flows & construction.parameter_variables
+            or construction.reads_all_parameters
+            or construction.getattr_prefixes
+            or (construction.names_parameters_dynamically and construction.makes_parameters)
+        )
+
+    def may_lose(self, info: ClassInfo) -> bool:
+        """Whether the construction does something to a Parameter before it is stored."""
+        construction = self.usage.construction(info)
+        if not construction.makes_parameters:
+            return False
+        if construction.parameter_variables & construction.variable_flows:
+            return True
+        return any(
+            isinstance(node, ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp)
+            and any(_makes_parameter(child) for child in ast.iter_child_nodes(node))
+            for function in _constructing(info)
+            for node in ast.walk(function)
+        )
+
+    def has_parameters(self, info: ClassInfo) -> bool:
+        """Whether the construction makes Parameters or layers of PyTorch."""
+        construction = self.usage.construction(info)
+        kinds = {kind for kinds in construction.kinds.values() for kind in kinds}
+        return construction.makes_parameters or bool(kinds & LAYER_PARAMETERS.keys())
+
+    def may_hide(self, info: ClassInfo) -> bool:
+        """Whether the construction fills a plain container with objects, and something reads it later."""
+        filled: set[str] = set()
+        literal: set[str] = set()
+        for function in _constructing(info):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                        if isinstance(target, ast.Attribute) and _is_container(node.value):
+                            literal.add(target.attr)
+                            if any(isinstance(inner, ast.Call | ast.Name) for inner in ast.walk(node.value)):
+                                filled.add(target.attr)
+                        elif isinstance(target, ast.Attribute) and isinstance(node.value, ast.Name):
+                            literal.add(target.attr)  # a local list
+                            filled.add(target.attr)
+                        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
+                            filled.add(target.value.attr)
+                elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
+                    filled.add(node.target.attr)
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDING:
+                    if isinstance(node.func.value, ast.Attribute):
+                        filled.add(node.func.value.attr)
+        return bool(literal & filled & {read.partition(".")[0] for read in self.usage.of_class(info).after.reads})
+
+
+def _constructing(info: ClassInfo) -> list[FunctionNode]:
+    return [function for base in info.mro() for name, function in base.methods.items() if name in INITIALISERS]
+
+
+def _makes_parameter(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name.endswith("Parameter")
+
+
+def _is_container(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _CONTAINER_FUNCTIONS
+    return isinstance(node, _CONTAINERS)

@@ -158,6 +158,10 @@ class LibraryCalls(State):
     def make_layer(self, dotted: str, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         module = self.allocate(("layer", id(site.node), self.calls), lambda: ModuleObject(dotted))
         self.escape(frozenset(a for v in (*arguments, *keywords.values()) for a in v if isinstance(a, Param)))
+        switch, default = torch_tables.OPTIONAL_PARAMETERS.get(dotted.rpartition(".")[2], ("", True))
+        is_off = constant(keywords[switch]) is False if switch in keywords else not default
+        for name in ("weight", "bias") if is_off else ():
+            self.heap.set(module, name, NONE)
         if constant(keywords.get("bias", UNKNOWN)) is False:
             self.heap.set(module, "bias", NONE)
         return single(module)

@@ -1,92 +1,44 @@
-"""What rules see: a class, the Parameters and tensors it derives, and what becomes of them."""
+"""From the construction of a class, as interpreted, to the facts that rules see."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.cut_parameters import Verdicts, cut_parameters
 from nalu_lint.analysis.expressions import TooComplexError
+from nalu_lint.analysis.facts import ClassModel, DerivedParameter, DerivedTensor, SourceParameter
 from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.interpreter import Interpreter
 from nalu_lint.analysis.outline import ClassInfo
+from nalu_lint.analysis.registration import hidden_parameters, lost_parameters, unused_parameters
 from nalu_lint.analysis.torch_semantics import INITIALISERS
 from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.outline import Outline
-    from nalu_lint.analysis.source_tree import Site, SourceTree
-    from nalu_lint.diagnostic import Span
+    from nalu_lint.analysis.positions import Lines
+    from nalu_lint.analysis.project import SourceFile
+    from nalu_lint.analysis.source_tree import Site
 
 
-class SourceParameter(NamedTuple):
-    """A Parameter that a value was computed from.
+def build(
+    info: ClassInfo,
+    file: SourceFile,
+    usage: FileUsage,
+    lines: Lines,
+    elsewhere: Callable[[], set[str]],
+    verdicts: Verdicts | None,
+    *,
+    wants_unused: bool,
+) -> ClassModel | None:
+    """The model of one class; None where it is too complex to follow.
 
-    `is_orphan`: nothing reads it after construction; `is_read`: something does; neither, where
-    it was handed to code that is not known. `shares_storage`: the value is its storage
-    or a view of it. `is_explicit`: the history was cut by something that says so.
-    `is_initialised_later`: it held uninitialised memory when the value was computed.
+    `elsewhere`: attributes that other code of the file reads. `verdicts`: what its forward path
+    reads, where that may be wrong. `wants_unused`: whether to look for Parameters that nothing reads.
     """
-
-    name: str
-    site: Site | None
-    is_registered: bool
-    is_trainable: bool
-    is_orphan: bool
-    is_read: bool
-    shares_storage: bool
-    is_explicit: bool
-    is_initialised_later: bool
-
-    @property
-    def span(self) -> Span | None:
-        return None if self.site is None else self.site.span
-
-
-class DerivedParameter(NamedTuple):
-    """A registered Parameter that was given a value computed from others."""
-
-    name: str
-    site: Site
-    is_trainable: bool
-    is_used: bool  # read after construction, or in a class with a forward of its own
-    sources: tuple[SourceParameter, ...]
-
-    @property
-    def span(self) -> Span:
-        return self.site.span
-
-
-class DerivedTensor(NamedTuple):
-    """An attribute that holds a plain tensor computed from Parameters."""
-
-    name: str
-    site: Site
-    is_read: bool
-    is_rewritten: bool  # assigned or changed in place again, after construction
-    sources: tuple[SourceParameter, ...]
-
-    @property
-    def span(self) -> Span:
-        return self.site.span
-
-
-class ClassModel(NamedTuple):
-    """A Module class after construction.
-
-    `is_open`: code that is not known may read or change any attribute (an unknown base class,
-    computed names, the module handed to code elsewhere), so that nothing can be concluded from
-    an attribute not being read.
-    """
-
-    name: str
-    is_open: bool
-    derived_parameters: tuple[DerivedParameter, ...]
-    derived_tensors: tuple[DerivedTensor, ...]
-
-
-def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage) -> ClassModel | None:
-    """The model of one class; None where it derives nothing, or is too complex to follow."""
-    interpreter = Interpreter(outline, tree)
+    interpreter = Interpreter(file)
     try:
         module = interpreter.construct(info)
         for name in sorted(INITIALISERS):
@@ -95,11 +47,22 @@ def build(info: ClassInfo, outline: Outline, tree: SourceTree, usage: FileUsage)
                 interpreter.call_method(module, found, [], {}, arguments_known=False)
     except TooComplexError:
         return None
+    builder = _Builder(info, interpreter, module, usage)
     derives = any(parameter.origin for parameter in interpreter.parameters) or any(
         isinstance(atom, Tensor) and atom.links for _, atom in interpreter.heap.held(single(module))
     )
     # What happens after construction matters only for what is derived.
-    return _Builder(info, interpreter, module, usage).model() if derives else None
+    model = builder.model() if derives else builder.empty()
+    if verdicts is not None:
+        suspects = verdicts.suspects()
+        model = model._replace(cut=tuple(cut_parameters(verdicts, suspects, interpreter, module, lines)))
+    if wants_unused:
+        unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
+        model = model._replace(unused=tuple(unused))
+    return model._replace(
+        lost=tuple(lost_parameters(interpreter, module)),
+        hidden=tuple(hidden_parameters(info, interpreter, module, builder.after, elsewhere, verdicts)),
+    )
 
 
 def _merged(derived: list[DerivedParameter]) -> list[DerivedParameter]:
@@ -132,19 +95,22 @@ class _Builder:
                         if isinstance(held, Param):
                             self.holders.setdefault(held, set()).add(atom)
 
+    def empty(self) -> ClassModel:
+        is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules
+        return ClassModel(self.info.name, is_open)
+
     def model(self) -> ClassModel:
         parameters = [self.derived_parameter(p) for p in self.interpreter.parameters if p.origin]
-        is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules
-        return ClassModel(
-            self.info.name,
-            is_open,
-            tuple(_merged([p for p in parameters if p is not None])),
-            tuple(self.derived_tensors()),
+        return self.empty()._replace(
+            derived_parameters=tuple(_merged([p for p in parameters if p is not None])),
+            derived_tensors=tuple(self.derived_tensors()),
         )
 
     def derived_parameter(self, parameter: Param) -> DerivedParameter | None:
         if parameter not in self.paths or parameter.is_removed or parameter.site is None:
             return None
+        if not self.is_here(parameter.site):
+            return None  # reported where it is written
         after = self.usage.after(parameter.owner) if parameter.owner is not None else self.after
         afters = [self.after, after]
         path = self.path(parameter)
@@ -175,11 +141,15 @@ class _Builder:
                 (s for s in reversed(self.interpreter.stores) if s.owner is self.module and s.name == name), None
             )
             sources = self.sources(links, self.interpreter.clock, [self.after])
-            if store is not None and sources:
+            if store is not None and sources and self.is_here(store.site):
                 found.append(
                     DerivedTensor(name, store.site, self.after.reads(name), self.after.rewrites(name), sources)
                 )
         return found
+
+    def is_here(self, site: Site) -> bool:
+        """Whether something stands in the file that is checked, and not in another of the project."""
+        return site.segment.source is self.interpreter.file.source_tree
 
     def path(self, parameter: Param) -> tuple[str, ...]:
         """Its shortest name in the module."""
@@ -214,7 +184,7 @@ class _Builder:
         is_read = self.is_read(parameter, afters, target)
         return SourceParameter(
             name=".".join(self.path(parameter)) if is_registered else parameter.variable,
-            site=parameter.site,
+            site=parameter.site if parameter.site is not None and self.is_here(parameter.site) else None,
             is_registered=is_registered,
             is_trainable=self.heap.trainable(parameter),
             is_orphan=not is_read and not self.is_escaped(parameter),

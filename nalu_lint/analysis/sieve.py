@@ -1,15 +1,17 @@
-"""The first stage: can any rule fire in these bytes at all?
+"""The first stage: which rules can fire in these bytes at all?
 
-A finding needs a Parameter whose value is read while a module is constructed. In the text that
+Most findings need a Parameter whose value is read while a module is constructed. In the text that
 leaves traces: the name of the Parameter, behind a dot, in a function that construction may
 reach, and not only to initialise it, test it or ask for its shape. Where the traces cannot be
-told, the answer is yes: the next stage looks closer.
+told, the answer is yes: the next stage looks closer. The traces of the other findings are in
+`signs`.
 """
 
 from __future__ import annotations
 
 import re
 
+from nalu_lint.analysis import signs
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
@@ -28,6 +30,8 @@ _RENAMES = re.compile(rb"Parameter(?:[ \t]+as\b|[ \t]*(?:[\r\n#]|\Z))")
 _ALIASED = re.compile(rb"[ \t]*\w+[ \t]*=[ \t]*[\w.]+[ \t]*[\r\n#]?\Z")
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
+
+_OWN_VALUE = re.compile(rb"self\.(\w+)(?![\w.(]|\[)|self\.(\w+)\.(?=\w+\()")
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
 _WORD = re.compile(rb"\w+")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
@@ -49,17 +53,32 @@ _NO_READ = re.compile(
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+# The rules about values that are derived at construction.
+DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
 _NEVER_CONSTRUCTION = b"forward"
 
 
-def may_matter(source: bytes) -> bool:
-    """Whether any rule may fire in a file of these bytes.
+def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
+    """Those of the rules `codes` that may fire in a file of these bytes; the others need not run.
 
-    >>> may_matter(b"import torch\\n")
-    False
+    >>> firing(b"import torch\\n", frozenset({"NAL001"}))
+    frozenset()
     """
-    if b"torch" not in source or b"def " not in source:
-        return False
+    if b"torch" not in source:
+        return frozenset()
+    found: set[str] = set()
+    if codes & signs.SCRIPT_CODES:
+        found |= signs.of_scripts(source)
+    if b"def " in source:
+        if codes & DERIVING_CODES and _may_derive(source):
+            found |= DERIVING_CODES
+        if signs.has_forward(source):
+            found |= signs.of_modules(source, codes)
+    return frozenset(found) & codes
+
+
+def _may_derive(source: bytes) -> bool:
+    """Whether the value of a Parameter may be read while a module is constructed."""
     if b"Parameter" not in source and b".weight" not in source and b".bias" not in source:
         return False
     construction = _construction(source, _functions(source))
@@ -72,8 +91,25 @@ def may_matter(source: bytes) -> bool:
                 alias = _ALIAS.match(line)
                 if alias is not None:
                     names.add(alias.group(2))
+    if _derives_inherited(source, construction):
+        return True
     extends_layer = _LAYER_BASE.search(source) is not None
     return any(_reads(source, start, end, names, extends_layer) for start, end in construction)
+
+
+def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bool:
+    """Whether a Parameter is made of an attribute that only a base class of another file can have assigned."""
+    if not signs.IMPORTED_BASE.search(source):
+        return False
+    for match in _MAKES.finditer(source):
+        if not any(start <= match.start() < end for start, end in construction):
+            continue
+        line_end = source.find(b"\n", match.end())
+        for read in _OWN_VALUE.finditer(source, match.end(), line_end if line_end >= 0 else len(source)):
+            name = read.group(1) or read.group(2)
+            if not re.search(rb"\.%s[ \t]*(?::[^=\n]+)?=[^=]|def %s\(" % (name, name), source):
+                return True
+    return False
 
 
 def _functions(source: bytes) -> list[tuple[bytes, int, int]]:

@@ -146,6 +146,9 @@ class State:
             for _, atom in self.heap.held(value):
                 if isinstance(atom, Param):
                     atom.is_escaped = True
+                elif isinstance(atom, Tensor):
+                    for link in atom.links:
+                        link.parameter.is_flowed = True
                 elif isinstance(atom, ModuleObject):
                     self.escaped_modules.add(atom)
                     self.heap.set(atom, REQUIRES_GRAD, UNKNOWN)

@@ -87,6 +87,12 @@ PLAIN_LAYERS = frozenset(
         *("KLDivLoss", "HuberLoss", "CosineSimilarity", "PairwiseDistance"),
     )
 )
+# Layers that have Parameters only if an argument says so: the argument, and what holds without it.
+OPTIONAL_PARAMETERS: dict[str, tuple[str, bool]] = {
+    **{name: ("affine", not name.endswith(("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"))) for name in _NORM},
+    **dict.fromkeys(("GroupNorm", "SyncBatchNorm"), ("affine", True)),
+    **dict.fromkeys(("LayerNorm", "RMSNorm"), ("elementwise_affine", True)),
+}
 # Containers, and how their constructors take what they hold.
 SEQUENCE_CONTAINERS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential", "torch.nn.ParameterList"})
 MAPPING_CONTAINERS = frozenset({"torch.nn.ModuleDict", "torch.nn.ParameterDict"})
@@ -257,3 +263,51 @@ MODULE_CONVERSIONS = frozenset(
 PARAMETER_CONSUMERS = frozenset({"clip_grad_norm_", "clip_grad_value_", "next", "iter", "len", "any", "all", "id"})
 # Methods in which whatever takes `parameters()` is an optimiser, by Lightning's convention.
 OPTIMISER_METHODS = frozenset({"configure_optimizers", "get_optimizer", "get_params", "get_parameters"})
+
+# Functions that make a new leaf of a tensor's value, which `requires_grad=True` gives no history.
+REWRAPPING_FUNCTIONS = frozenset({"torch.autograd.Variable", "torch.tensor", "torch.Tensor", "torch.as_tensor"})
+# What `requires_grad` is mistaken for: attributes that PyTorch lets anyone set and nothing reads.
+MISSPELT_REQUIRES_GRAD = frozenset(
+    {
+        *("require_grad", "require_grads", "require_gradient", "required_grad", "required_grads"),
+        *("requires_grads", "requires_gradient", "requires_gradients"),
+    }
+)
+# Methods that convert a tensor, and return it itself where there is nothing to convert.
+TENSOR_CONVERSIONS = frozenset(
+    {"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "type", "type_as", "contiguous", "xpu", "npu"}
+)
+# Those of them that have nothing to convert in a new Parameter, unless a default was changed.
+NO_OP_CONVERSIONS = frozenset({"float", "cpu", "contiguous"})
+# Methods by which a module says itself which Parameters it has, or moves them itself.
+REDEFINES_PARAMETERS = frozenset(
+    {
+        "parameters",
+        "named_parameters",
+        "_apply",
+        "named_modules",
+        "modules",
+        "children",
+        "named_children",
+        "__getattr__",
+    }
+)
+# Methods of a tensor that compute differentiably from it and their arguments, and keep nothing.
+ALL_TENSOR_METHODS = (
+    VIEWS
+    | ASSEMBLING
+    | frozenset(
+        {
+            *("abs", "add", "addmm", "amax", "amin", "baddbmm", "bmm", "clamp", "clamp_max", "clamp_min", "clip"),
+            *("cos", "cosh", "cross", "cumprod", "cumsum", "det", "div", "dot", "einsum", "erf", "exp", "expm1"),
+            *("index_add", "index_copy", "index_fill", "inverse", "lerp", "log", "log10", "log1p", "log2"),
+            *("log_softmax", "logsumexp", "masked_fill", "masked_scatter", "matmul", "max", "maximum", "mean"),
+            *("median", "min", "minimum", "mm", "mul", "multiply", "mv", "neg", "norm", "outer", "pow", "prod"),
+            *("reciprocal", "relu", "rsqrt", "scatter", "scatter_add", "sigmoid", "sin", "sinh", "softmax", "sort"),
+            *("sqrt", "square", "std", "sub", "subtract", "sum", "svd", "tan", "tanh", "topk", "trace", "var"),
+            *("view_as", "where", "__matmul__", "__mul__", "__add__", "true_divide", "divide", "renorm", "frac"),
+        }
+    )
+)
+# Parts of torch whose functions take functions or modules, so that what happens to values is not known here.
+OPAQUE_NAMESPACES = ("torch.func.", "torch.autograd.", "torch.vmap", "torch.compile", "torch.cond", "torch.export.")

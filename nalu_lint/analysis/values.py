@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import libcst as cst
 
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
+    from nalu_lint.analysis.project import SourceFile
     from nalu_lint.analysis.source_tree import Site
 
 
@@ -44,6 +45,7 @@ class Param:
         self.is_uninitialised = False
         self.initialised_at: list[int] = []
         self.is_escaped = False  # handed to code that is not known
+        self.is_flowed = False  # what was computed from it was
         self.is_kept = False  # held by a closure, a partial or an object of the file
         self.is_removed = False  # deleted or replaced on some path
 
@@ -110,6 +112,7 @@ class Function(NamedTuple):
     owner: ClassInfo | None = None
     environment: Environment | None = None
     receiver: ModuleObject | None = None
+    file: SourceFile | None = None  # where it stands, if not in the class `owner`
 
 
 class ClassReference(NamedTuple):

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nalu_lint import config
+from nalu_lint import config, engine
 from nalu_lint.commands import check
 from nalu_lint.errors import UsageError
 from nalu_lint.files import CONFIG_NAMES, SUFFIXES
@@ -45,6 +45,7 @@ def _check(options: argparse.Namespace) -> None:
     if sys.stdout.isatty():
         sys.stdout.write("\x1b[2J\x1b[H")
     config.forget()
+    engine.forget()
     try:
         check.run(copy.copy(options))
     except UsageError as error:  # a configuration that is being edited

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from nalu_lint.diagnostic import Finding, Source, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from nalu_lint.analysis.model import ClassModel, SourceParameter
+    from nalu_lint.analysis.facts import ClassModel, FileModel, SourceParameter
 
 
 class Rule:
-    """A rule reads the semantic model of a Module class and says what is wrong with it.
+    """A rule reads the semantic model of a Module class, or of a file, and says what is wrong with it.
 
     The docstring of each rule is its documentation, in fixed sections: What it does, Why it
     matters, Example, Use instead, Known limits, Fix safety, References. The code block under
@@ -27,20 +27,24 @@ class Rule:
     # Without at least one of these byte strings in a file the rule cannot fire in it.
     tokens: ClassVar[tuple[bytes, ...]]
 
-    def check(self, model: ClassModel) -> Iterator[Finding]:
+    def check(self, model: ClassModel) -> Iterable[Finding]:
         """Findings of this rule in one class."""
-        raise NotImplementedError
+        return ()
+
+    def check_file(self, model: FileModel) -> Iterable[Finding]:
+        """Findings of this rule outside classes: in functions and at module level."""
+        return ()
 
 
 def finding(
     rule: Rule,
-    model: ClassModel,
+    model: ClassModel | None,
     span: Span,
     message: str,
-    parameter: str,
-    sources: tuple[SourceParameter, ...],
+    parameter: str | None = None,
+    sources: tuple[SourceParameter | Source, ...] = (),
 ) -> Finding:
-    """What `rule` says about the attribute `parameter` of a class."""
+    """What `rule` says about the attribute `parameter` of a class, or about code outside classes."""
     return Finding(
         code=rule.code,
         name=rule.name,
@@ -48,7 +52,7 @@ def finding(
         span=span,
         parameter=parameter,
         sources=tuple(Source(source.name, source.span) for source in sources),
-        module_class=model.name,
+        module_class=None if model is None else model.name,
     )
 
 

@@ -9,7 +9,7 @@ from nalu_lint.rules.base import Rule, finding, quoted, they
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.model import ClassModel, DerivedParameter, SourceParameter
+    from nalu_lint.analysis.facts import ClassModel, DerivedParameter, SourceParameter
     from nalu_lint.diagnostic import Finding
 
 

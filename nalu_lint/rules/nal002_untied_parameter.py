@@ -9,7 +9,7 @@ from nalu_lint.rules.base import Rule, finding, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.model import ClassModel
+    from nalu_lint.analysis.facts import ClassModel
     from nalu_lint.diagnostic import Finding
 
 

@@ -1,0 +1,106 @@
+"""What a file says about freezing: which attributes `requires_grad` is set on, anywhere in it.
+
+Works on names alone. Whoever mentions an attribute together with `requires_grad` may have
+frozen it, and rules about trainable Parameters are then silent.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.outline import FunctionNode
+
+_FLAGS = frozenset({"requires_grad", "requires_grad_"})
+EVERYTHING = "*"
+_FREEZING_WORDS = ("freeze", "frozen")
+
+
+class Freezing:
+    """The attributes that a file may freeze."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+
+    @cached_property
+    def names(self) -> set[str]:
+        """The attributes, looked for when first asked."""
+        names: set[str] = set()
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Attribute) and node.attr in _FLAGS:
+                names |= _attributes(node.value)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if _sets_flags(node) or any(word in node.name.lower() for word in _FREEZING_WORDS):
+                    names |= _mentioned(node)
+            elif isinstance(node, ast.Call):
+                callee = _last_name(node.func).lower()
+                if any(word in callee for word in _FREEZING_WORDS):
+                    for argument in (*node.args, node.func):
+                        names |= _attributes(argument)
+            elif isinstance(node, ast.If) and _tests_freezing(node.test):
+                for statement in node.body:
+                    names |= _mentioned(statement)
+        return names
+
+    def may_freeze(self, *path: str) -> bool:
+        """Whether an attribute on the way to a Parameter may be frozen somewhere in the file."""
+        return EVERYTHING in self.names or any(name in self.names for name in path)
+
+
+def _tests_freezing(test: ast.expr) -> bool:
+    words = [node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in ast.walk(test)]
+    return any(part in word.lower() for word in words for part in _FREEZING_WORDS)
+
+
+def _sets_flags(function: FunctionNode) -> bool:
+    """Whether it sets `requires_grad` in a loop over something's Parameters."""
+    has_flag = has_loop = False
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute):
+            has_flag = has_flag or node.attr in _FLAGS
+            has_loop = has_loop or node.attr in PARAMETER_ITERATORS
+    return has_flag and has_loop
+
+
+def _mentioned(statement: ast.AST) -> set[str]:
+    """Attributes of which Parameters are listed, or that are handed on, in a statement."""
+    names: set[str] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and node.attr in (*PARAMETER_ITERATORS, *_FLAGS, "modules", "children"):
+            names |= {EVERYTHING} if _is_self(node.value) else _attributes(node.value)
+        elif isinstance(node, ast.For | ast.comprehension):
+            names |= {name for inner in ast.walk(node.iter) for name in _attributes(inner)}
+        elif isinstance(node, ast.Call):
+            for argument in node.args:
+                names |= _attributes(argument)
+    return names
+
+
+def _attributes(node: ast.AST) -> set[str]:
+    """The attribute names along a chain such as `self.a.b[0].weight`."""
+    names: set[str] = set()
+    while True:
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+            node = node.value
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        else:
+            if isinstance(node, ast.List | ast.Tuple):
+                for element in node.elts:
+                    names |= _attributes(element)
+            return names
+
+
+def _last_name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"

@@ -1,0 +1,86 @@
+"""NAL101 lost-parameter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nalu_lint.rules.base import Rule, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nalu_lint.analysis.facts import ClassModel, LostParameter
+    from nalu_lint.diagnostic import Finding
+
+
+class LostParameterRule(Rule):
+    """
+    ## What it does
+    Reports an attribute that is given the result of an operation on a new Parameter, instead of the
+    Parameter: `Parameter(...).to(device)`, `.cuda()`, `.half()`, `Parameter(...) * 0.1`.
+
+    ## Why it matters
+    The result is a plain tensor. The module does not register it, so `parameters()` does not yield
+    it, no optimiser steps it, `state_dict()` does not save it, and `.to()` leaves it behind. The
+    Parameter itself is kept alive by the graph only.
+
+    A conversion such as `.to(device)` returns the Parameter itself where there is nothing to convert:
+    the code works on the CPU and loses its Parameter on a GPU.
+
+    ## Example
+    ```python
+    import torch
+    from torch import nn
+
+
+    class Scale(nn.Module):
+        def __init__(self, n, device):
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(n)).to(device)
+
+        def forward(self, x):
+            return x * self.gain
+    ```
+
+    ## Use instead
+    Make the tensor first and wrap it last.
+    ```python
+    import torch
+    from torch import nn
+
+
+    class Scale(nn.Module):
+        def __init__(self, n, device):
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(n, device=device))
+
+        def forward(self, x):
+            return x * self.gain
+    ```
+
+    ## Known limits
+    Silent about `.float()`, `.cpu()` and `.contiguous()` on a new Parameter, which return it as it
+    is, and about `.data` and `.detach()`, which say what they do.
+
+    ## Fix safety
+    No automatic fix: the attribute becomes a Parameter, with a key in `state_dict`.
+
+    ## References
+    - PyTorch documentation, `torch.nn.parameter.Parameter`, `torch.Tensor.to`.
+    """
+
+    code = "NAL101"
+    name = "lost-parameter"
+    tokens = (b"Parameter",)
+
+    def check(self, model: ClassModel) -> Iterator[Finding]:
+        for lost in model.lost:
+            yield finding(self, model, lost.span, _message(lost), lost.name)
+
+
+def _message(lost: LostParameter) -> str:
+    how = f".{lost.operation}()" if lost.operation else "an operation"
+    what = f"`{lost.name}` holds the result of {how} on a Parameter, which is no Parameter"
+    if lost.is_conversion:
+        what += " (unless there is nothing to convert, by luck)"
+    return f"{what}: nothing registers or trains it. Make the tensor first and wrap it last"

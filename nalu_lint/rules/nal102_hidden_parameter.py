@@ -1,0 +1,86 @@
+"""NAL102 hidden-parameter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nalu_lint.rules.base import Rule, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nalu_lint.analysis.facts import ClassModel
+    from nalu_lint.diagnostic import Finding
+
+
+class HiddenParameterRule(Rule):
+    """
+    ## What it does
+    Reports a plain list, tuple, dict or set of Parameters, or of modules that have some, which the
+    class uses after construction and registers nowhere.
+
+    ## Why it matters
+    A module finds its Parameters in its attributes, in other modules and in PyTorch's own
+    containers, not inside plain ones. What is in there gets gradients, but `parameters()` does not
+    yield it: no optimiser steps it, `.to()` leaves it behind and `state_dict()` does not save it.
+
+    ## Example
+    ```python
+    from torch import nn
+
+
+    class Stack(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.layers = [nn.Linear(n, n) for _ in range(3)]
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+    ```
+
+    ## Use instead
+    ```python
+    from torch import nn
+
+
+    class Stack(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(n, n) for _ in range(3))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+    ```
+
+    ## Known limits
+    Silent where what the container holds is also registered (`nn.Sequential(*self.layers)`,
+    `add_module`), frozen, used under `torch.no_grad()` only, given to the constructor from outside,
+    handed to code that is not in the file, or read by other code of the file, which may give it to
+    an optimiser.
+
+    ## Fix safety
+    `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` or `nn.ParameterDict` around the container
+    changes what trains and the keys of `state_dict`.
+
+    ## References
+    - PyTorch documentation, `torch.nn.ModuleList`, `torch.nn.ParameterList`.
+    """
+
+    code = "NAL102"
+    name = "hidden-parameter"
+    tokens = (b"nn",)
+
+    def check(self, model: ClassModel) -> Iterator[Finding]:
+        for hidden in model.hidden:
+            kind = "Module" if hidden.holds_modules else "Parameter"
+            container = f"nn.{kind}{'Dict' if hidden.container == 'dict' else 'List'}"
+            what = "modules with Parameters" if hidden.holds_modules else "Parameters"
+            message = (
+                f"`{hidden.name}` is a plain {hidden.container} of {what}: parameters() does not yield them, "
+                f"so no optimiser steps them. Keep them in {container}"
+            )
+            yield finding(self, model, hidden.span, message, hidden.name)
