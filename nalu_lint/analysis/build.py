@@ -109,11 +109,8 @@ class _Builder:
         """What the forward path reads, where some of it may train nothing."""
         if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
             return None
-        after = self.usage.after(info)
-        if after.is_unknown or after.own.reads_all_parameters or not after.has_forward:
-            return None
         tensors = self.usage.construction(info).parameter_names | LAYER_PARAMETER_NAMES
-        found = Verdicts(GradientFlow(info, self.file, tensors), after, self.freezing)
+        found = Verdicts(GradientFlow(info, self.file, tensors), lambda: self.usage.after(info), self.freezing)
         return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
 
     def may_cut(self, info: ClassInfo) -> bool:

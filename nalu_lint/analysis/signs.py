@@ -72,8 +72,8 @@ class _Definitions:
             return False
         if name not in self._reached:
             self._reached[name] = False  # for functions that call one another
-            calls = re.finditer(rb"\b%s\(" % re.escape(name), self.source)
-            self._reached[name] = any(self.runs_in_forward(self.around(m.start() - 5)) for m in calls)
+            calls = re.finditer(rb"(?<!def )\b%s\(" % re.escape(name), self.source)
+            self._reached[name] = any(self.runs_in_forward(self.around(call.start())) for call in calls)
         return self._reached[name]
 
 
@@ -259,7 +259,7 @@ def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
     for found in re.finditer(added, constructor):
         if _makes_module(found.group(1), source):
             return True
-        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?(\w+)\)?[ \t]*", found.group(1))
+        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
         if variable is not None:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
             if any(_makes_module(value, source) for value in assigned):
