@@ -58,7 +58,7 @@ def plain_loop() -> Callable[[int], int]:
         for x, target in zip(*lane.batches(iterations), strict=True):
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(model(x), target)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             training.clamp_(model)
         return 1

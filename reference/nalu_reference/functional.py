@@ -194,7 +194,7 @@ def product(factors: Tensor) -> Tensor:
     odd: Tensor | None = None
     while (count := factors.shape[-1]) > 1:
         half = count // 2
-        first, second, rest = factors.split([half, half, count - 2 * half], dim=-1)  # type: ignore[no-untyped-call]
+        first, second, rest = factors.split([half, half, count - 2 * half], dim=-1)
         if count % 2:
             odd = rest if odd is None else odd * rest
         factors = first * second

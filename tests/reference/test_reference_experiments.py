@@ -17,17 +17,17 @@ np = pytest.importorskip("numpy")
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from nalu_reference import NAC, NAU, NMU, NACMul, training  # noqa: E402
-from nalu_reference.experiments import command  # noqa: E402
-from nalu_reference.experiments.command import main  # noqa: E402
-from nalu_reference.experiments.engine import ExperimentError, Row, Training  # noqa: E402
-from nalu_reference.experiments.networks import FauxNAC, build, two_layers  # noqa: E402
-from nalu_reference.experiments.plots import comparable  # noqa: E402
-from nalu_reference.experiments.protocols import OPERATIONS, PROTOCOLS  # noqa: E402
-from nalu_reference.experiments.published import published  # noqa: E402
-from nalu_reference.experiments.results import seed_results, wilson  # noqa: E402
-from nalu_reference.experiments.streams import Evaluation, Lane  # noqa: E402
-from torch import nn  # noqa: E402
+from nalu_reference import NAC, NAU, NMU, NACMul, training
+from nalu_reference.experiments import command
+from nalu_reference.experiments.command import main
+from nalu_reference.experiments.engine import ExperimentError, Row, Training
+from nalu_reference.experiments.networks import FauxNAC, build, two_layers
+from nalu_reference.experiments.plots import comparable
+from nalu_reference.experiments.protocols import OPERATIONS, PROTOCOLS
+from nalu_reference.experiments.published import published
+from nalu_reference.experiments.results import seed_results, wilson
+from nalu_reference.experiments.streams import Evaluation, Lane
+from torch import nn
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
-from nalu_reference import NALU, NMU, NACMul, RealNPU, functional  # noqa: E402
-from reference_units import CELLS, UNITS, inputs, make  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.func import functional_call, grad, stack_module_state, vmap  # noqa: E402
+from nalu_reference import NALU, NMU, NACMul, RealNPU, functional
+from reference_units import CELLS, UNITS, inputs, make
+from torch import nn
+from torch.func import functional_call, grad, stack_module_state, vmap
 
 LOG_SPACE = ("NACMul", "NACMul-clamp", "NPU", "RealNPU")
 HALVES = {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}  # four units in the last place of a number just above 1

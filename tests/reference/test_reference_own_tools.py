@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
-from reference_units import CELLS, UNITS, inputs  # noqa: E402
-from torch import nn  # noqa: E402
+from reference_units import CELLS, UNITS, inputs
+from torch import nn
 
-from nalu_lint import check as lint  # noqa: E402
-from nalu_lint.probe import check as probe  # noqa: E402
+from nalu_lint import check as lint
+from nalu_lint.probe import check as probe
 
 REFERENCE = Path(__file__).parents[2] / "reference"
 SOURCES = sorted(REFERENCE.rglob("*.py"))

@@ -15,9 +15,9 @@ pytest.importorskip("numpy")
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from nalu_reference.experiments.command import main  # noqa: E402
-from nalu_reference.experiments.protocols import PROTOCOLS  # noqa: E402
-from nalu_reference.experiments.results import as_table, read_lines  # noqa: E402
+from nalu_reference.experiments.command import main
+from nalu_reference.experiments.protocols import PROTOCOLS
+from nalu_reference.experiments.results import as_table, read_lines
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "reference" / "README.md").read_text(encoding="utf-8")

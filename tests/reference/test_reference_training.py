@@ -9,9 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACCell, NALUCell, RealNPU, training  # noqa: E402
-from reference_units import CELLS, inputs  # noqa: E402
-from torch import nn  # noqa: E402
+from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACCell, NALUCell, RealNPU, training
+from reference_units import CELLS, inputs
+from torch import nn
 
 
 def set_(parameter: torch.Tensor, values: object) -> None:

@@ -13,10 +13,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
-import nalu_reference  # noqa: E402
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, functional  # noqa: E402
-from reference_units import CLASSES, UNITS, in_numpy, inputs, make  # noqa: E402
-from torch import nn  # noqa: E402
+import nalu_reference
+from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, functional
+from reference_units import CLASSES, UNITS, in_numpy, inputs, make
+from torch import nn
 
 OPEN, SHUT = 40.0, -40.0
 
