@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location
 
-.PHONY: demo test test-main test-matrix lint clean
+.PHONY: demo test test-main test-matrix lint docs clean
 
 demo: $(VENV)/installed  ## The checker on a faulty module, then on the correct one.
 	@echo '$$ nalu-lint examples/faux_nac.py'
@@ -30,6 +30,9 @@ lint: $(VENV)/linted
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/nalu-lint .
+
+docs: $(VENV)/tested  ## The documentation, into build/site; a broken link is an error.
+	$(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

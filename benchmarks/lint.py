@@ -75,7 +75,7 @@ def commands(paths: list[str], torchfix: str | None) -> dict[str, list[str]]:
     python, ruff = sys.executable, tool("ruff")
     flake8 = ["--isolated", "--jobs", "1", *paths]
     rows = {
-        "nalu-lint": [python, "-m", "nalu_lint", "--isolated", "-q", *paths],
+        "nalu-lint": [python, "-m", "nalu_lint", "--isolated", "--no-cache", "-q", *paths],
         "ast pattern": [python, str(HERE / "ast_pattern.py"), *paths],
         "flake8": [python, "-c", WITHOUT_PLUGIN, *flake8],
         "flake8 + plugin": [python, "-m", "flake8", *flake8],
@@ -87,12 +87,31 @@ def commands(paths: list[str], torchfix: str | None) -> dict[str, list[str]]:
     return rows
 
 
+def second_run(paths: list[str], folder: Path) -> dict[str, list[str]]:
+    """The same command again, with nothing changed: what an editor, a hook or a habit does."""
+    python, ruff = sys.executable, tool("ruff")
+    own = ["--cache-dir", str(folder / "nalu-lint"), *paths]
+    rows = {
+        "python -c pass": [python, "-c", "pass"],
+        "nalu-lint, cached": [python, "-m", "nalu_lint", "--isolated", "-q", *own],
+    }
+    if ruff:
+        cached = ["--cache-dir", str(folder / "ruff"), *paths]
+        rows["ruff, cached"] = [ruff, "check", "--select", "F", "--isolated", "-q", *cached]
+    for command in rows.values():
+        measure(command)  # fills the cache
+    time.sleep(2.5)  # files written a moment ago prove nothing by their times
+    for command in rows.values():
+        measure(command)
+    return rows
+
+
 def start_up(torchfix: str | None) -> dict[str, list[str]]:
     python, clean = sys.executable, str(CLEAN_FILE)
     rows = {
         "python -c pass": [python, "-c", "pass"],
         "nalu-lint --version": [python, "-m", "nalu_lint", "--version"],
-        "nalu-lint, a clean file": [python, "-m", "nalu_lint", "--isolated", "-q", clean],
+        "nalu-lint, a clean file": [python, "-m", "nalu_lint", "--isolated", "--no-cache", "-q", clean],
         "flake8 --version": [python, "-m", "flake8", "--version"],
         "flake8, a clean file": [python, "-m", "flake8", "--isolated", "--select", "F", clean],
     }
@@ -160,6 +179,7 @@ def main() -> int:
     parser.add_argument("--rows", help="only these rows, separated by commas")
     parser.add_argument("--torchfix", metavar="PATH", default=tool("torchfix"))
     parser.add_argument("--no-start-up", action="store_true")
+    parser.add_argument("--no-second-run", action="store_true")
     parser.add_argument("--json", metavar="PATH", help="write every single run there")
     options = parser.parse_args()
     if not options.paths and not options.download:
@@ -179,6 +199,10 @@ def main() -> int:
         results = compare(rows, options.runs)
         print_table("All files", results, "ruff")
         print_overhead(results)
+        if not options.no_second_run:
+            again = compare(second_run(paths, Path(folder)), max(options.runs, 9))
+            print_table("Second run", again, "ruff, cached")
+            results.update(again)
     if not options.no_start_up:
         starts = compare(start_up(options.torchfix), max(options.runs, 5))
         print_table("Start-up", starts, "ruff, a clean file")

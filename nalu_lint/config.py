@@ -7,10 +7,13 @@ anew, `extend-select` adds, `ignore` removes, and within a layer the longer code
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nalu_lint.errors import UsageError
+from nalu_lint.files import CONFIG_NAMES, matches_path
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
@@ -18,15 +21,25 @@ if TYPE_CHECKING:
 
 # What cannot be read is not checked: that is said whatever rules are selected, unless it is ignored by code.
 UNREADABLE = "NAL901"
-CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
 DEFAULT_EXCLUDE = (
-    *(".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints", ".mypy_cache", ".nox"),
+    *(
+        ".bzr",
+        ".direnv",
+        ".eggs",
+        ".git",
+        ".git-rewrite",
+        ".hg",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".nalu_lint_cache",
+        ".nox",
+    ),
     *(".pants.d", ".pyenv", ".pytest_cache", ".pytype", ".ruff_cache", ".svn", ".tox", ".venv", ".vscode"),
     *("__pypackages__", "_build", "buck-out", "dist", "node_modules", "site-packages", "venv"),
 )
 
 
-class ConfigError(Exception):
+class ConfigError(UsageError):
     """The configuration cannot be used; the message names the file and the key."""
 
 
@@ -44,6 +57,8 @@ class Layer(NamedTuple):
     force_exclude: bool | None = None
     respect_gitignore: bool | None = None
     output_format: str | None = None
+    cache_dir: str | None = None
+    baseline: str | None = None
 
 
 class Config(NamedTuple):
@@ -56,11 +71,21 @@ class Config(NamedTuple):
     force_exclude: bool = False
     respect_gitignore: bool = True
     output_format: str = "full"
+    cache_dir: str | None = None  # None: in the root
+    baseline: str | None = None
 
     @property
     def selected(self) -> frozenset[str]:
         """The codes of the rules that are to run."""
         return default_codes() if self.codes is None else self.codes
+
+    def selected_for(self, path: str) -> frozenset[str]:
+        """The codes of the rules that are to run in a file."""
+        selected = self.selected
+        for pattern, selectors in self.per_file_ignores:
+            if matches_path(path, (pattern,), self.root) != pattern.startswith("!"):
+                selected = selected.difference(*map(matching, selectors))
+        return selected
 
     @classmethod
     def of(cls, *, select: Iterable[str] | None = None, ignore: Iterable[str] = ()) -> Config:
@@ -95,7 +120,7 @@ def merge(layers: list[Layer]) -> Config:
             config = config._replace(exclude=config.exclude + layer.extend_exclude)
         if layer.per_file_ignores is not None:
             config = config._replace(per_file_ignores=config.per_file_ignores + layer.per_file_ignores)
-        for name in ("force_exclude", "respect_gitignore", "output_format"):
+        for name in ("force_exclude", "respect_gitignore", "output_format", "cache_dir", "baseline"):
             value = getattr(layer, name)
             if value is not None:
                 config = config._replace(**{name: value})
@@ -126,10 +151,11 @@ def _specificity(selector: str) -> int:
 
 
 def unknown_code(selector: str) -> str:
-    return f"unknown rule code `{selector}`{_did_you_mean(selector, [*codes(), 'ALL'])}"
+    return f"unknown rule code `{selector}`{did_you_mean(selector, [*codes(), 'ALL'])}"
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, as the end of an error; empty if none is near."""
     import difflib  # only on the way to an error
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
@@ -154,15 +180,16 @@ def find_config(folder: str) -> str | None:
 
 @cache
 def _config_in(folder: str) -> str | None:
-    for name in CONFIG_NAMES:
-        path = os.path.join(folder, name)
-        try:
-            with open(path, "rb") as file:
-                if name == "nalu-lint.toml" or _has_table(path, file.read()):
-                    return path
-        except OSError:
-            continue
-    return None
+    paths = (os.path.join(folder, name) for name in CONFIG_NAMES)
+    return next((path for path in paths if _concerns_us(path)), None)
+
+
+def _concerns_us(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return os.path.basename(path) == "nalu-lint.toml" or _has_table(path, file.read())
+    except OSError:
+        return False
 
 
 def _has_table(path: str, content: bytes) -> bool:
@@ -182,9 +209,38 @@ def _parsed(path: str, content: bytes) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
+def forget() -> None:
+    """Read configuration files anew: for what runs longer than one check."""
+    _config_in.cache_clear()
+    read_config.cache_clear()
+
+
 @cache
-def read_config(path: str) -> Layer:
-    """The layer that a configuration file sets. Raises ConfigError."""
+def read_config(path: str) -> tuple[Layer, ...]:
+    """The layers of a configuration file: those of the file that it extends, then its own. Raises ConfigError."""
+    return tuple(_read_chain(path, ()))
+
+
+def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
+    if os.path.abspath(path) in above:
+        raise ConfigError(f"{above[0]}: extends itself, through {' and '.join((*above[1:], path))}")
+    table = _read_table(path)
+    root = os.path.dirname(os.path.abspath(path))
+    base = table.pop("extend", None)
+    layer = layer_of(table, path, root)
+    if base is None:
+        return [layer]
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: `extend` must be the path of a configuration file")
+    extended = os.path.join(root, os.path.expanduser(base))
+    if not os.path.isfile(extended):
+        raise ConfigError(f"{path}: `extend`: no such file: {base}")
+    if os.path.basename(extended) == "pyproject.toml" and not _concerns_us(extended):
+        raise ConfigError(f"{path}: `extend`: {base} has no table `tool.nalu-lint`")
+    return [*map(_anchor_layer, _read_chain(extended, (*above, os.path.abspath(path)))), layer]
+
+
+def _read_table(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             table = _parsed(path, file.read())
@@ -194,7 +250,48 @@ def read_config(path: str) -> Layer:
         table = _tool_table(table).get("nalu-lint", {})
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: `tool.nalu-lint` must be a table")
-    return layer_of(table, path, os.path.dirname(os.path.abspath(path)))
+    return dict(table)
+
+
+def _anchor_layer(layer: Layer) -> Layer:
+    """A layer whose patterns go on to mean what they do, below another root."""
+
+    def anchor(patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if patterns is None else tuple(anchored(pattern, layer.root) for pattern in patterns)
+
+    ignores = layer.per_file_ignores
+    return layer._replace(
+        exclude=anchor(layer.exclude),
+        extend_exclude=anchor(layer.extend_exclude),
+        per_file_ignores=ignores and tuple((anchored(pattern, layer.root), codes) for pattern, codes in ignores),
+    )
+
+
+def anchored(pattern: str, folder: str) -> str:
+    """A glob with the folder that it is relative to, if it is a path rather than a name.
+
+    >>> anchored("!tests/*.py", "/project")
+    '!/project/tests/*.py'
+    >>> anchored("*.py", "/project")
+    '*.py'
+    """
+    sign = "!" if pattern.startswith("!") else ""
+    plain = pattern.removeprefix("!").removeprefix("./")
+    if "/" not in plain.rstrip("/") or plain.startswith(("/", "**/")):
+        return pattern
+    return sign + re.sub(r"([*?[{])", r"[\1]", folder) + "/" + plain
+
+
+def check_glob(pattern: str) -> str:
+    """The pattern, if it can match anything. Raises ValueError that says where it is wrong."""
+    plain = pattern.removeprefix("!")
+    if not plain.strip():
+        raise ValueError("has an empty glob")
+    outside = re.sub(r"\[!?\]?[^\]]*\]", "", plain)  # what is not in a set of characters
+    for opening, is_open in (("[", "[" in outside), ("{", outside.count("{") != outside.count("}"))):
+        if is_open:
+            raise ValueError(f"has the glob `{pattern}` with an unclosed `{opening}`")
+    return pattern
 
 
 def _loads(text: str) -> dict[str, Any]:
@@ -221,7 +318,7 @@ def layer_of(table: dict[str, Any], where: str, root: str) -> Layer:
     for key, value in table.items():
         check_type = _KEYS.get(key)
         if check_type is None:
-            raise ConfigError(f"{where}: unknown key `{key}`{_did_you_mean(key, _KEYS)}")
+            raise ConfigError(f"{where}: unknown key `{key}`{did_you_mean(key, [*_KEYS, 'extend'])}")
         try:
             values[key.replace("-", "_")] = check_type(value)
         except (TypeError, ValueError) as error:
@@ -234,19 +331,27 @@ def layer_of(table: dict[str, Any], where: str, root: str) -> Layer:
         for selector in selectors:
             if not matching(selector):
                 raise ConfigError(f"{where}: `per-file-ignores`: {unknown_code(selector)}")
+    for key in ("cache_dir", "baseline"):
+        if key in values:
+            values[key] = os.path.join(root, values[key])
     return Layer(root=root, **values)
+
+
+def _globs(value: Any) -> tuple[str, ...]:
+    return tuple(map(check_glob, _strings(value)))
 
 
 def _strings(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TypeError("must be a list of strings")
+        hint = f', such as ["{value}"]' if isinstance(value, str) and '"' not in value else ""
+        raise TypeError(f"must be a list of strings{hint}")
     return tuple(value)
 
 
 def _patterns(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if not isinstance(value, dict):
         raise TypeError("must be a table from patterns to lists of codes")
-    return tuple((pattern, _strings(selectors)) for pattern, selectors in value.items())
+    return tuple((check_glob(pattern), _strings(selectors)) for pattern, selectors in value.items())
 
 
 def _boolean(value: Any) -> bool:
@@ -259,8 +364,14 @@ def _format(value: Any) -> str:
     from nalu_lint.output import formats  # start-up time
 
     if value not in formats():
-        raise ValueError(f"must be one of {', '.join(formats())}")
+        raise ValueError(f"must be one of {', '.join(formats())}{did_you_mean(str(value), formats())}")
     return str(value)
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("must be a path")
+    return os.path.expanduser(value)
 
 
 _KEYS: dict[str, Any] = {
@@ -269,9 +380,11 @@ _KEYS: dict[str, Any] = {
     "extend-select": _strings,
     "extend-ignore": _strings,
     "per-file-ignores": _patterns,
-    "exclude": _strings,
-    "extend-exclude": _strings,
+    "exclude": _globs,
+    "extend-exclude": _globs,
     "force-exclude": _boolean,
     "respect-gitignore": _boolean,
     "output-format": _format,
+    "cache-dir": _path,
+    "baseline": _path,
 }

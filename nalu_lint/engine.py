@@ -1,22 +1,25 @@
 """From the bytes of a file to its diagnostics: sieve, outline, model, rules, suppressions.
 
-`check` is pure: it prints nothing, reads no file and keeps no state. The command, flake8,
-standard input and editors are shells around it.
+`check` is pure: it prints nothing, reads no file (unless it is to follow imports) and keeps
+no state. The command, flake8, standard input and editors are shells around it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from nalu_lint import suppressions
 from nalu_lint.analysis import sieve
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
+from nalu_lint.tasks import Content, Dependency, Outcome, Task
 
 if TYPE_CHECKING:
     import ast
 
+    from nalu_lint.analysis.project import Project
     from nalu_lint.notebooks import Cell, Notebook
 
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
@@ -48,6 +51,7 @@ def check(
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
     firing: frozenset[str] | None = None,
+    follow_imports: bool = False,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -58,23 +62,44 @@ def check(
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
         firing: what `analysis.sieve.firing` says of these bytes, if the caller has asked it.
+        follow_imports: read the base classes and helpers that the file imports from its own project,
+            where a class needs them; else they are unknown, and no file is read.
     """
+    return examine(
+        source, path, config, tree=tree, honour_noqa=honour_noqa, firing=firing, follow_imports=follow_imports
+    ).diagnostics
+
+
+def examine(
+    source: bytes,
+    path: str,
+    config: Config | None = None,
+    *,
+    tree: ast.Module | None = None,
+    honour_noqa: bool = True,
+    firing: frozenset[str] | None = None,
+    follow_imports: bool = False,
+) -> Outcome:
+    """`check`, and which suppressions suppress nothing."""
     config = Config() if config is None else config
-    selected = _selected(config, path)
+    selected = config.selected_for(path)
     if not selected:
-        return []
+        return Outcome([])
     try:
         if path.endswith(".ipynb"):
-            found = _check_notebook(source, path, selected)
+            outcome = _check_notebook(source, path, selected)
         else:
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            codes = sieve.firing(source, selected) if firing is None else firing & selected
-            found = _check_module(text, path, codes, tree, honour_noqa=honour_noqa) if codes else []
+            codes = _firing(source, selected) if firing is None else firing & selected
+            followed = project() if follow_imports else None
+            findings = find(text, tree, codes, path, followed) if codes else []
+            outcome = _unsuppressed(source, text, path, findings, selected, honour_noqa=honour_noqa)
     except UnreadableError as error:
-        found = [unreadable(path, error)]
-    return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
+        outcome = Outcome([unreadable(path, error)])
+    found = sorted((d for d in outcome.diagnostics if d.code in selected), key=lambda d: d.sort_key)
+    return outcome._replace(diagnostics=found)
 
 
 def unreadable(path: str, error: UnreadableError) -> Diagnostic:
@@ -82,6 +107,13 @@ def unreadable(path: str, error: UnreadableError) -> Diagnostic:
     span = Span(error.position, error.position)
     finding = Finding(UNREADABLE, "unreadable-file", error.reason, span)
     return Diagnostic(path, finding, span, (), error.position.row)
+
+
+def _firing(source: bytes, selected: frozenset[str]) -> frozenset[str]:
+    """The rules that the sieve, which knows rows by their new lines, lets through."""
+    if b"\r" in source and b"\n" not in source:
+        source = source.replace(b"\r", b"\n")
+    return sieve.firing(source, selected)
 
 
 def _is_decodable(source: bytes) -> bool:
@@ -92,33 +124,26 @@ def _is_decodable(source: bytes) -> bool:
     return b"\0" not in source
 
 
-def _selected(config: Config, path: str) -> frozenset[str]:
-    if not config.per_file_ignores:
-        return config.selected
-    from nalu_lint.config import matching  # start-up time
-    from nalu_lint.files import matches_path
-
-    selected = set(config.selected)
-    for pattern, selectors in config.per_file_ignores:
-        if matches_path(path, (pattern,), config.root) != pattern.startswith("!"):
-            for selector in selectors:
-                selected -= matching(selector)
-    return frozenset(selected)
-
-
 # Python files.
 
 
-def _check_module(
-    text: str, path: str, codes: frozenset[str], tree: ast.Module, *, honour_noqa: bool
-) -> list[Diagnostic]:
-    findings = find(text, tree, codes)
-    silenced = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
-    return [
+def _unsuppressed(
+    source: bytes, text: str, path: str, findings: list[Finding], selected: frozenset[str], *, honour_noqa: bool
+) -> Outcome:
+    may_be_unused = honour_noqa and suppressions.may_be_unused(source)
+    if not findings and not may_be_unused:
+        return Outcome([])
+    silenced = suppressions.read(text, honour_noqa=honour_noqa)
+    found = [
         Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row)
         for finding in findings
-        if not silenced.silences(finding.code, finding.span.start.row, finding.span.end.row)
+        if not silenced.silences(*_rows(finding))
     ]
+    return Outcome(found, unused=tuple(silenced.unused(map(_rows, findings), selected)) if may_be_unused else ())
+
+
+def _rows(finding: Finding) -> tuple[str, int, int]:
+    return finding.code, finding.span.start.row, finding.span.end.row
 
 
 def decode(source: bytes) -> str:
@@ -129,15 +154,7 @@ def decode(source: bytes) -> str:
     if b"\0" in source:
         row, column = _place(source, source.index(b"\0"))
         raise UnreadableError("NUL byte in the source", row, column)
-    encoding = "utf-8"
-    if not source.startswith(_BOM):
-        for line in source.split(b"\n", 2)[:2]:
-            cookie = _COOKIE.match(line)
-            if cookie is not None:
-                encoding = _codec(cookie.group(1).decode("ascii", "replace"))
-                break
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                break
+    encoding = encoding_of(source)
     try:
         text = source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except LookupError as error:
@@ -148,6 +165,18 @@ def decode(source: bytes) -> str:
     except UnicodeError as error:
         raise UnreadableError(f"not {encoding} text: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def encoding_of(source: bytes) -> str:
+    """The name of the encoding that a Python file declares; it may be one that does not exist."""
+    if not source.startswith(_BOM):
+        for line in source.split(b"\n", 2)[:2]:
+            cookie = _COOKIE.match(line)
+            if cookie is not None:
+                return _codec(cookie.group(1).decode("ascii", "replace"))
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                break
+    return "utf-8"
 
 
 def _codec(name: str) -> str:
@@ -186,14 +215,18 @@ def _syntax_reason(error: SyntaxError) -> str:
     return f"syntax error: {error.msg}{hint}"
 
 
-def find(text: str, tree: ast.Module, codes: frozenset[str]) -> list[Finding]:
+def find(
+    text: str, tree: ast.Module, codes: frozenset[str], path: str = "", project: Project | None = None
+) -> list[Finding]:
     """What the rules `codes` find in one text, each thing once."""
     from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
-        model = file_model(text, tree, codes)
+        if project is not None:
+            project.trim()
+        model = file_model(text, tree, codes, path, project)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
         findings += [f for rule in rules for f in rule.check_file(model)]
     except RecursionError as error:
@@ -216,7 +249,7 @@ def _defect(error: Exception) -> str:
 # Notebooks.
 
 
-def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[Diagnostic]:
+def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> Outcome:
     from nalu_lint import notebooks  # start-up time
 
     try:
@@ -227,17 +260,21 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
     codes = sieve.firing(text.encode("utf-8", "surrogatepass"), selected)
-    if not codes:
-        return found
+    if not codes and not suppressions.may_be_unused(source):
+        return Outcome(found)
+    findings = find(text, parse(text), codes) if codes else []
     silenced = suppressions.read(text)
-    for finding in find(text, parse(text), codes):
-        if silenced.silences(finding.code, finding.span.start.row, finding.span.end.row):
+    for finding in findings:
+        if silenced.silences(*_rows(finding)):
             continue
         cell_number, _ = notebook.locate(finding.span.start.row)
         span = _in_cell(notebook, finding.span)
         sources = tuple(_source_in_cell(notebook, source, cell_number) for source in finding.sources)
         found.append(Diagnostic(path, finding, span, sources, span.end.row, cell_number))
-    return found
+    unused = silenced.unused(map(_rows, findings), selected)
+    places = [notebook.locate(one.row) for one in unused]
+    in_cells = tuple(one._replace(row=row, cell=cell) for one, (cell, row) in zip(unused, places, strict=True))
+    return Outcome(found, unused=in_cells)
 
 
 def _does_not_parse(text: str) -> bool:
@@ -270,43 +307,80 @@ def _source_in_cell(notebook: Notebook, source: Source, cell_number: int) -> Sou
 # Many files.
 
 
-class Task(NamedTuple):
-    """A file to check: where it is, what to call it, and how."""
+def check_file(task: Task, *, identify: bool = False) -> Outcome:
+    """Read and check one file; whatever goes wrong becomes a diagnostic of that file.
 
-    path: str
-    config: Config
-    is_named: bool  # on the command line, rather than found in a folder
-
-
-class Outcome(NamedTuple):
-    """What became of one file. `defect`: the traceback of a defect in the analysis, if any."""
-
-    diagnostics: list[Diagnostic]
-    defect: str = ""
-
-
-def check_file(task: Task) -> Outcome:
-    """Read and check one file; whatever goes wrong becomes a diagnostic of that file."""
+    `identify`: say what the content was, for the cache.
+    """
     try:
         with open(task.path, "rb") as file:
+            content = _identified_before(file.fileno()) if identify else None
             source = file.read()
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         return _only_selected(task, unreadable(task.path, UnreadableError(reason)))
+    outcome = _check_read(source, task)
+    if content is None:
+        return outcome
+    from nalu_lint.cache import content_hash  # start-up time
+
+    content = content._replace(content_hash=content_hash(source))
+    return outcome._replace(content=content, dependencies=_dependencies(task.path))
+
+
+def _identified_before(handle: int) -> Content:
+    """The signature from before the file is read: one from after it could hide a change meanwhile."""
+    import os  # start-up time
+    import time
+
+    from nalu_lint.cache import signature
+
+    return Content(signature(os.fstat(handle), time.time_ns()), "")
+
+
+def _dependencies(path: str) -> tuple[Dependency, ...]:
+    """The files that were looked for to follow the imports of a file."""
+    if not project.cache_info().currsize:
+        return ()
+    return tuple(Dependency(needed, _hash_of(needed)) for needed in project().needs(path))
+
+
+@cache
+def _hash_of(path: str) -> str:
+    from nalu_lint.cache import hash_of  # start-up time
+
+    return hash_of(path)
+
+
+def _check_read(source: bytes, task: Task) -> Outcome:
     is_small = len(source) <= ALWAYS_PARSED_BYTES or task.path.endswith(".ipynb")
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    firing = sieve.firing(source, task.config.selected)
-    if not firing and _is_decodable(source):
+    firing = _firing(source, task.config.selected)
+    if not firing and _is_decodable(source) and not suppressions.may_be_unused(source):
         return Outcome([])
     return check_bytes(source, task, firing=firing)
 
 
+@lru_cache(maxsize=1)
+def project() -> Project:
+    """The files that this process has read to follow imports, whichever file asked for them first."""
+    from nalu_lint.analysis.project import Project  # start-up time
+
+    return Project()
+
+
+def forget() -> None:
+    """Read the files that imports lead to anew: for what runs longer than one check."""
+    project.cache_clear()
+    _hash_of.cache_clear()
+
+
 def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
-    """`check`, with a defect of the analysis reported for the file that shows it."""
+    """`examine`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return Outcome(check(source, task.path, task.config, firing=firing))
+        return examine(source, task.path, task.config, firing=firing, follow_imports=True)
     except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 
@@ -316,7 +390,7 @@ def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = No
 
 
 def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
-    return Outcome([diagnostic] if diagnostic.code in _selected(task.config, task.path) else [])
+    return Outcome([diagnostic] if diagnostic.code in task.config.selected_for(task.path) else [])
 
 
 # A worker process costs a start of Python and an import of libcst: below this many files for
@@ -324,22 +398,25 @@ def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
 FILES_PER_WORKER = 100
 
 
-def check_files(tasks: list[Task], jobs: int | None = None) -> list[Outcome]:
+def check_files(tasks: list[Task], jobs: int | None = None, *, identify: bool = False) -> list[Outcome]:
     """The outcomes of many files, in the order of `tasks`, whatever the number of workers.
 
-    `jobs`: worker processes; None for as many as pay.
+    `jobs`: worker processes; None for as many as pay. `identify`: as in `check_file`.
     """
+    from functools import partial  # start-up time
+
     if jobs is None:
         import os  # start-up time
 
         jobs = min(os.cpu_count() or 1, len(tasks) // (20 * FILES_PER_WORKER))
     jobs = min(jobs, len(tasks))
+    check_one = partial(check_file, identify=identify)
     if jobs <= 1:
-        return [check_file(task) for task in tasks]
+        return [check_one(task) for task in tasks]
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor  # start-up time
 
     try:
         with ProcessPoolExecutor(jobs) as pool:
-            return list(pool.map(check_file, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
+            return list(pool.map(check_one, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
     except BrokenExecutor as error:
         raise ChildProcessError("a worker process died; --jobs 1 shows at which file") from error

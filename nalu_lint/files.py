@@ -13,41 +13,57 @@ if TYPE_CHECKING:
     from nalu_lint.config import Config
 
 SUFFIXES = (".py", ".pyi", ".ipynb")
+CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
 
 
-def discover(folder: str, config_for: Callable[[str], Config]) -> Iterator[str]:
-    """The files below `folder` that are to be checked, sorted within each folder.
+def discover(folder: str, config_for: Callable[[str], Config]) -> list[tuple[str, Config]]:
+    """The files below `folder` that are to be checked, sorted within each folder, and their configurations.
 
     `config_for` gives the configuration that holds in a folder. Links to folders are not
     followed, so that a loop of links ends; links to files are.
     """
     config = config_for(folder)
     ignores = _GitIgnores.above(folder) if config.respect_gitignore else None
-    yield from _walk(folder, config_for, ignores)
+    found: list[tuple[str, Config]] = []
+    _walk(folder, config, config_for, ignores, found)
+    return found
 
 
-def _walk(folder: str, config_for: Callable[[str], Config], ignores: _GitIgnores | None) -> Iterator[str]:
+def _walk(
+    folder: str,
+    config: Config,
+    config_for: Callable[[str], Config],
+    ignores: _GitIgnores | None,
+    found: list[tuple[str, Config]],
+) -> None:
+    """Add the files below `folder`, for which `config` holds unless it has one of its own."""
     try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(folder) as scanned:
+            entries = sorted((entry.name, entry) for entry in scanned)
     except OSError:
-        yield folder  # reading it as a file fails for the same reason, and says so
+        found.append((folder, config))  # reading it as a file fails for the same reason, and says so
         return
-    config = config_for(folder)
-    below = ignores.enter(folder) if ignores is not None else None
-    for entry in found:
-        path = entry.path[2:] if entry.path.startswith("./") else entry.path
+    names = {name for name, _ in entries}
+    # Most folders have neither, and asking the file system is slow.
+    if not names.isdisjoint(CONFIG_NAMES):
+        config = config_for(folder)
+    if ignores is not None and ".gitignore" in names:
+        ignores = ignores.enter(folder)
+    matchers = _matchers(config.exclude)
+    prefix = "" if folder == "." else os.path.join(folder, "")
+    for name, entry in entries:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if not is_folder and not (entry.name.endswith(SUFFIXES) and entry.is_file()):
+        if not is_folder and not (name.endswith(SUFFIXES) and entry.is_file()):
             continue
-        if matches_path(path, config.exclude, config.root):
+        path = prefix + name
+        if _matches(name, path, matchers, config.root):
             continue
-        if below is not None and below.ignores(path, is_folder):
+        if ignores is not None and ignores.files and ignores.ignores(path, is_folder):
             continue
         if is_folder:
-            yield from _walk(path, config_for, below)
+            _walk(path, config, config_for, ignores, found)
         else:
-            yield path
+            found.append((path, config))
 
 
 def is_excluded(path: str, config: Config) -> bool:
@@ -65,8 +81,11 @@ def is_excluded(path: str, config: Config) -> bool:
 
 def matches_path(path: str, patterns: tuple[str, ...], root: str) -> bool:
     """Whether the name, or the path from `root`, matches one of the glob patterns, as in ruff."""
-    literal, by_name, by_path = _matchers(patterns)
-    name = os.path.basename(path.rstrip("/"))
+    return _matches(os.path.basename(path.rstrip("/")), path, _matchers(patterns), root)
+
+
+def _matches(name: str, path: str, matchers: _Matchers, root: str) -> bool:
+    literal, by_name, by_path = matchers
     if name in literal or (by_name is not None and by_name.match(name)):
         return True
     if by_path is None:
@@ -76,9 +95,16 @@ def matches_path(path: str, patterns: tuple[str, ...], root: str) -> bool:
     return bool(by_path.match(relative) or by_path.match(absolute.replace(os.sep, "/")))
 
 
-@cache
-def _matchers(patterns: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str] | None, re.Pattern[str] | None]:
+class _Matchers(NamedTuple):
     """Plain names, globs for names, and globs for paths: most patterns are plain names."""
+
+    literal: frozenset[str]
+    by_name: re.Pattern[str] | None
+    by_path: re.Pattern[str] | None
+
+
+@cache
+def _matchers(patterns: tuple[str, ...]) -> _Matchers:
     import fnmatch  # start-up time
 
     literal: set[str] = set()
@@ -94,7 +120,7 @@ def _matchers(patterns: tuple[str, ...]) -> tuple[frozenset[str], re.Pattern[str
                 by_name.append(fnmatch.translate(plain))
             else:
                 literal.add(plain)
-    return frozenset(literal), _any_of(by_name), _any_of(by_path)
+    return _Matchers(frozenset(literal), _any_of(by_name), _any_of(by_path))
 
 
 def _alternatives(pattern: str) -> list[str]:
@@ -103,7 +129,7 @@ def _alternatives(pattern: str) -> list[str]:
     >>> _alternatives("{a,b}.py")
     ['a.py', 'b.py']
     """
-    braces = re.search(r"\{([^{}]*)\}", pattern)
+    braces = re.search(r"(?<!\[)\{([^{}]*)\}", pattern)
     if braces is None:
         return [pattern]
     before, after = pattern[: braces.start()], pattern[braces.end() :]

@@ -73,9 +73,17 @@ class Plugin:
         try:
             path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
             if path is not None:
-                layers.append(config.read_config(path)._replace(select=None))
+                layers += [layer._replace(select=None) for layer in config.read_config(path)]
             options = config.merge(layers)
-            return engine.check(source, self.filename, options, tree=self.tree, honour_noqa=False, firing=firing)
+            return engine.check(
+                source,
+                self.filename,
+                options,
+                tree=self.tree,
+                honour_noqa=False,
+                firing=firing,
+                follow_imports=is_file,
+            )
         except (config.ConfigError, engine.InternalError) as error:
             # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
             return [engine.unreadable(self.filename, engine.UnreadableError(f"not checked: {error}"))]

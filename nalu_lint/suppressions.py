@@ -9,15 +9,37 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import tokenize
+    from collections.abc import Iterable, Iterator
 
 _MARKER = re.compile(r"noqa|nalu-lint\s*:", re.IGNORECASE)
 _NOQA = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*)?", re.IGNORECASE)
 _OURS = re.compile(r"#\s*nalu-lint\s*:\s*ignore(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?", re.IGNORECASE)
 _FILE = re.compile(r"#\s*nalu-lint\s*:\s*ignore-file\b", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]+[0-9]*", re.IGNORECASE)
+# A file without these holds nothing that could suppress nothing: codes of other tools are theirs to judge.
+_NAMED = re.compile(rb"nalu-lint\s*:|noqa\s*:[^\n]*NAL", re.IGNORECASE)
 
 ALL = frozenset({""})  # every code starts with it
+
+
+class Comment(NamedTuple):
+    """One comment that silences something."""
+
+    first_row: int  # that it holds for: the rows before it that a backslash or a string joins to its own
+    row: int
+    codes: frozenset[str]
+    text: str  # as far as it concerns us
+    is_whole_file: bool = False
+    is_ours: bool = True  # rather than a noqa, which other tools read, too
+
+
+class Unused(NamedTuple):
+    """A comment that suppresses nothing, or a code in it that does not."""
+
+    row: int
+    message: str
+    cell: int | None = None
 
 
 class Suppressions(NamedTuple):
@@ -25,6 +47,7 @@ class Suppressions(NamedTuple):
 
     rows: dict[int, frozenset[str]]
     whole_file: bool
+    comments: tuple[Comment, ...] = ()
 
     def silences(self, code: str, first_row: int, last_row: int) -> bool:
         """Whether a comment on any of these rows silences `code`."""
@@ -32,27 +55,98 @@ class Suppressions(NamedTuple):
             code.startswith(prefix) for row in range(first_row, last_row + 1) for prefix in self.rows.get(row, ())
         )
 
+    def unused(self, findings: Iterable[tuple[str, int, int]], selected: frozenset[str]) -> list[Unused]:
+        """What suppresses none of the findings: code, first and last row of each.
+
+        Codes of other tools, and of rules that do not run, are none of ours to judge.
+        """
+        found = list(findings)
+        unused: list[Unused] = []
+        for comment in self.comments:
+            here = {c for c, first, last in found if first <= comment.row and comment.first_row <= last}
+            if comment.is_whole_file:
+                here = {code for code, _, _ in found}
+            if "" in comment.codes:
+                idle = {""} if comment.is_ours and not here else set()
+            else:
+                idle = {
+                    code
+                    for code in comment.codes
+                    if any(c.startswith(code) for c in selected) and not any(c.startswith(code) for c in here)
+                }
+            if idle == comment.codes:
+                unused.append(Unused(comment.row, f"`{comment.text}` suppresses nothing"))
+            elif idle:
+                unused.append(Unused(comment.row, f"{', '.join(sorted(idle))} in `{comment.text}` suppresses nothing"))
+        return unused
+
 
 NONE = Suppressions({}, False)
 
 
+def may_be_unused(source: bytes) -> bool:
+    """Whether a file mentions codes of ours in a comment at all."""
+    return _NAMED.search(source) is not None
+
+
 def read(text: str, *, honour_noqa: bool = True) -> Suppressions:
-    """The suppressions in a text. `honour_noqa`: False where the host applies noqa itself."""
+    """The suppressions in a text. `honour_noqa`: False where the host applies noqa itself.
+
+    A comment at the end of rows that a backslash or a string of several rows joins holds for all of
+    them, as in flake8 and ruff: there is no other place for it.
+    """
     if not _MARKER.search(text):
         return NONE
     rows: dict[int, frozenset[str]] = {}
-    for row, comment in _comments(text):
-        if _FILE.search(comment):
-            return Suppressions({}, True)
-        found: set[str] = set()
-        patterns = [_OURS, _NOQA] if honour_noqa else [_OURS]
-        for pattern in patterns:
+    comments: list[Comment] = []
+    whole_file = False
+    for first_row, row, comment in _comments(text):
+        match = _FILE.search(comment)
+        if match is not None:
+            whole_file = True
+            comments.append(Comment(row, row, ALL, match.group(), is_whole_file=True))
+            continue
+        for pattern in [_OURS, _NOQA] if honour_noqa else [_OURS]:
             match = pattern.search(comment)
             if match is not None:
-                found |= _codes(match)
-        if found:
-            rows[row] = rows.get(row, frozenset()) | found
-    return Suppressions(rows, False)
+                codes = _codes(match)
+                comments.append(Comment(first_row, row, codes, match.group(), is_ours=pattern is _OURS))
+                for joined in range(first_row, row + 1):
+                    rows[joined] = rows.get(joined, frozenset()) | codes
+    return Suppressions(rows, whole_file, tuple(comments))
+
+
+def ends_of_codes(text: str) -> dict[int, int]:
+    """By row, the column from 0 behind the last code of a `# noqa: ...` comment there."""
+    ends: dict[int, int] = {}
+    for name, token in _tokens(text):
+        match = _NOQA.search(token.string) if name == "COMMENT" else None
+        if match is not None and match.group("codes"):
+            ends[token.start[0]] = token.start[1] + match.end()
+    return ends
+
+
+def joined_rows(text: str) -> frozenset[int]:
+    """The rows that cannot end in a comment: a backslash or a string of several rows joins the next one to them."""
+    joined: set[int] = set()
+    commented: set[int] = set()
+    lines = text.split("\n")
+    opened: list[int] = []
+    for name, token in _tokens(text):
+        start, end = token.start[0], token.end[0]
+        if name in _STRING_STARTS:
+            opened.append(start)
+        elif name in _STRING_ENDS and opened:
+            joined.update(range(opened.pop(), end))
+        elif name == "STRING":
+            joined.update(range(start, end))
+        elif name == "COMMENT":
+            commented.add(start)
+        row = end
+        while row <= len(lines) and lines[row - 1].endswith("\\"):
+            joined.add(row)
+            row += 1  # rows between tokens hold nothing else
+    return frozenset(joined - commented)
 
 
 def _codes(match: re.Match[str]) -> frozenset[str]:
@@ -63,13 +157,29 @@ def _codes(match: re.Match[str]) -> frozenset[str]:
     return ALL if "ALL" in found else found
 
 
-def _comments(text: str) -> Iterator[tuple[int, str]]:
+_STRING_STARTS = frozenset({"FSTRING_START", "TSTRING_START"})
+_STRING_ENDS = frozenset({"FSTRING_END", "TSTRING_END"})
+
+
+def _comments(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each comment: the first row that is joined to its own, its row, its text."""
+    joined: frozenset[int] | None = None
+    for name, token in _tokens(text):
+        if name == "COMMENT":
+            joined = joined_rows(text) if joined is None else joined
+            first = row = token.start[0]
+            while first - 1 in joined:
+                first -= 1
+            yield first, row, token.string
+
+
+def _tokens(text: str) -> Iterator[tuple[str, tokenize.TokenInfo]]:
+    """The name of each token, and the token, as far as the text has any."""
     import io  # start-up time
     import tokenize
 
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.COMMENT:
-                yield token.start[0], token.string
+            yield tokenize.tok_name[token.type], token
     except (tokenize.TokenError, SyntaxError):
-        return  # what parses may still not tokenise: the comments up to there count
+        return  # what parses may still not tokenise: the tokens up to there count

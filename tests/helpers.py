@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+from nalu_lint import cli, config, engine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,9 +50,37 @@ def run(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> subp
     )
 
 
+def call(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, in this process: the same without the time to start, for where no process is tested."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin or b""
+    stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
+    config.forget()
+    engine.forget()
+    before = os.getcwd()
+    os.chdir(cwd)
+    try:
+        with (
+            mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(data))),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            try:
+                code = cli.main(list(map(str, arguments)))
+            except SystemExit as stop:  # --help, --version
+                code = int(stop.code or 0)
+    finally:
+        os.chdir(before)
+        gc.enable()  # the command turns it off
+    texts = []
+    for stream in (stdout, stderr):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode("utf-8"))  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(list(map(str, arguments)), code, *texts)
+
+
 def concise(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> list[str]:
     """The findings of the command, a line each."""
-    result = run("--output-format", "concise", *arguments, cwd=cwd, stdin=stdin)
+    result = call("--output-format", "concise", *arguments, cwd=cwd, stdin=stdin)
     assert "Traceback" not in result.stderr, result.stderr
     return result.stdout.splitlines()
 

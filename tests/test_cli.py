@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,7 +60,7 @@ def test_standard_input(tmp_path: Path) -> None:
     assert concise("-", cwd=tmp_path, stdin=FAULTY) == [f"-:{FINDING}"]
     assert concise("-", "--stdin-filename", "a/b.py", cwd=tmp_path, stdin=FAULTY) == [f"a/b.py:{FINDING}"]
     full = run("-", cwd=tmp_path, stdin=FAULTY)
-    assert "9 |         self.w = nn.Parameter(torch.tanh(self.raw))" in full.stdout
+    assert "9 │ ╰──         self.w = nn.Parameter(torch.tanh(self.raw))" in full.stdout
     mixed = run("-", "m.py", cwd=tmp_path, stdin=FAULTY)
     assert mixed.returncode == 2
     assert mixed.stderr.startswith("nalu-lint: error: standard input")
@@ -98,6 +102,16 @@ def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
         (["--output-format", "xml"], "unknown output format `xml`; known are"),
         (["--jobs", "0"], "expected a number of processes from 1"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--selct", "NAL001"], "unrecognized arguments: --selct; did you mean `--select`?"),
+        (["--output-format", "sarf"], "unknown output format `sarf`; did you mean `sarif`?"),
+        (["--exclude", "a[b"], "has the glob `a[b` with an unclosed `[`"),
+        (["--extend-exclude", "!"], "has an empty glob"),
+        (["--per-file-ignores", "{a:NAL001"], "has the glob `{a` with an unclosed `{`"),
+        (["--color", "red"], "argument --color: invalid choice: 'red'"),
+        (["--completion", "cmd"], "argument --completion: invalid choice: 'cmd'"),
+        (["--watch", "-"], "--watch watches files"),
+        (["--watch", "missing"], "missing: no such file or directory"),
+        (["--statistics", "--output-format", "sarif"], "--statistics are written as full, concise, json or json-lines"),
         (["--fix"], "unrecognized arguments: --fix"),
         (["--explain", "NAL9"], "unknown rule code `NAL9`"),
         (["--config", "missing.toml"], "--config: no such file: missing.toml"),
@@ -169,6 +183,27 @@ def test_color(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" not in run("m.py", cwd=tmp_path).stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
+def test_a_terminal_gets_colours_and_links_and_a_pipe_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    write(tmp_path, {"a b.py": FAULTY})
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "nalu_lint", "--no-cache"]
+    subprocess.run(command, cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode("utf-8")
+    os.close(ours)
+    assert "\x1b[1;31mNAL001\x1b[0m" in shown
+    assert re.search(r"\x1b\]8;;file://[^/]*/.*/a%20b\.py\x1b\\a b\.py:9:18\x1b\]8;;\x1b\\", shown)
+    assert "\x1b" not in run(cwd=tmp_path).stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    forced = run(cwd=tmp_path).stdout
+    assert "\x1b[1;31m" in forced
+    assert "\x1b]8" not in forced
+
+
 @pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     write(tmp_path, {f"m{i}.py": FAULTY for i in range(300)})
@@ -216,3 +251,79 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: Pat
     assert result.returncode == 2
     assert result.stderr.startswith("nalu-lint: error: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_flags_formats_and_codes(tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    script = run("--completion", "bash", cwd=tmp_path).stdout
+    write(tmp_path, {"complete.sh": script})
+
+    def complete(*words: str) -> set[str]:
+        program = (
+            'source complete.sh; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+            "_shtab_nalu_lint 2>/dev/null; echo ${COMPREPLY[@]}"
+        )
+        command = ["bash", "-c", program, "bash", "nalu-lint", *words]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return set(result.stdout.split())
+
+    assert {"--select", "--extend-select"} & complete("--sel") == {"--select"}
+    assert complete("--output-format", "s") == {"sarif"}
+    assert {"NAL001", "NAL901"} <= complete("--explain", "NAL")
+    for shell in ("zsh", "tcsh"):
+        assert "--output-format" in run("--completion", shell, cwd=tmp_path).stdout
+
+
+def test_an_extra_that_is_missing_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": ""})
+    for flags, module in (["--completion", "bash"], "shtab"), (["--watch"], "watchfiles"):
+        program = f"import sys; sys.modules[{module!r}] = None; from nalu_lint.cli import main; sys.exit(main({flags}))"
+        command = [sys.executable, "-c", program]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert f"{flags[0]} needs {module}: pip install 'nalu-lint[" in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="interrupted by a signal of POSIX")
+def test_watch_checks_again_after_each_change(tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    write(tmp_path, {"m.py": CLEAN})
+    command = [sys.executable, "-m", "nalu_lint", "--watch", "--output-format", "concise"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background the signal is ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stderr is not None
+    seen: list[str] = []
+
+    def wait_for(text: str) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("Watching"):
+                break
+        assert any(text in line for line in seen), seen
+        seen.clear()
+        time.sleep(0.5)  # the watch begins after the line
+
+    try:
+        wait_for("All checks passed!")
+        write(tmp_path, {"m.py": FAULTY})
+        wait_for("Found 1 finding.")
+        write(tmp_path, {"nalu-lint.toml": "selct = 1"})
+        wait_for("unknown key `selct`")
+        write(tmp_path, {"nalu-lint.toml": "ignore = ['NAL001']"})
+        wait_for("All checks passed!")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert stdout == f"m.py:{FINDING}\n"
+    assert "Traceback" not in stderr

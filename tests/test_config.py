@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
-from helpers import FAULTY, UNTIED, concise, run, write
+from helpers import FAULTY, UNTIED, call, concise, run, write
 
-from nalu_lint.config import Config, ConfigError, Layer, default_codes, merge
+from nalu_lint.config import Config, ConfigError, Layer, _loads, default_codes, merge
 
 
 def codes_found(folder: Path, *arguments: str) -> list[str]:
@@ -96,6 +97,18 @@ def test_config_flag_takes_a_file_or_a_setting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("nalu-lint.toml", "extends = 'x'", "unknown key `extends`; did you mean `extend`?"),
+        ("nalu-lint.toml", "extend = 1", "`extend` must be the path of a configuration file"),
+        ("nalu-lint.toml", "extend = 'gone.toml'", "`extend`: no such file: gone.toml"),
+        ("nalu-lint.toml", "extend = 'nalu-lint.toml'", "nalu-lint.toml: extends itself, through "),
+        ("nalu-lint.toml", "exclude = ['']", "`exclude` has an empty glob"),
+        ("nalu-lint.toml", "extend-exclude = ['a[b']", "`extend-exclude` has the glob `a[b` with an unclosed `[`"),
+        ("nalu-lint.toml", "extend-exclude = ['{a,b']", "`extend-exclude` has the glob `{a,b` with an unclosed `{`"),
+        ("nalu-lint.toml", "per-file-ignores = { '' = [] }", "`per-file-ignores` has an empty glob"),
+        ("nalu-lint.toml", "select = 'NAL'", 'must be a list of strings, such as ["NAL"]'),
+        ("nalu-lint.toml", "output-format = 'jsn'", "junit, sarif; did you mean `json`?"),
+        ("nalu-lint.toml", "cache-dir = ['x']", "`cache-dir` must be a path"),
+        ("nalu-lint.toml", "baseline = true", "`baseline` must be a path"),
         ("nalu-lint.toml", "selekt = []", "unknown key `selekt`; did you mean `select`?"),
         ("nalu-lint.toml", "select = 'NAL001'", "`select` must be a list of strings"),
         ("nalu-lint.toml", "select = ['NAL0X']", "`select`: unknown rule code `NAL0X`; did you mean `NAL"),
@@ -125,3 +138,78 @@ def test_the_longer_prefix_wins_within_a_layer_and_the_later_layer_over_it() -> 
     assert merge([]).selected == default_codes()
     with pytest.raises(ConfigError, match="NAL0Z"):
         Config.of(select=["NAL0Z"])
+
+
+def test_extend_takes_over_what_the_other_file_sets(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "base.toml": 'extend = "shared/all.toml"\nextend-exclude = ["old/*.py", "skip.py"]\n',
+            "shared/all.toml": 'select = ["NAL001"]\nper-file-ignores = { "x/*.py" = ["NAL"] }\n',
+            "a/pyproject.toml": "[tool.nalu-lint]\nextend = '../base.toml'\nextend-select = ['NAL002']\n",
+            **dict.fromkeys(["a/m.py", "a/skip.py", "old/n.py", "a/old/o.py", "shared/x/p.py"], FAULTY),
+            "a/u.py": UNTIED,
+        },
+    )
+    lines = [line.split()[:2] for line in concise(cwd=tmp_path / "a")]
+    assert lines == [["m.py:9:18:", "NAL001"], ["old/o.py:9:18:", "NAL001"], ["u.py:9:18:", "NAL002"]]
+    assert concise("--config", "base.toml", "old", "shared", cwd=tmp_path) == []
+    assert len(concise("--config", "base.toml", "a", cwd=tmp_path)) == 2
+
+
+def test_a_circle_of_files_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {"a.toml": "extend = 'b.toml'", "b.toml": "extend = 'c.toml'", "c.toml": "extend = 'a.toml'"})
+    result = call("--config", "a.toml", cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "extends itself, through" in result.stderr
+
+
+def test_extending_a_pyproject_without_our_table_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": "[tool.other]\n", "a/nalu-lint.toml": "extend = '../pyproject.toml'\n"})
+    result = call("a", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "a/nalu-lint.toml: `extend`: ../pyproject.toml has no table `tool.nalu-lint`\n" in result.stderr
+
+
+def test_flake8_follows_extend_too(tmp_path: Path) -> None:
+    from nalu_lint.flake8_plugin import Plugin
+
+    write(tmp_path, {"base.toml": 'ignore = ["NAL001"]\n', "a/nalu-lint.toml": "extend = '../base.toml'\n"})
+    lines = FAULTY.splitlines(keepends=True)
+    assert list(Plugin(ast.parse(FAULTY), str(tmp_path / "a" / "m.py"), lines).run()) == []
+    assert len(list(Plugin(ast.parse(FAULTY), str(tmp_path / "m.py"), lines).run())) == 1
+
+
+def test_show_settings(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "m.py": "",
+            "nalu-lint.toml": "baseline = 'b.json'\nper-file-ignores = { 'a\\\"b' = ['NAL001'] }\n",
+        },
+    )
+    result = call("--show-settings", "m.py", "--force-exclude", "--select", "NAL001,NAL003", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"# From {tmp_path / 'nalu-lint.toml'}\n" in result.stdout
+    shown = _loads(result.stdout)
+    assert shown["select"] == ["NAL001", "NAL003", "NAL901"]
+    assert shown["force-exclude"] is True
+    assert shown["per-file-ignores"] == {'a\\"b': ["NAL001"]}
+    assert shown["baseline"] == str(tmp_path / "b.json")
+    assert shown["cache-dir"] == str(tmp_path / ".nalu_lint_cache")
+    write(tmp_path, {"again.toml": result.stdout})
+    again = call("--show-settings", "--config", "again.toml", "m.py", cwd=tmp_path)
+    assert _loads(again.stdout) == shown
+    assert call("--show-settings", "missing.py", cwd=tmp_path).returncode == 2
+
+
+def test_verbose_names_the_configuration(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "", "a/nalu-lint.toml": "", "a/n.py": ""})
+    assert "configuration: a/nalu-lint.toml\nchecking 2 files\n" in call("-v", cwd=tmp_path).stderr
+    assert "configuration: flags and defaults only\n" in call("-v", "--isolated", cwd=tmp_path).stderr
+
+
+def test_folders_with_signs_of_globs_in_their_names(tmp_path: Path) -> None:
+    write(tmp_path, {"a[1]{b}/base.toml": "extend-exclude = ['x/*.py']\n", "a[1]{b}/x/m.py": FAULTY})
+    write(tmp_path, {"a[1]{b}/x/nalu-lint.toml": "extend = '../base.toml'\n", "a[1]{b}/x/y/n.py": FAULTY})
+    assert concise(cwd=tmp_path) == []

@@ -37,7 +37,7 @@ def test_cells_are_one_module_and_positions_count_in_the_cell(tmp_path: Path) ->
         {"row": 6, "column": 18},
         [{"name": "raw", "row": 5, "column": 20}],
     )
-    assert "6 |         self.w = nn.Parameter(torch.tanh(self.raw))" in run(cwd=tmp_path).stdout
+    assert "6 │ ╰──         self.w = nn.Parameter(torch.tanh(self.raw))" in run(cwd=tmp_path).stdout
 
 
 def test_format_3_and_sources_that_are_one_string() -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from helpers import FAULTY, run, write
 
-from nalu_lint import Diagnostic, Finding, Position, Source, Span
+from nalu_lint import Diagnostic, Edit, Finding, Fix, Position, Source, Span
 from nalu_lint.output import formats, render
 
 FULL = """\
 NAL001 derived-parameter: Parameter `w` is computed once from `raw`; Parameter() detaches it, so it gets no gradient
  --> m.py:9:18
-  |
-8 |         self.raw = nn.Parameter(torch.randn(n))
-  |                    ---------------------------- `raw` is defined here
-9 |         self.w = nn.Parameter(torch.tanh(self.raw))
-  |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  |
+  │
+8 │ ╭─▶         self.raw = nn.Parameter(torch.randn(n))
+  │ │                      ---------------------------- `raw` is defined here
+9 │ ╰──         self.w = nn.Parameter(torch.tanh(self.raw))
+  │                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  │
   = help: Compute it in forward()
 
 """
@@ -42,13 +42,14 @@ def diagnostic(source: str, marked: str, *pointed: str) -> Diagnostic:
 
 
 def body(source: str | None, *arguments: str, color: bool = False) -> list[str]:
-    """The excerpt of the format `full`, without header and help."""
+    """The excerpt of the format `full` in plain ASCII, without header and help."""
     found = diagnostic(source or arguments[0], *arguments)
-    return render("full", [found], read_source=lambda _: source, color=color).splitlines()[2:-2]
+    text = render("full", [found], read_source=lambda _: source, color=color, unicode=False)
+    return text.splitlines()[2:-2]
 
 
 def test_known_formats() -> None:
-    assert formats() == ("concise", "full", "json", "json-lines", "sarif")
+    assert formats() == ("concise", "full", "github", "gitlab", "json", "json-lines", "junit", "sarif")
 
 
 def test_full(tmp_path: Path) -> None:
@@ -60,19 +61,50 @@ def test_full_with_an_expression_of_several_rows_and_rows_left_out() -> None:
     source = "raw = 1\na = 0\nb = 0\nc = 0\nw = f(\n    raw,\n\n    2,\n)\n"
     assert body(source, "f(\n    raw,\n\n    2,\n)", "raw") == [
         "  |",
-        "1 | raw = 1",
-        "  | --- `raw` is defined here",
-        "...",
-        "5 | w = f(",
-        "  |     ^^",
-        "6 |     raw,",
-        "  |     ^^^^",
+        "1 | ,-> raw = 1",
+        "  | |   --- `raw` is defined here",
+        "... |",
+        "5 | `-- w = f(",
+        "  |         ^^",
+        "6 |         raw,",
+        "  |         ^^^^",
         "7 |",
-        "8 |     2,",
-        "  |     ^^",
-        "9 | )",
-        "  | ^",
+        "8 |         2,",
+        "  |         ^^",
+        "9 |     )",
+        "  |     ^",
         "  |",
+    ]
+
+
+def test_full_joins_the_expression_with_all_its_sources_above_and_below() -> None:
+    source = "a = 1\nx = f(a, b, c)\nb = 2\nc = 3\n"
+    assert body(source, "f(a, b, c)", "a", "b", "c")[1:-1] != []
+    found = diagnostic(source, "f(a, b, c)")
+    spans = [Span(Position(row, 1), Position(row, 2)) for row in (1, 3, 4)]
+    found = found._replace(sources=tuple(Source(name, span) for name, span in zip("abc", spans, strict=True)))
+    rows = render("full", [found], read_source=lambda _: source).splitlines()
+    assert [row[4:7] for row in rows if row[:1].isdigit()] == ["╭─▶", "├──", "├─▶", "╰─▶"]
+
+
+def test_full_shows_what_a_fix_changes() -> None:
+    source = "a = 1\nb = 2\nw = f(raw)\n"
+    edits = (
+        Edit("a\n", Span(Position(2, 5), Position(3, 1))),
+        Edit("g", Span(Position(3, 5), Position(3, 6))),
+        Edit("", Span(Position(1, 1), Position(2, 1))),
+    )
+    found = diagnostic(source, "f(raw)")
+    found = found._replace(finding=found.finding._replace(fix=Fix("unsafe", "Do this", edits)))
+    text = render("full", [found], read_source=lambda _: source)
+    assert text.splitlines()[-7:] == [
+        "  = fix (unsafe): Do this",
+        "1 - a = 1",
+        "2 - b = 2",
+        "3 - w = f(raw)",
+        "1 + b = a",
+        "2 + w = g(raw)",
+        "",
     ]
 
 
@@ -151,3 +183,15 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
         assert "a␛␊b.py:1:19" in text
         assert not set(text) & {"\x1b", "\x9b"}
     assert "s = '␛[31m␡'; w = f(raw)" in render("full", [found], read_source=lambda _: source)
+
+
+def test_full_links_places_only_where_asked() -> None:
+    found = diagnostic("x = f(y)", "f(y)")
+    assert "\x1b]8;;file://" in render("full", [found], read_source=lambda _: None, links=True)
+    assert "\x1b]8" not in render("full", [found], read_source=lambda _: None, color=True)
+
+
+def test_full_is_drawn_in_ascii_where_the_output_has_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    write(tmp_path, {"m.py": FAULTY})
+    assert "8 | ,->         self.raw" in run("m.py", cwd=tmp_path).stdout

@@ -9,6 +9,7 @@ training loops, prints) count for nothing.
 from __future__ import annotations
 
 import ast
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.outline import is_module_class
@@ -43,9 +44,33 @@ class FileUsage:
             self._functions[function] = function_usage(function, scope, is_method=is_method)
         return self._functions[function]
 
+    def functions_named(self, name: str) -> list[tuple[FunctionNode, Scope]]:
+        """Functions of this name, of the file and of the files that base classes stand in."""
+        outlines = [self.outline, *self._foreign]
+        return [(function, o.scope) for o in outlines for function in o.functions.get(name, ())]
+
+    def imported_function(self, name: str) -> tuple[FunctionNode, Scope] | None:
+        """The function of another file of the project that is imported as `name`."""
+        home = self.outline.scope.home
+        binding = self.outline.scope.lookup(name)
+        if home is None or home.project is None or binding is None or binding.dotted is None:
+            return None
+        imported = None if binding.dotted.startswith("torch.") else home.find(binding.dotted)
+        if not isinstance(imported, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        other = home.project.home_of(imported)
+        return None if other is None else (imported, other.outline.scope)
+
+    @cached_property
+    def _foreign(self) -> list[Outline]:
+        """The outlines of other files that base classes stand in."""
+        homes = [member.home for info in self.outline.classes for member in info.mro()]
+        outlines = [home.outline for home in dict.fromkeys(homes) if home is not None]
+        return [outline for outline in outlines if outline is not self.outline]
+
     def makes_parameters(self, name: str) -> bool:
         """Whether a function or method of this name makes Parameters, so that its result may be one."""
-        found = [(self.outline.scope, f, False) for f in self.outline.functions.get(name, ())]
+        found = [(scope, f, False) for f, scope in self.functions_named(name)]
         found += [(info.scope, info.methods[name], True) for info in self.outline.classes if name in info.methods]
         return any(self.function(f, scope, is_method=m).now.makes_parameters for scope, f, m in found)
 
@@ -90,7 +115,15 @@ class FileUsage:
         self._follow_names(after, after.names | handed)
         self._follow_classes(construction.names, after)
         known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
-        after.reads_anything |= not (construction.given_self | after.given_self) <= known
+        given = (construction.given_self | after.given_self) - known
+        for name in given:
+            helper = self.imported_function(name)
+            if helper is not None:
+                found = self.function(*helper, is_method=False)
+                after.update(found.now)
+                after.update(found.later)
+            else:
+                after.reads_anything |= not self.functions_named(name)
         return ClassUsage(after, shared)
 
     def _follow_names(self, usage: Usage, names: set[str]) -> None:
@@ -102,8 +135,8 @@ class FileUsage:
             if name in seen:
                 continue
             seen.add(name)
-            for function in self.outline.functions.get(name, ()):
-                found = self.function(function, self.outline.scope, is_method=False)
+            for function, scope in self.functions_named(name):
+                found = self.function(function, scope, is_method=False)
                 usage.update(found.now)
                 usage.update(found.later)
                 pending.extend(found.now.names | found.later.names)

@@ -10,7 +10,7 @@ import libcst as cst
 from nalu_lint.analysis import names
 from nalu_lint.analysis.library_calls import LibraryCalls
 from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.source_tree import Segment, Site, SourceTree
+from nalu_lint.analysis.source_tree import Segment, Site
 from nalu_lint.analysis.state import MODULE_DICTIONARIES
 from nalu_lint.analysis.torch_semantics import METADATA_ATTRIBUTES, PARAMETER, VIEW_ATTRIBUTES
 from nalu_lint.analysis.values import (
@@ -38,8 +38,11 @@ from nalu_lint.analysis.values import (
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.heap import Heap
-    from nalu_lint.analysis.outline import Binding, Outline
+    from nalu_lint.analysis.outline import Binding
+    from nalu_lint.analysis.project import SourceFile
 
+# Imports that are no part of any project: the analysis knows them by name.
+_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
 MAX_STEPS = 60_000  # expressions of one class, loops and calls included
 MAX_UNROLLED = 48  # elements of a container that a loop visits one by one
 
@@ -51,8 +54,11 @@ class TooComplexError(Exception):
 class Frame:
     """One call in progress."""
 
-    def __init__(self, segment: Segment, environment: Environment, function: Any, owner: ClassInfo | None) -> None:
+    def __init__(
+        self, segment: Segment, environment: Environment, function: Any, owner: ClassInfo | None, file: SourceFile
+    ) -> None:
         self.segment = segment
+        self.file = file
         self.environment = environment
         self.function = function
         self.owner = owner
@@ -66,10 +72,9 @@ class Frame:
 class Expressions(LibraryCalls):
     """Evaluates libcst expressions in the current frame."""
 
-    def __init__(self, outline: Outline, tree: SourceTree) -> None:
+    def __init__(self, file: SourceFile) -> None:
         super().__init__()
-        self.outline = outline
-        self.tree = tree
+        self.file = file
         self.frames: list[Frame] = []
         self.steps = 0
         self._module_values: dict[int, Value] = {}
@@ -96,38 +101,51 @@ class Expressions(LibraryCalls):
             return value
         if node.value in _CONSTANT_NAMES:
             return single(Const(_CONSTANT_NAMES[node.value]))
-        scope = self.frames[-1].owner.scope if self.frames and self.frames[-1].owner else self.outline.scope
+        file = self.frames[-1].file if self.frames else self.file
+        owner = self.frames[-1].owner if self.frames else None
+        scope = owner.scope if owner is not None and owner.home is file else file.outline.scope
         binding = scope.lookup(node.value)
         if binding is not None:
-            return self.module_value(binding)
+            return self.module_value(binding, file)
         dotted = scope.dotted_name(node.value)
         return single(External(dotted or node.value))
 
-    def module_value(self, binding: Binding) -> Value:
+    def module_value(self, binding: Binding, file: SourceFile) -> Value:
         if binding.dotted is not None:
             return single(External(names.canonical(binding.dotted)))
         if binding.class_info is not None:
             return single(ClassReference(binding.class_info))
         if binding.function is not None:
-            return single(Function(binding.function))
+            return single(Function(binding.function, file=file))
         if binding.value is None or binding.statement.col_offset > 0:
-            dotted = None if binding.value is None else self.outline.scope.dotted(binding.value)
+            dotted = None if binding.value is None else file.outline.scope.dotted(binding.value)
             return UNKNOWN if dotted is None else single(External(dotted))
         key = id(binding.statement)
         if key not in self._module_values:
             self._module_values[key] = UNKNOWN  # for a value that refers to itself
-            self._module_values[key] = self.evaluate_module_statement(binding)
+            self._module_values[key] = self.evaluate_module_statement(binding, file)
         return self._module_values[key]
 
-    def evaluate_module_statement(self, binding: Binding) -> Value:
+    def helper(self, dotted: str) -> Function | None:
+        """A function that is imported from another file of the project."""
+        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
+            return None
+        file = self.frames[-1].file if self.frames else self.file
+        found = file.find(dotted)
+        if found is None or isinstance(found, ClassInfo) or file.project is None:
+            return None
+        home = file.project.home_of(found)
+        return None if home is None else Function(found, file=home)
+
+    def evaluate_module_statement(self, binding: Binding, file: SourceFile) -> Value:
         """The value of a simple assignment at module level, where it is one statement of its own."""
-        segment = self.tree.segment(binding.statement)
+        segment = file.source_tree.segment(binding.statement)
         line = segment.module.body[0] if segment.module.body else None
         if not isinstance(line, cst.SimpleStatementLine):
             return UNKNOWN
         for small in line.body:
             if isinstance(small, cst.Assign | cst.AnnAssign) and small.value is not None:
-                self.frames.append(Frame(segment, Environment(), None, None))
+                self.frames.append(Frame(segment, Environment(), None, None, file))
                 try:
                     return self.evaluate(small.value)
                 finally:
@@ -391,7 +409,7 @@ class Expressions(LibraryCalls):
     def lambda_(self, node: cst.Lambda) -> Value:
         frame = self.frames[-1]
         self.keep_captured(frame.environment)
-        return single(Function(node, frame.owner, frame.environment))
+        return single(Function(node, frame.owner, frame.environment, file=frame.file))
 
     def string(self, node: cst.SimpleString | cst.ConcatenatedString) -> Value:
         value = node.evaluated_value
@@ -482,6 +500,9 @@ class Expressions(LibraryCalls):
         if isinstance(atom, External):
             if atom.dotted == "super":
                 return self.call_super(arguments)
+            helper = self.helper(atom.dotted) if "." in atom.dotted else None
+            if helper is not None:
+                return self.call_function(helper, arguments, keywords)
             return self.call_external(atom.dotted, arguments, keywords, site, is_statement=is_statement)
         if isinstance(atom, Method):
             return self.call_builtin_method(atom, arguments, keywords, site, is_statement=is_statement)

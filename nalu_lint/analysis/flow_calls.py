@@ -46,7 +46,7 @@ class Calls:
             return self.computed(_union(callee, self.operands(node)))
         dotted = self.dotted(function)
         if dotted is not None:
-            return self.call_library(dotted, node)
+            return self.call_imported(dotted, node)
         path = self.self_path(function)
         if len(path) == 1:
             if path[0] in self.flow.methods:
@@ -99,7 +99,7 @@ class Calls:
             return self.call_function(binding.function, self.scope, arguments, keywords)
         dotted = self.scope.dotted(function)
         if dotted is not None:
-            return self.call_library(dotted, node)
+            return self.call_imported(dotted, node)
         if name in ("float", "int", "bool"):
             return self.cut(self.operands(node), Cut("detach", f"{name}()"))
         operands = self.operands(node)
@@ -222,6 +222,18 @@ class Calls:
         elif self.self_path(function.value):
             self.sink(operands)
         return result
+
+    def call_imported(self, dotted: str, node: ast.Call) -> Flowing:
+        """A function of another file of the project, or of a library."""
+        home = self.scope.home
+        is_function = not dotted.startswith("torch.") and dotted.rpartition(".")[2].islower()
+        found = home.find(dotted) if home is not None and is_function else None
+        if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) and home is not None and home.project is not None:
+            other = home.project.home_of(found)
+            if other is not None:
+                arguments, keywords = self.arguments(node)
+                return self.call_function(found, other.outline.scope, arguments, keywords)
+        return self.call_library(dotted, node)
 
     def call_library(self, dotted: str, node: ast.Call) -> Flowing:
         last = dotted.rpartition(".")[2]

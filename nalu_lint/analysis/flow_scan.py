@@ -280,9 +280,9 @@ class Scan(Calls):
             self.flow.is_unknown = True
         number = self.flow.node()
         evaluates = self.in_evaluation
-        self.flow.reads.append(
-            Read(number, path, node, self.body.function.name, self.on_path and not self.in_closure, evaluates)
-        )
+        on_path = self.on_path and not self.in_closure
+        is_here = self.scope.home is self.flow.file
+        self.flow.reads.append(Read(number, path, node, self.body.function.name, on_path, evaluates, is_here))
         return Flowing(frozenset({number}), is_reference=True)
 
     def subscript(self, node: ast.Subscript) -> Flowing:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.freezing import Freezing
-    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline, Scope
+    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Scope
     from nalu_lint.analysis.positions import Lines
 
 # Calls that mean that the function trains something of its own, or only stages weights that it is given.
@@ -51,9 +51,8 @@ class _Place(NamedTuple):
 class ForwardPath:
     """Everything that runs when a class's `forward` does."""
 
-    def __init__(self, info: ClassInfo, outline: Outline, freezing: Freezing, lines: Lines) -> None:
+    def __init__(self, info: ClassInfo, freezing: Freezing, lines: Lines) -> None:
         self.info = info
-        self.outline = outline
         self.freezing = freezing
         self.lines = lines
         self.created: list[CreatedInForward] = []
@@ -66,6 +65,8 @@ class ForwardPath:
         for name in sorted(ENTRY_POINTS & self.methods.keys() - {"configure_optimizers"}):
             owner, function = self.methods[name]
             self._enter(function, owner.scope, is_method=True, guard=NONE, no_grad=False)
+        if any(_optimises(function) for function in self._seen):
+            self.created.clear()  # forward trains something of its own, such as an explanation
 
     def _enter(self, function: FunctionNode, scope: Scope, *, is_method: bool, guard: int, no_grad: bool) -> None:
         if self._seen.get(function, MISSING + 1) <= guard:
@@ -173,6 +174,8 @@ class ForwardPath:
         return None
 
     def _is_excused(self, place: _Place) -> bool:
+        if place.scope.home is not self.info.home:
+            return True  # in another file: reported there
         return place.guard != NONE or place.no_grad or _trains_inside(place.function)
 
     def _assignment(self, value: ast.expr, targets: list[ast.expr], place: _Place) -> None:
@@ -186,10 +189,10 @@ class ForwardPath:
         for target in targets:
             path = _path(target)
             if what == "Parameter" and len(path) > 1 and self._rebinds(path, made, place):
-                if place.guard != MISSING:
+                if place.guard != MISSING and place.scope.home is self.info.home:
                     name = ".".join(path[1:] if path[0] == place.self_name else path)
                     old = self.registered.get(name)
-                    source = Source(name, None if old is None else self.lines.span(old))
+                    source = Source(name, self.lines.span(old) if old is not None else None)
                     self.rebound.append(ReboundParameter(name, self.lines.span(made), place.function.name, source))
                 return
             if not self._is_excused(place) and not _is_staged(target, place.function):
@@ -222,12 +225,13 @@ def registered_parameters(info: ClassInfo) -> dict[str, ast.expr | None]:
                 if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
                     if base.scope.dotted(node.value.func) in PARAMETER and _is_trainable(node.value):
                         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                        found.update({t.attr: node.value for t in targets if isinstance(t, ast.Attribute)})
+                        made = node.value if base.home is info.home else None
+                        found.update({t.attr: made for t in targets if isinstance(t, ast.Attribute)})
                 elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "register_parameter":
                     name_node = node.args[0] if node.args else None
                     is_none = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
                     if isinstance(name_node, ast.Constant) and isinstance(name_node.value, str) and not is_none:
-                        found[name_node.value] = node
+                        found[name_node.value] = node if base.home is info.home else None
         for kind in base.bases:
             found.update(dict.fromkeys(LAYER_PARAMETERS.get(kind, ()) if isinstance(kind, str) else ()))
     return found
@@ -296,6 +300,10 @@ def _ends(body: list[ast.stmt]) -> bool:
 
 def _trains_inside(function: FunctionNode) -> bool:
     return any(isinstance(n, ast.Attribute) and n.attr in _INNER_TRAINING for n in ast.walk(function))
+
+
+def _optimises(function: ast.AST) -> bool:
+    return any(isinstance(n, ast.Attribute) and n.attr in ("backward", "zero_grad") for n in ast.walk(function))
 
 
 def _is_staged(target: ast.expr, function: FunctionNode) -> bool:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, NO_GRAD
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline, Scope
+    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Scope
+    from nalu_lint.analysis.project import SourceFile
 
 SINK = 0
 # Kinds of cuts. REWRAP: a new Parameter, which is a finding of its own.
@@ -50,6 +51,7 @@ class Read(NamedTuple):
     function: str
     on_forward_path: bool
     is_in_evaluation: bool  # in a branch that training does not take
+    is_here: bool  # in the file that is checked, not in one that a base class stands in
 
 
 class _Body(NamedTuple):
@@ -71,11 +73,11 @@ class _Body(NamedTuple):
 class GradientFlow:
     """The graph of one class, its bases and its subclasses in the file."""
 
-    def __init__(self, info: ClassInfo, outline: Outline, tensors: set[str]) -> None:
+    def __init__(self, info: ClassInfo, file: SourceFile, tensors: set[str]) -> None:
         from nalu_lint.analysis.flow_scan import Scan  # the two know each other
 
         self.info = info
-        self.outline = outline
+        self.file = file
         self.tensors = tensors  # attributes that hold Parameters, rather than modules
         self.edges: list[list[tuple[int, Cut | None]]] = [[]]
         self.reads: list[Read] = []

@@ -16,7 +16,7 @@ import libcst as cst
 from nalu_lint.analysis import names
 from nalu_lint.analysis.expressions import MAX_UNROLLED, Expressions, Frame
 from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.source_tree import Site, SourceTree
+from nalu_lint.analysis.source_tree import Site
 from nalu_lint.analysis.state import MODULE_DICTIONARIES
 from nalu_lint.analysis.values import (
     ANY,
@@ -40,16 +40,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nalu_lint.analysis.heap import Heap
-    from nalu_lint.analysis.outline import FunctionNode, Outline
+    from nalu_lint.analysis.outline import FunctionNode
+    from nalu_lint.analysis.project import SourceFile
 
 MAX_DEPTH = 12  # calls inside calls
 
 
 class Interpreter(Expressions):
-    """Runs the construction of one class of a file."""
+    """Runs the construction of one class of `file`."""
 
-    def __init__(self, outline: Outline, tree: SourceTree) -> None:
-        super().__init__(outline, tree)
+    def __init__(self, file: SourceFile) -> None:
+        super().__init__(file)
         self.executed: set[Any] = set()  # functions that ran, by definition
 
     # Entry points.
@@ -101,13 +102,15 @@ class Interpreter(Expressions):
             parameters = function.definition.params
             body: cst.CSTNode = function.definition.body
             decorators: Iterable[cst.Decorator] = ()
+            file = self.frames[-1].file
         else:
-            segment, node = self.tree.function(function.definition)
+            file = function.file or (function.owner.home if function.owner is not None else None) or self.file
+            segment, node = file.source_tree.function(function.definition)
             parameters, body = node.params, node.body
             decorators = node.decorators
         self.executed.add(function.definition)
         environment = Environment(function.environment)
-        frame = Frame(segment, environment, function.definition, function.owner)
+        frame = Frame(segment, environment, function.definition, function.owner, file)
         self.frames.append(frame)
         no_grad_before = self.no_grad
         try:
@@ -384,17 +387,19 @@ class Interpreter(Expressions):
                 self.bind_pattern(getattr(child, "value", child), UNKNOWN)  # type: ignore[arg-type]
 
     def define_function(self, node: cst.FunctionDef) -> bool:
-        definition = self.tree.ast_of.get(node)
         frame = self.frames[-1]
+        definition = frame.segment.source.ast_of.get(node)
         value = UNKNOWN
         if definition is not None and not node.decorators:
-            value = single(Function(definition, frame.owner, frame.environment))  # type: ignore[arg-type]
+            made = Function(definition, frame.owner, frame.environment, file=frame.file)  # type: ignore[arg-type]
+            value = single(made)
         frame.environment.variables[node.name.value] = value
         return True
 
     def define_class(self, node: cst.ClassDef) -> bool:
-        definition = self.tree.ast_of.get(node)
-        info = next((c for c in self.outline.classes if c.node is definition), None)
+        frame = self.frames[-1]
+        definition = frame.segment.source.ast_of.get(node)
+        info = next((c for c in frame.file.outline.classes if c.node is definition), None)
         value = UNKNOWN if info is None else single(ClassReference(info))
         self.frames[-1].environment.variables[node.name.value] = value
         return True
@@ -415,7 +420,7 @@ class Interpreter(Expressions):
                 name = dotted = dotted.split(".")[0]
             else:
                 name = _dotted(alias.name)
-            variables[name] = single(External(names.canonical(dotted)))
+            variables[name] = single(External(names.canonical(self.frames[-1].file.absolute(dotted))))
 
     # Targets.
 

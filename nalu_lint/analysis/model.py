@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.cut_parameters import Verdicts, cut_parameters
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.outline import Outline
     from nalu_lint.analysis.positions import Lines
-    from nalu_lint.analysis.source_tree import SourceTree
+    from nalu_lint.analysis.project import SourceFile
+    from nalu_lint.analysis.source_tree import Site
 
 
 def build(
     info: ClassInfo,
-    outline: Outline,
-    tree: SourceTree,
+    file: SourceFile,
     usage: FileUsage,
     lines: Lines,
     elsewhere: Callable[[], set[str]],
@@ -39,7 +39,7 @@ def build(
     `elsewhere`: attributes that other code of the file reads. `verdicts`: what its forward path
     reads, where that may be wrong. `wants_unused`: whether to look for Parameters that nothing reads.
     """
-    interpreter = Interpreter(outline, tree)
+    interpreter = Interpreter(file)
     try:
         module = interpreter.construct(info)
         for name in sorted(INITIALISERS):
@@ -53,16 +53,18 @@ def build(
         isinstance(atom, Tensor) and atom.links for _, atom in interpreter.heap.held(single(module))
     )
     # What happens after construction matters only for what is derived.
-    model = builder.model() if derives else builder.empty()
+    model = builder.model() if derives else ClassModel(info.name, info.is_open)
     if verdicts is not None:
+        model = model._replace(is_open=builder.empty().is_open)
         suspects = verdicts.suspects()
         model = model._replace(cut=tuple(cut_parameters(verdicts, suspects, interpreter, module, lines)))
     if wants_unused:
+        model = model._replace(is_open=builder.empty().is_open)
         unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
         model = model._replace(unused=tuple(unused))
     return model._replace(
         lost=tuple(lost_parameters(interpreter, module)),
-        hidden=tuple(hidden_parameters(info, interpreter, module, builder.after, elsewhere, verdicts)),
+        hidden=tuple(hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, verdicts)),
     )
 
 
@@ -84,7 +86,6 @@ class _Builder:
         self.heap = interpreter.heap
         self.module = module
         self.usage = usage
-        self.after = usage.after(info)
         self.paths: dict[Param, list[tuple[str, ...]]] = {}
         self.holders: dict[Param, set[ModuleObject]] = {}
         for path, atom in self.heap.held(single(module)):
@@ -95,6 +96,10 @@ class _Builder:
                     for held in value:
                         if isinstance(held, Param):
                             self.holders.setdefault(held, set()).add(atom)
+
+    @cached_property
+    def after(self) -> After:
+        return self.usage.after(self.info)
 
     def empty(self) -> ClassModel:
         is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules
@@ -110,6 +115,8 @@ class _Builder:
     def derived_parameter(self, parameter: Param) -> DerivedParameter | None:
         if parameter not in self.paths or parameter.is_removed or parameter.site is None:
             return None
+        if not self.is_here(parameter.site):
+            return None  # reported where it is written
         after = self.usage.after(parameter.owner) if parameter.owner is not None else self.after
         afters = [self.after, after]
         path = self.path(parameter)
@@ -140,11 +147,15 @@ class _Builder:
                 (s for s in reversed(self.interpreter.stores) if s.owner is self.module and s.name == name), None
             )
             sources = self.sources(links, self.interpreter.clock, [self.after])
-            if store is not None and sources:
+            if store is not None and sources and self.is_here(store.site):
                 found.append(
                     DerivedTensor(name, store.site, self.after.reads(name), self.after.rewrites(name), sources)
                 )
         return found
+
+    def is_here(self, site: Site) -> bool:
+        """Whether something stands in the file that is checked, and not in another of the project."""
+        return site.segment.source is self.interpreter.file.source_tree
 
     def path(self, parameter: Param) -> tuple[str, ...]:
         """Its shortest name in the module."""
@@ -179,7 +190,7 @@ class _Builder:
         is_read = self.is_read(parameter, afters, target)
         return SourceParameter(
             name=".".join(self.path(parameter)) if is_registered else parameter.variable,
-            site=parameter.site,
+            site=parameter.site if parameter.site is not None and self.is_here(parameter.site) else None,
             is_registered=is_registered,
             is_trainable=self.heap.trainable(parameter),
             is_orphan=not is_read and not self.is_escaped(parameter),

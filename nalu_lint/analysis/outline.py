@@ -6,10 +6,13 @@ Cheap by design: it visits statements, not expressions, and resolves names only 
 from __future__ import annotations
 
 import ast
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis import names
 from nalu_lint.analysis.torch_semantics import MODULE_BASES, NEUTRAL_BASES
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.project import SourceFile
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -33,8 +36,10 @@ class Binding(NamedTuple):
 class Scope:
     """The names of a module or of a function, and what encloses it."""
 
-    def __init__(self, parent: Scope | None = None) -> None:
+    def __init__(self, parent: Scope | None = None, home: SourceFile | None = None) -> None:
         self.parent = parent
+        self.home: SourceFile | None = parent.home if parent is not None else home
+        self.star_modules: list[str] = []  # imported with `*`, by absolute name
         self.bindings: dict[str, list[Binding]] = {}
         self.stars: list[str] = []
 
@@ -93,6 +98,7 @@ class ClassInfo:
         self.methods: dict[str, FunctionNode] = {}
         self.class_attributes: dict[str, ast.expr] = {}
         self.bases: list[ClassInfo | str] = []
+        self._is_linked = False
         self.subclasses: list[ClassInfo] = []
         self.has_unknown_base = False
         for statement in _flat_statements(node.body):
@@ -104,6 +110,27 @@ class ClassInfo:
                         self.class_attributes[target.id] = statement.value
             elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
                 self.class_attributes[statement.target.id] = statement.value
+
+    @property
+    def home(self) -> SourceFile | None:
+        """The file that the class stands in."""
+        return self.scope.home
+
+    def link(self) -> None:
+        """Look the bases up that other files of the project define, and theirs: it reads these files."""
+        if self._is_linked:
+            return
+        self._is_linked = True
+        self.bases = [self._linked(base) for base in self.bases]
+        for base in self.bases:
+            if isinstance(base, ClassInfo):
+                base.link()
+
+    def _linked(self, base: ClassInfo | str) -> ClassInfo | str:
+        if isinstance(base, ClassInfo) or self.home is None or is_module_class(base) or base in NEUTRAL_BASES:
+            return base
+        found = self.home.find(base)
+        return found if isinstance(found, ClassInfo) and found is not self else base
 
     def resolve_bases(self) -> None:
         for base in self.node.bases:
@@ -118,6 +145,8 @@ class ClassInfo:
             dotted = self.scope.dotted(expression, self.node.lineno)
             if dotted is not None:
                 self.bases.append(dotted)
+            elif isinstance(expression, ast.Name) and self.scope.star_modules:
+                self.bases += [f"{module}.{expression.id}" for module in self.scope.star_modules[:1]]
             elif not (isinstance(expression, ast.Name) and expression.id == "object"):
                 self.has_unknown_base = True
 
@@ -193,8 +222,8 @@ _STAR_NAMES = frozenset(
 class Outline:
     """What a file defines: its scopes and all its classes, nested ones included."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.scope = Scope()
+    def __init__(self, tree: ast.Module, home: SourceFile | None = None) -> None:
+        self.scope = Scope(home=home)
         self.classes: list[ClassInfo] = []
         self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name
         self._visit(tree.body, self.scope)
@@ -251,9 +280,14 @@ def _bind_statement(statement: ast.stmt, scope: Scope) -> None:
                 prefix = names.STAR_EXPORTS.get(module)
                 if prefix:
                     scope.stars.append(prefix)
+                elif scope.home is not None:
+                    scope.star_modules.append(scope.home.absolute(module))
             else:
                 separator = "" if module.endswith(".") else "."
-                binding = Binding(statement, dotted=f"{module}{separator}{alias.name}")
+                dotted = f"{module}{separator}{alias.name}"
+                if statement.level and scope.home is not None:
+                    dotted = scope.home.absolute(dotted)
+                binding = Binding(statement, dotted=dotted)
                 scope.bind(alias.asname or alias.name, binding)
     elif isinstance(statement, ast.Assign):
         for assigned in statement.targets:

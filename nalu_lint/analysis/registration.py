@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.interpreter import Interpreter
     from nalu_lint.analysis.outline import ClassInfo
+    from nalu_lint.analysis.source_tree import Site
     from nalu_lint.analysis.state import Store
     from nalu_lint.analysis.values import Value
 
@@ -62,8 +63,13 @@ def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[
                 continue
             first = min(lost, key=lambda parameter: parameter.serial)
             operation = _operation(store)
-            if first.site is not None and operation not in NO_OP_CONVERSIONS:
+            if first.site is not None and operation not in NO_OP_CONVERSIONS and _is_here(first.site, interpreter):
                 yield LostParameter(store.name, first.site.span, operation, operation in TENSOR_CONVERSIONS)
+
+
+def _is_here(site: Site, interpreter: Interpreter) -> bool:
+    """Whether it stands in the file that is checked: what is written elsewhere is reported there."""
+    return site.segment.source is interpreter.file.source_tree
 
 
 def _tensors(heap: Heap, value: Value) -> Iterator[Tensor]:
@@ -104,7 +110,7 @@ def hidden_parameters(
     info: ClassInfo,
     interpreter: Interpreter,
     module: ModuleObject,
-    after: After,
+    after: Callable[[], After],
     elsewhere: Callable[[], set[str]],
     verdicts: Verdicts | None,
 ) -> Iterator[HiddenParameter]:
@@ -117,19 +123,21 @@ def hidden_parameters(
     heap = interpreter.heap
     known = registered(heap, module)
     for name, value in heap.slots.get(module, {}).items():
-        if not isinstance(name, str) or not _is_read(name, after):
+        if not isinstance(name, str):
+            continue
+        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
             continue
         if verdicts is not None and verdicts.cut_reads(name)[1] is not None:
             continue  # used where nothing trains: hidden on purpose
-        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
-            continue
         for container in value:
             held = [atom for _, atom in heap.held(single(container)) if isinstance(atom, Param | ModuleObject)]
             if any(_is_handed_on(atom, interpreter) for atom in held):
                 continue
             hidden = [atom for atom in held if atom not in known and _trains(atom, interpreter)]
             store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-            if hidden and store is not None and name not in elsewhere():
+            if not hidden or store is None or not _is_here(store.site, interpreter):
+                continue
+            if name not in elsewhere() and _is_read(name, after()):
                 holds_modules = any(isinstance(atom, ModuleObject) for atom in hidden)
                 yield HiddenParameter(name, store.site.span, container.kind, holds_modules)
                 break
@@ -184,6 +192,8 @@ def unused_parameters(
         if any(isinstance(atom, ModuleObject) and not isinstance(atom.kind, str) for atom in atoms):
             continue
         store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-        node = store.site.node if store is not None else None
-        if store is not None and isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
+        if store is None or not _is_here(store.site, interpreter):
+            continue
+        node = store.site.node
+        if isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
             yield UnusedParameter(name, store.site.segment.span(node.value))

@@ -30,6 +30,8 @@ _RENAMES = re.compile(rb"Parameter(?:[ \t]+as\b|[ \t]*(?:[\r\n#]|\Z))")
 _ALIASED = re.compile(rb"[ \t]*\w+[ \t]*=[ \t]*[\w.]+[ \t]*[\r\n#]?\Z")
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
+
+_OWN_VALUE = re.compile(rb"self\.(\w+)(?![\w.(]|\[)|self\.(\w+)\.(?=\w+\()")
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
 _WORD = re.compile(rb"\w+")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
@@ -89,8 +91,25 @@ def _may_derive(source: bytes) -> bool:
                 alias = _ALIAS.match(line)
                 if alias is not None:
                     names.add(alias.group(2))
+    if _derives_inherited(source, construction):
+        return True
     extends_layer = _LAYER_BASE.search(source) is not None
     return any(_reads(source, start, end, names, extends_layer) for start, end in construction)
+
+
+def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bool:
+    """Whether a Parameter is made of an attribute that only a base class of another file can have assigned."""
+    if not signs.IMPORTED_BASE.search(source):
+        return False
+    for match in _MAKES.finditer(source):
+        if not any(start <= match.start() < end for start, end in construction):
+            continue
+        line_end = source.find(b"\n", match.end())
+        for read in _OWN_VALUE.finditer(source, match.end(), line_end if line_end >= 0 else len(source)):
+            name = read.group(1) or read.group(2)
+            if not re.search(rb"\.%s[ \t]*(?::[^=\n]+)?=[^=]|def %s\(" % (name, name), source):
+                return True
+    return False
 
 
 def _functions(source: bytes) -> list[tuple[bytes, int, int]]:

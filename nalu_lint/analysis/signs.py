@@ -72,8 +72,8 @@ class _Definitions:
             return False
         if name not in self._reached:
             self._reached[name] = False  # for functions that call one another
-            calls = re.finditer(rb"\b%s\(" % re.escape(name), self.source)
-            self._reached[name] = any(self.runs_in_forward(self.around(m.start() - 5)) for m in calls)
+            calls = re.finditer(rb"(?<!def )\b%s\(" % re.escape(name), self.source)
+            self._reached[name] = any(self.runs_in_forward(self.around(call.start())) for call in calls)
         return self._reached[name]
 
 
@@ -259,7 +259,7 @@ def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
     for found in re.finditer(added, constructor):
         if _makes_module(found.group(1), source):
             return True
-        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?(\w+)\)?[ \t]*", found.group(1))
+        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
         if variable is not None:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
             if any(_makes_module(value, source) for value in assigned):
@@ -309,6 +309,8 @@ _WRITES = re.compile(
     rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
 )
 _CLASS = re.compile(rb"class[ \t]+\w+[ \t]*[(:]")
+# A class with a base that is no Module of PyTorch by its name.
+IMPORTED_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\((?!(?:torch\.)?(?:nn\.)?Module\b)[ \t]*[\w.]+")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _OWN = re.compile(rb"self\.(\w+)")
 
@@ -338,7 +340,9 @@ def _class_cuts(
     source: bytes, definitions: _Definitions, start: int, end: int, places: list[tuple[int, bytes]]
 ) -> bool:
     made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, source)}
-    if not made:
+    # A base class of another file may have made any attribute that this file never assigns.
+    is_inherited = IMPORTED_BASE.match(source, start) is not None
+    if not made and not is_inherited:
         return False
     regions = {first: (name, min(last, end)) for name, first, last in definitions.regions() if start <= first < end}
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
@@ -360,7 +364,12 @@ def _class_cuts(
     for first, (name, last) in regions.items():
         if name in called:  # a helper that is only called where gradients are cut
             cut.setdefault(first, set()).update(_OWN.findall(source, first, last))
-    suspects = made & {name for names in cut.values() for name in names}
+    suspects = {name for names in cut.values() for name in names if name in made}
+    if is_inherited:
+        cuts = {name for names in cut.values() for name in names} - made
+        suspects |= {
+            name for name in cuts if not re.search(rb"\.%s[ \t]*(?::[^=\n]+)?=|def %s\(" % (name, name), source)
+        }
     for first, (name, last) in regions.items():
         if not suspects:
             return False

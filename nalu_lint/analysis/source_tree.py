@@ -39,7 +39,8 @@ def _check_depth(statement: ast.stmt) -> None:
 class Segment:
     """One statement as a libcst module of its own."""
 
-    def __init__(self, text: str, first_row: int) -> None:
+    def __init__(self, text: str, first_row: int, source: SourceTree) -> None:
+        self.source = source
         try:
             self.module = cst.parse_module(text)
         except cst.ParserSyntaxError as error:
@@ -79,6 +80,7 @@ class SourceTree:
     """From `ast` definitions to their libcst counterparts."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._lines = [line for line in _LINE.findall(text) if line]
         self._segments: dict[ast.stmt, Segment] = {}
         self._definitions: dict[ast.AST, tuple[Segment, Definition]] = {}
@@ -94,7 +96,7 @@ class SourceTree:
             if statement.col_offset:
                 # An indented statement is one only inside another: columns stay as they are.
                 text, first = f"if 1:\n{text}", first - 1
-            segment = Segment(text, first)
+            segment = Segment(text, first, self)
             self._segments[statement] = segment
             definitions = _cst_definitions(segment.module.body)
             for node, counterpart in zip(definitions, _ast_definitions([statement]), strict=True):

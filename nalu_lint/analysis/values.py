@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import libcst as cst
 
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
+    from nalu_lint.analysis.project import SourceFile
     from nalu_lint.analysis.source_tree import Site
 
 
@@ -111,6 +112,7 @@ class Function(NamedTuple):
     owner: ClassInfo | None = None
     environment: Environment | None = None
     receiver: ModuleObject | None = None
+    file: SourceFile | None = None  # where it stands, if not in the class `owner`
 
 
 class ClassReference(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nalu_lint.diagnostic import Diagnostic
+    from nalu_lint.output import View
 
 
 # Control characters in a file name or a source line would reach the terminal: their pictures do not.
@@ -24,6 +25,18 @@ def place(diagnostic: Diagnostic) -> str:
     return f"{diagnostic.path.translate(CONTROL_PICTURES)}:{cell}{row}:{column}"
 
 
-def render(diagnostics: Sequence[Diagnostic], *, read_source: Callable[[Diagnostic], str | None], color: bool) -> str:
-    bold, red, reset = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if color else ("", "", "")
-    return "".join(f"{bold}{place(d)}{reset}: {red}{d.code}{reset} {d.message}\n" for d in diagnostics)
+def linked_place(diagnostic: Diagnostic, view: View) -> str:
+    """`place`, as a hyperlink to the file where the terminal can follow it (OSC 8)."""
+    if not view.links or diagnostic.path.startswith(("-", "<")):
+        return place(diagnostic)
+    import os  # start-up time
+    import socket
+    from urllib.parse import quote
+
+    path = quote(os.fsencode(os.path.abspath(diagnostic.path)))
+    return f"\x1b]8;;file://{socket.gethostname()}{path}\x1b\\{place(diagnostic)}\x1b]8;;\x1b\\"
+
+
+def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
+    bold, red, reset = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if view.color else ("", "", "")
+    return "".join(f"{bold}{linked_place(d, view)}{reset}: {red}{d.code}{reset} {d.message}\n" for d in diagnostics)

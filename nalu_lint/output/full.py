@@ -1,4 +1,4 @@
-"""The source of each finding: the expression underlined, its sources pointed at, what to do."""
+"""The source of each finding: the expression underlined, arrows to its sources, what to do."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.output.concise import CONTROL_PICTURES, place
+from nalu_lint.output.concise import CONTROL_PICTURES, linked_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from nalu_lint.diagnostic import Diagnostic, Span
+    from nalu_lint.diagnostic import Diagnostic, Fix, Span
+    from nalu_lint.output import View
 
 _ROW = re.compile(r"\r\n|\r|\n")
 _TAB = "    "
@@ -20,14 +21,24 @@ _MAX_WIDTH = 160  # characters of a source line
 
 
 class _Style(NamedTuple):
+    """Colours, and the pieces of the arrow from the expression to the sources' definitions."""
+
     bold: str = ""
     red: str = ""
+    yellow: str = ""
     blue: str = ""
+    cyan: str = ""
+    green: str = ""
     reset: str = ""
+    bar: str = "|"
+    ellipsis: str = "..."
+    corners: tuple[str, str, str] = (",", "|", "`")  # of the first row, a further one, the last
+    line: str = "--"
+    arrow: str = "->"
 
 
+_COLORS = _Style("\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[36m", "\x1b[32m", "\x1b[0m")
 _PLAIN = _Style()
-_COLOR = _Style("\x1b[1m", "\x1b[1;31m", "\x1b[1;34m", "\x1b[0m")
 
 
 class _Label(NamedTuple):
@@ -40,26 +51,91 @@ class _Label(NamedTuple):
     is_primary: bool
 
 
-def render(diagnostics: Sequence[Diagnostic], *, read_source: Callable[[Diagnostic], str | None], color: bool) -> str:
-    style = _COLOR if color else _PLAIN
-    return "".join(_one(diagnostic, read_source(diagnostic), style) + "\n" for diagnostic in diagnostics)
+class _Rail(NamedTuple):
+    """The rows that the arrow joins: the definitions of sources, and the first row of the expression."""
+
+    primary: int
+    ends: tuple[int, ...]  # in order; empty where there is nothing to join
+
+    def at(self, row: int, style: _Style, *, is_source: bool) -> str:
+        """The piece of the arrow before a row of the source, or before the underline beneath it."""
+        if not self.ends:
+            return ""
+        piece = "   "
+        if is_source and row in self.ends:
+            corner = style.corners[0 if row == self.ends[0] else 2 if row == self.ends[-1] else 1]
+            piece = corner + (style.line if row == self.primary else style.arrow)
+        elif self.ends[0] <= row < self.ends[-1]:
+            piece = f"{style.bar}  "
+        return f"{style.cyan}{piece}{style.reset} "
 
 
-def _one(diagnostic: Diagnostic, source: str | None, style: _Style) -> str:
+def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
+    style = _COLORS if view.color else _PLAIN
+    if view.unicode:
+        style = style._replace(bar="│", corners=("╭", "├", "╰"), line="──", arrow="─▶")
+    return "".join(_one(diagnostic, view, style) + "\n" for diagnostic in diagnostics)
+
+
+def _one(diagnostic: Diagnostic, view: View, style: _Style) -> str:
     what, advice = _split(diagnostic.message)
     name = diagnostic.finding.name
-    lines = [f"{style.red}{diagnostic.code}{style.reset} {style.bold}{name}: {what}{style.reset}"]
+    paint = style.red if diagnostic.finding.severity == "error" else style.yellow
+    lines = [f"{paint}{diagnostic.code}{style.reset} {style.bold}{name}: {what}{style.reset}"]
+    source = view.read_source(diagnostic)
     rows = _ROW.split(source) if source is not None else []
     labels = _labels(diagnostic, rows)
     width = len(str(max((label.row for label in labels), default=diagnostic.span.start.row)))
     gutter = " " * width
-    lines.append(f"{gutter}{style.blue}-->{style.reset} {place(diagnostic)}")
+    lines.append(f"{gutter}{style.blue}-->{style.reset} {linked_place(diagnostic, view)}")
     if labels:
-        lines.append(f"{gutter} {style.blue}|{style.reset}")
-        lines += _excerpt(labels, rows, width, style)
-        lines.append(f"{gutter} {style.blue}|{style.reset}")
+        lines.append(f"{gutter} {style.blue}{style.bar}{style.reset}")
+        lines += _excerpt(labels, rows, width, style._replace(red=paint))
+        lines.append(f"{gutter} {style.blue}{style.bar}{style.reset}")
     lines.append(f"{gutter} {style.blue}={style.reset} {style.bold}help{style.reset}: {advice}")
+    fix = diagnostic.finding.fix
+    if fix is not None:
+        lines += _suggestion(fix, rows, width, style)
     return "\n".join(lines) + "\n"
+
+
+def _suggestion(fix: Fix, rows: list[str], width: int, style: _Style) -> list[str]:
+    """The rows that a fix removes and adds."""
+    kinds = {"safe": "fix", "unsafe": "fix (unsafe)"}
+    title = kinds.get(fix.applicability, "suggestion")
+    gutter = " " * width
+    lines = [f"{gutter} {style.blue}={style.reset} {style.bold}{title}{style.reset}: {fix.message}"]
+    shift = 0
+    for first, last, new in _changed_rows(fix, rows):
+        old = rows[first - 1 : last]
+        lines += [_changed(row, "-", text, width, style.red, style) for row, text in enumerate(old, first)]
+        lines += [_changed(row, "+", text, width, style.green, style) for row, text in enumerate(new, first + shift)]
+        shift += len(new) - (last - first + 1)
+    return lines
+
+
+def _changed(row: int, sign: str, text: str, width: int, paint: str, style: _Style) -> str:
+    return f"{paint}{row:>{width}} {sign} {_expand(_cut(text, 0))}".rstrip() + style.reset
+
+
+def _changed_rows(fix: Fix, rows: list[str]) -> list[tuple[int, int, list[str]]]:
+    """Each stretch of rows that edits touch: its first and last row, and what stands there afterwards."""
+    changes: list[tuple[int, int, list[str]]] = []
+    for edit in sorted(fix.edits, key=lambda edit: edit.span, reverse=True):
+        start, end = edit.span
+        if not 1 <= start.row <= end.row <= len(rows):
+            continue
+        last, tail = end.row, rows[end.row - 1][end.column - 1 :]
+        behind: list[str] = []
+        if changes and changes[-1][0] == end.row:  # another edit, further right in the same row
+            _, last, behind = changes.pop()
+            tail, behind = behind[0][end.column - 1 :], behind[1:]
+        text = rows[start.row - 1][: start.column - 1] + edit.content + tail
+        new = _ROW.split(text) + behind
+        if end.column == 1 and end.row > start.row and new[-1] == rows[last - 1]:
+            last, new = last - 1, new[:-1]  # whole rows, up to the start of the next one
+        changes.append((start.row, last, new if any(new) else []))
+    return changes[::-1]
 
 
 def _split(message: str) -> tuple[str, str]:
@@ -91,23 +167,29 @@ def _label_rows(span: Span, rows: list[str], text: str, *, is_primary: bool) -> 
 
 def _excerpt(labels: list[_Label], rows: list[str], width: int, style: _Style) -> list[str]:
     """The rows that labels point at, in order, with dots where rows are left out between."""
+    primary = min(label.row for label in labels if label.is_primary)
+    pointed = {label.row for label in labels if not label.is_primary} - {primary}
+    rail = _Rail(primary, tuple(sorted({primary, *pointed})) if pointed else ())
     lines: list[str] = []
     previous = None
     for row in sorted({label.row for label in labels}):
         if previous is not None and row == previous + 2:
-            lines.append(_source_row(previous + 1, rows[previous], width, style))
+            lines.append(_source_row(previous + 1, rows[previous], width, style, rail))
         elif previous is not None and row > previous + 1:
-            lines.append(f"{style.blue}{'.' * 3}{style.reset}")
+            between = rail.at(previous, style, is_source=False).rstrip()
+            dots = f"{style.blue}{style.ellipsis:>{width}}{style.reset}"
+            lines.append(f"{dots}{' ' * (width + 3 - max(width, len(style.ellipsis)))}{between}".rstrip())
         here = sorted((label for label in labels if label.row == row), key=lambda label: label.start)
         offset = _offset(rows[row - 1], here)
-        lines.append(_source_row(row, _cut(rows[row - 1], offset), width, style))
-        lines += [_underline(label, rows[row - 1], offset, width, style) for label in here]
+        lines.append(_source_row(row, _cut(rows[row - 1], offset), width, style, rail))
+        lines += [_underline(label, rows[row - 1], offset, width, style, rail) for label in here]
         previous = row
     return lines
 
 
-def _source_row(row: int, content: str, width: int, style: _Style) -> str:
-    return f"{style.blue}{row:>{width}} |{style.reset} {_expand(content)}".rstrip()
+def _source_row(row: int, content: str, width: int, style: _Style, rail: _Rail) -> str:
+    gutter = f"{style.blue}{row:>{width}} {style.bar}{style.reset}"
+    return f"{gutter} {rail.at(row, style, is_source=True)}{_expand(content)}".rstrip()
 
 
 def _offset(content: str, labels: list[_Label]) -> int:
@@ -122,13 +204,14 @@ def _cut(content: str, offset: int) -> str:
     return ("…" if offset else "") + shown + ("…" if offset + _MAX_WIDTH < len(content) else "")
 
 
-def _underline(label: _Label, content: str, offset: int, width: int, style: _Style) -> str:
+def _underline(label: _Label, content: str, offset: int, width: int, style: _Style, rail: _Rail) -> str:
     before = ("…" if offset else "") + content[offset : label.start - 1]
     marked = content[label.start - 1 : min(label.end - 1, offset + _MAX_WIDTH)] or " "
     mark = ("^" if label.is_primary else "-") * max(1, _cells(_expand(marked)))
-    paint = style.red if label.is_primary else style.blue
+    paint = style.red if label.is_primary else style.cyan
     text = f" {label.text}" if label.text else ""
-    return f"{' ' * width} {style.blue}|{style.reset} {' ' * _cells(_expand(before))}{paint}{mark}{text}{style.reset}"
+    gutter = f"{' ' * width} {style.blue}{style.bar}{style.reset} {rail.at(label.row, style, is_source=False)}"
+    return f"{gutter}{' ' * _cells(_expand(before))}{paint}{mark}{text}{style.reset}"
 
 
 def _expand(text: str) -> str:

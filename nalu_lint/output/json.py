@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nalu_lint.diagnostic import Diagnostic, Fix, Position
+    from nalu_lint.output import View
 
 
 def as_object(diagnostic: Diagnostic) -> dict[str, Any]:
@@ -51,5 +52,5 @@ def _fix(fix: Fix) -> dict[str, Any]:
     return {"applicability": fix.applicability, "message": fix.message, "edits": edits}
 
 
-def render(diagnostics: Sequence[Diagnostic], *, read_source: Callable[[Diagnostic], str | None], color: bool) -> str:
+def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
     return json.dumps([as_object(diagnostic) for diagnostic in diagnostics], indent=2) + "\n"

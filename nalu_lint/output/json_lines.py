@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from nalu_lint.output.json import as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nalu_lint.diagnostic import Diagnostic
+    from nalu_lint.output import View
 
 
-def render(diagnostics: Sequence[Diagnostic], *, read_source: Callable[[Diagnostic], str | None], color: bool) -> str:
+def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
     return "".join(json.dumps(as_object(diagnostic)) + "\n" for diagnostic in diagnostics)

@@ -235,6 +235,23 @@ class Construction:
         found = (origin.tensor for origin in self._kept.get(module, {}).get(name, ()))
         return [source for source in found if source is not None]
 
+    def _in_model(self, links: Links, names: _Names) -> Links:
+        """The links, followed through Parameters that the model does not hold, such as a copy that is copied on."""
+        found: Links = {}
+        seen: set[Origin] = set()
+        pending = list(links.items())
+        while pending:
+            origin, cut = pending.pop()
+            made = self._made.get(origin)
+            if made is None or origin in seen:
+                continue
+            seen.add(origin)
+            if names.of(made) is not None:
+                found[origin] = cut
+            else:
+                pending += [(further, cut or further_cut) for further, further_cut in made.links.items()]
+        return found
+
     def place_of_attribute(self, module: nn.Module, name: str) -> Place | None:
         """Where a container, or a tensor with a history, was assigned to an attribute."""
         return self._attributes.get(module, {}).get(name)
@@ -256,8 +273,8 @@ class Construction:
     def _derivation(self, made: Made, links: Links, names: _Names, *, is_replaced: bool = False) -> Derivation | None:
         target = names.of(made)
         sources: dict[str, tuple[Origin, Cut | None]] = {}
-        for origin, cut in links.items():
-            source = names.of(self._made[origin]) if origin in self._made else None
+        for origin, cut in self._in_model(links, names).items():
+            source = names.of(self._made[origin])
             if source is not None and source != target:
                 sources[source] = (origin, cut)
         if target is None or not sources:

@@ -387,3 +387,15 @@ def test_what_was_replaced_is_told_on_demand() -> None:
     assert built.derivations(model) == []
     (found,) = built.derivations(model, replaced=True)
     assert (found.target, found.sources, found.is_replaced) == ("w", ("a",), True)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_parameter_in_between_that_nothing_registers(device: str) -> None:
+    def fill(model: Any) -> None:
+        model.w = nn.Parameter(copy.deepcopy(model.a))
+        model.v = nn.Parameter(nn.Parameter(model.a * model.b).data.exp())
+
+    found = {d.target: d for d in derivations(fill, device)}
+    assert found["w"].sources == ("a",)
+    assert found["w"].explicit == {"a"}
+    assert found["v"].sources == ("a", "b")

@@ -1,0 +1,297 @@
+"""What became of files that have not changed since: one text file for each configuration.
+
+A record holds for a path as long as the content is the same. Size, times and inode of the file stand for
+its content as in git: reading it is needed only where they differ, or where the file was written so shortly
+before the record that they could not show a change. A record may name other files with their content
+hashes; it holds only as long as those are the same, too.
+
+The file is replaced whole, so that a run that is interrupted, or another one at the same time, never leaves
+half of it; of two runs that end at once one is remembered. What cannot be read back is as if it was not there.
+
+Layout: a line with the key (version, configuration, interpreter, this installation), a line with a checksum
+of the rest, then a line for each file, with tabs between: path, how it was asked for, signature, content
+hash, dependencies and outcome (both JSON, empty where there is nothing to say).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from nalu_lint._version import __version__
+from nalu_lint.tasks import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nalu_lint.config import Config
+    from nalu_lint.diagnostic import Diagnostic, Span
+    from nalu_lint.tasks import Task
+
+DEFAULT_FOLDER = ".nalu_lint_cache"
+_FORMAT = "1"
+_ENDING = ".txt"
+# A file changed twice within this time may look the same: some file systems count in steps of two seconds.
+_RACY_NS = 2_000_000_000
+_KEPT_DAYS = 30
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+
+def content_hash(content: bytes) -> str:
+    """What stands for the content of a file, in records and dependencies."""
+    import hashlib  # start-up time
+
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def hash_of(path: str) -> str:
+    """The content hash of a file; empty if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return content_hash(file.read())
+    except OSError:
+        return ""
+
+
+def signature(status: os.stat_result, now: int) -> str:
+    """What cannot stay the same when a file is written again; empty if it may, because that was just now."""
+    modified, changed = status.st_mtime_ns, status.st_ctime_ns
+    if now - (modified if modified > changed else changed) < _RACY_NS:
+        return ""
+    return f"{status.st_size}.{modified}.{changed}.{status.st_ino}"
+
+
+class Cache:
+    """The records of one configuration, below a folder.
+
+    Use: `find` each task; check those for which it has nothing, and `add` what became of them; `save`.
+    """
+
+    def __init__(self, folder: str, config: Config) -> None:
+        self.folder = folder
+        self._key = _key(config)
+        self._path = os.path.join(folder, _name(self._key))
+        self._records = _load(self._path, self._key)
+        self._changed: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
+        self._prefix = os.path.join(os.getcwd(), "")
+        self._now = time.time_ns()
+
+    def find(self, task: Task) -> Outcome | None:
+        """What became of this file, if that still holds."""
+        name = self._name(task)
+        record = self._records.get(name)
+        if record is None:
+            return None
+        known, hashed, dependencies, outcome = record.split("\t")
+        try:
+            now = signature(os.stat(task.path), self._now)
+        except OSError:
+            return None
+        if not now or known != now:
+            if self._hash(task.path) != hashed:
+                return None
+            if now:
+                self._changed[name] = "\t".join((now, hashed, dependencies, outcome))
+        if dependencies and not self._hold(dependencies):
+            return None
+        return _decoded(outcome, task.path) if outcome else Outcome([])
+
+    def add(self, task: Task, outcome: Outcome) -> None:
+        """Remember what became of a file."""
+        if outcome.content is None or outcome.defect or any(sign in task.path for sign in "\t\n"):
+            return
+        dependencies = _as_json(outcome.dependencies)
+        encoded = _encoded(outcome) if outcome.diagnostics or outcome.unused else ""
+        self._changed[self._name(task)] = "\t".join((*outcome.content, dependencies, encoded))
+
+    def save(self) -> None:
+        """Write the records, if any is new. Raises OSError where they cannot be kept."""
+        if not self._changed:
+            return
+        _prepare(self.folder)
+        # Another run may have added records meanwhile.
+        records = {**_load(self._path, self._key), **self._changed}
+        _write(self._path, self._key, {name: record for name, record in records.items() if self._is_there(name)})
+        _prune(self.folder)
+
+    def _is_there(self, name: str) -> bool:
+        return name in self._changed or os.path.lexists(name.partition("\t")[0])
+
+    def _name(self, task: Task) -> str:
+        path = task.path if os.path.isabs(task.path) else self._prefix + task.path
+        return f"{path}\tnamed" if task.is_named else f"{path}\t"
+
+    def _hash(self, path: str) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = self._known_hash(path) or hash_of(path)
+        return self._hashes[path]
+
+    def _known_hash(self, path: str) -> str:
+        """The hash of a file that has a record of its own and has not been written since: it need not be read."""
+        record = self._records.get(f"{path}\t") or self._records.get(f"{path}\tnamed")
+        if record is None:
+            return ""
+        known, hashed, *_ = record.split("\t")
+        try:
+            now = signature(os.stat(path), self._now)
+        except OSError:
+            return ""
+        return hashed if now and now == known else ""
+
+    def _hold(self, dependencies: str) -> bool:
+        import json  # start-up time
+
+        return all(self._hash(path) == hashed for path, hashed in json.loads(dependencies))
+
+
+def _key(config: Config) -> str:
+    """All that an outcome depends on besides the content of files."""
+    ignores = _as_json([config.per_file_ignores, os.path.abspath(config.root)]) if config.per_file_ignores else ""
+    rules = "default" if config.codes is None else " ".join(sorted(config.codes))
+    return f"{_FORMAT} {__version__} {sys.implementation.cache_tag} {_installation()} {rules} {ignores}"
+
+
+def _installation() -> str:
+    """What changes when the package does, also where its version does not: the times of its files."""
+    latest = count = 0
+    for folder in ("", "analysis", "rules"):
+        with os.scandir(os.path.join(_PACKAGE, folder)) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    count += 1
+                    latest = max(latest, entry.stat().st_mtime_ns)
+    return f"{count}.{latest}"
+
+
+def _name(key: str) -> str:
+    from binascii import crc32  # start-up time
+
+    return f"{crc32(key.encode('utf-8', 'surrogatepass')):08x}{_ENDING}"
+
+
+def _load(path: str, key: str) -> dict[str, str]:
+    """The records in a file: by path and how it was asked for."""
+    from binascii import crc32  # start-up time
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return {}
+    head, _, rest = content.partition(b"\n")
+    checksum, _, body = rest.partition(b"\n")
+    if head != key.encode("utf-8", "surrogatepass") or checksum != b"%08x" % crc32(body):
+        return {}
+    records: dict[str, str] = {}
+    for line in body.decode("utf-8", "surrogateescape").split("\n"):
+        name, is_named, record = line.split("\t", 2) if line else ("", "", "")
+        if name:
+            records[f"{name}\t{is_named}"] = record
+    return records
+
+
+def _write(path: str, key: str, records: dict[str, str]) -> None:
+    from binascii import crc32  # start-up time
+
+    from nalu_lint import atomic
+
+    body = "".join(f"{name}\t{records[name]}\n" for name in sorted(records)).encode("utf-8", "surrogateescape")
+    atomic.write(path, b"%b\n%08x\n%b" % (key.encode("utf-8", "surrogatepass"), crc32(body), body))
+
+
+_MARKS = {
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of nalu-lint.\n",
+    ".gitignore": "# Written by nalu-lint.\n*\n",
+}
+
+
+def _prepare(folder: str) -> None:
+    """A folder that version control and backups leave alone."""
+    if os.path.isdir(folder):
+        return
+    os.makedirs(folder, exist_ok=True)
+    for name, content in _MARKS.items():
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(content)
+
+
+def _prune(folder: str) -> None:
+    """Remove what nothing has written for long: other versions, other configurations, interrupted runs."""
+    oldest = time.time() - _KEPT_DAYS * 24 * 3600
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith((_ENDING, ".tmp")) and entry.stat().st_mtime < oldest:
+                os.unlink(entry.path)
+
+
+def clear(folder: str) -> None:
+    """Remove what is ours in a cache folder, and the folder if nothing else is left. Raises OSError."""
+    ours = (_ENDING, ".tmp")
+    names = [name for name in _names(folder) if name.endswith(ours) or name in _MARKS]
+    if not set(_MARKS) <= set(names):
+        return  # not a folder of ours
+    for name in names:
+        os.unlink(os.path.join(folder, name))
+    if not _names(folder):
+        os.rmdir(folder)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+# Outcomes as JSON. The path is that of the task, which may be relative to another folder next time.
+
+
+def _as_json(value: Any) -> str:
+    if not value:
+        return ""
+    import json  # start-up time
+
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _encoded(outcome: Outcome) -> str:
+    return _as_json([[d[1:] for d in outcome.diagnostics], outcome.unused])
+
+
+def _decoded(text: str, path: str) -> Outcome:
+    import json  # start-up time
+
+    from nalu_lint.suppressions import Unused
+
+    diagnostics, unused = json.loads(text)
+    return Outcome([_diagnostic(path, *fields) for fields in diagnostics], unused=tuple(Unused(*one) for one in unused))
+
+
+def _diagnostic(path: str, finding: list[Any], span: Any, sources: Any, noqa_row: int, cell: int | None) -> Diagnostic:
+    from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Fix
+
+    values = Finding(*finding)
+    fix: Any = values.fix
+    if fix is not None:
+        fix = Fix(*fix)
+        edits = (Edit(*fields) for fields in fix.edits)
+        fix = fix._replace(edits=tuple(edit._replace(span=_span(edit.span)) for edit in edits))
+    values = values._replace(span=_span(values.span), sources=_sources(values.sources), fix=fix)
+    return Diagnostic(path, values, _span(span), _sources(sources), noqa_row, cell)
+
+
+def _span(value: Any) -> Span:
+    from nalu_lint.diagnostic import Position, Span
+
+    start, end = value
+    return Span(Position(*start), Position(*end))
+
+
+def _sources(values: Iterable[Any]) -> Any:
+    from nalu_lint.diagnostic import Source
+
+    found = (Source(*fields) for fields in values)
+    return tuple(one._replace(span=None if one.span is None else _span(one.span)) for one in found)

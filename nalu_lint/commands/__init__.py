@@ -1,0 +1,3 @@
+"""What the command can do, one module for each thing; imported when it is asked for."""
+
+CLEAN, FINDINGS, CANNOT_RUN = 0, 1, 2

@@ -1,0 +1,85 @@
+"""`--baseline`, `--update-baseline` and `--add-noqa`: how a project with old code starts."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from nalu_lint import atomic, noqa_comments
+from nalu_lint.baseline import Baseline
+from nalu_lint.commands import CLEAN, FINDINGS
+from nalu_lint.errors import UsageError
+from nalu_lint.fingerprints import fingerprints
+from nalu_lint.sources import STDIN
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nalu_lint.diagnostic import Diagnostic
+    from nalu_lint.sources import Sources
+    from nalu_lint.tasks import Task
+
+
+def without_known(
+    options: argparse.Namespace, tasks: list[Task], diagnostics: list[Diagnostic], path: str | None, sources: Sources
+) -> list[Diagnostic]:
+    """The findings that the baseline at `path` does not record; with `--update-baseline` it then records these, too."""
+    if path is None:
+        raise UsageError("--update-baseline needs --baseline FILE, or `baseline` in the configuration")
+    baseline = Baseline(path, must_exist=not options.update_baseline)
+    marks = fingerprints(diagnostics, sources.text)
+    compared = baseline.compare(tasks, diagnostics, marks)
+    n_fixed = len(compared.fixed)
+    if options.update_baseline:
+        try:
+            baseline.update(compared, diagnostics, marks)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    if not options.quiet:
+        for name, entry in compared.fixed:
+            print(f"fixed: {name}: {entry.code} {entry.message}", file=sys.stderr)
+        if options.update_baseline:
+            text = f"{_count(len(baseline), 'finding')} recorded: {len(compared.new)} new, {n_fixed} fixed and removed"
+            print(f"{path}: {text}", file=sys.stderr)
+        elif n_fixed:
+            print(
+                f"{path}: {_count(n_fixed, 'recorded finding')} fixed; --update-baseline removes what is",
+                file=sys.stderr,
+            )
+    return compared.new
+
+
+def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[Diagnostic]) -> int:
+    """Add a comment for each finding to its file; say what could not be silenced."""
+    if options.paths == [STDIN]:
+        raise UsageError("--add-noqa changes files: it does not work on standard input")
+    n_added = n_files = 0
+    left: list[str] = []
+    by_path: dict[str, list[Diagnostic]] = {}
+    for diagnostic in diagnostics:
+        by_path.setdefault(diagnostic.path, []).append(diagnostic)
+    for task in tasks:
+        found = by_path.get(task.path)
+        if found is None:
+            continue
+        try:
+            with open(task.path, "rb") as file:
+                source = file.read()
+            silenced = noqa_comments.silence(source, task.path, task.config, found)
+            if silenced.added:
+                atomic.write(task.path, silenced.content)
+        except OSError as error:
+            left.append(f"{task.path}: cannot be changed: {error.strerror}")
+            continue
+        n_added += silenced.added
+        n_files += silenced.added > 0
+        left += [f"{d.path}:{d.span.start.row}: {d.code} cannot be silenced by a comment" for d in silenced.left]
+    for line in left:
+        print(f"nalu-lint: error: {line}", file=sys.stderr)
+    if not options.quiet:
+        print(f"Added {_count(n_added, 'noqa comment')} in {_count(n_files, 'file')}.", file=sys.stderr)
+    return FINDINGS if left and not options.exit_zero else CLEAN
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"

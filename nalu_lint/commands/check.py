@@ -1,0 +1,139 @@
+"""Checking files and writing what was found: what the command does unless it is told otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from nalu_lint import cache
+from nalu_lint.cache import Cache
+from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS, report
+from nalu_lint.commands.settings import Configs, cache_folder
+from nalu_lint.errors import UsageError
+from nalu_lint.sources import STDIN, Sources
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nalu_lint.tasks import Outcome, Task
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check what was asked for, write what was found, and return the exit code."""
+    if options.stdin_filename is not None and not options.paths:
+        options.paths = [STDIN]
+    configs = Configs(options)
+    if options.clear_cache:
+        cache.clear(cache_folder(configs.for_folder(".")))
+        return CLEAN
+    tasks, missing = find_tasks(options, configs)
+    if options.show_files:
+        print("".join(f"{task.path}\n" for task in tasks), end="")
+        return CANNOT_RUN if missing else CLEAN
+    standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else None
+    outcomes = check(options, tasks, configs, standard_input)
+    for outcome in outcomes:
+        if outcome.defect and options.verbose:
+            print(outcome.defect, file=sys.stderr)
+    diagnostics = sorted((d for outcome in outcomes for d in outcome.diagnostics), key=lambda d: d.sort_key)
+    here, sources = configs.for_folder("."), Sources(standard_input)
+    if here.baseline is not None or options.update_baseline:
+        from nalu_lint.commands import adopting  # start-up time
+
+        diagnostics = adopting.without_known(options, tasks, diagnostics, here.baseline, sources)
+    if options.add_noqa:
+        from nalu_lint.commands import adopting  # start-up time
+
+        return adopting.add_noqa(options, tasks, diagnostics) or (CANNOT_RUN if missing else CLEAN)
+    if not options.update_baseline:
+        report.write(options, diagnostics, here.output_format, sources)
+    if not options.quiet:
+        report.warn_of_unused(tasks, outcomes)
+        if not options.update_baseline:
+            print(report.summary(diagnostics, len(tasks)), file=sys.stderr)
+    if missing:
+        return CANNOT_RUN
+    return FINDINGS if diagnostics and not options.exit_zero and not options.update_baseline else CLEAN
+
+
+def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], bool]:
+    """The files to check, each once, and whether a path is missing."""
+    from nalu_lint import files  # start-up time
+    from nalu_lint.tasks import Task
+
+    tasks: dict[str, Task] = {}
+    missing = False
+    if STDIN in options.paths:
+        if options.paths != [STDIN]:
+            raise UsageError("standard input (-) cannot be checked together with other paths")
+        name = options.stdin_filename or STDIN
+        config = configs.for_folder(os.path.dirname(name) or ".")
+        is_left_out = config.force_exclude and files.is_excluded(name, config)
+        return ([] if is_left_out else [Task(name, config, is_named=True)]), False
+    here = os.getcwd()
+    for given in options.paths or ["."]:
+        # As in ruff: relative where it is below this folder. So each file has one name.
+        absolute = os.path.abspath(given)
+        path = "." if absolute == here else absolute.removeprefix(os.path.join(here, ""))
+        if os.path.isdir(path):
+            for found, config in files.discover(path, configs.for_folder):
+                tasks.setdefault(found, Task(found, config, is_named=False))
+        elif os.path.lexists(path):
+            config = configs.for_folder(os.path.dirname(path) or ".")
+            if not (config.force_exclude and files.is_excluded(path, config)):
+                tasks[path] = Task(path, config, is_named=True)
+        else:
+            print(f"nalu-lint: error: {path}: no such file or directory", file=sys.stderr)
+            missing = True
+    return list(tasks.values()), missing
+
+
+def check(
+    options: argparse.Namespace, tasks: list[Task], configs: Configs, standard_input: bytes | None
+) -> list[Outcome]:
+    """What becomes of each task, in their order."""
+    if options.verbose:
+        origins = sorted({os.path.relpath(path) for path in configs.by_file if path is not None})
+        print(f"configuration: {', '.join(origins) or 'flags and defaults only'}", file=sys.stderr)
+        print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
+    if standard_input is not None:
+        from nalu_lint import engine  # start-up time
+
+        return [engine.check_bytes(standard_input, task) for task in tasks]
+    if options.no_cache:
+        return _check_files(options, tasks)
+    caches: dict[int, Cache] = {}  # by the identity of configurations: their hash takes time
+    folder = cache_folder(configs.for_folder("."))
+    known: list[Outcome | None] = []
+    for task in tasks:
+        held = caches.get(id(task.config))
+        if held is None:
+            held = caches[id(task.config)] = Cache(folder, task.config)
+        known.append(held.find(task))
+    new = [task for task, outcome in zip(tasks, known, strict=True) if outcome is None]
+    if options.verbose:
+        print(f"{len(tasks) - len(new)} of them unchanged since the last run ({folder})", file=sys.stderr)
+    fresh = iter(_check_files(options, new, identify=True) if new else [])
+    outcomes = [next(fresh) if outcome is None else outcome for outcome in known]
+    for task, before, outcome in zip(tasks, known, outcomes, strict=True):
+        if before is None:
+            caches[id(task.config)].add(task, outcome)
+    try:
+        for held in caches.values():
+            held.save()
+    except OSError as error:  # the next run is as slow as this one
+        if options.verbose or options.cache_dir is not None:
+            print(f"warning: the cache cannot be written: {error}", file=sys.stderr)
+    return outcomes
+
+
+def _check_files(options: argparse.Namespace, tasks: list[Task], *, identify: bool = False) -> list[Outcome]:
+    import gc  # start-up time
+
+    from nalu_lint import engine
+
+    # Trees are many small objects without cycles: looking for cycles in them costs half of the
+    # time of parsing.
+    gc.disable()
+    return engine.check_files(tasks, options.jobs, identify=identify)

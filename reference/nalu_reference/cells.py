@@ -1,0 +1,135 @@
+"""Recurrent cells of the NAC and the NALU, with the conventions of `torch.nn.RNNCell`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nalu_reference._unit import check_input, check_sizes
+from nalu_reference.nac import NAC
+from nalu_reference.nalu import NALU
+
+if TYPE_CHECKING:
+    from nalu_reference._unit import Unit
+
+
+class _Cell(nn.Module):
+    """h' = unit([x, h]): no other non-linearity, so that a sum over time stays a sum."""
+
+    def __init__(self, unit: Unit, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.unit = unit
+
+    def reset_parameters(self) -> None:
+        """Draw the Parameters of the unit again."""
+        self.unit.reset_parameters()
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        check_input(input, self.input_size)
+        if hx is None:
+            hx = input.new_zeros((*input.shape[:-1], self.hidden_size))
+        check_input(hx, self.hidden_size, "hx")
+        return self.unit(torch.cat([input, hx.expand(*input.shape[:-1], -1)], dim=-1))  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}"
+
+
+def _total(input_size: int, hidden_size: int) -> int:
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
+    return input_size + hidden_size
+
+
+class NACCell(_Cell):
+    r"""A recurrent cell that adds to its state and subtracts from it: :math:`h' = \mathrm{NAC}([x, h])`.
+
+    Source: Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508 (its recurrent tasks).
+
+    Args:
+        input_size: size of each input sample, at least 1.
+        hidden_size: size of the state, at least 1.
+        device: where the Parameters are made.
+        dtype: a floating-point type for them.
+
+    Shape:
+        - input: :math:`(*, H_{in})` with any number of leading dimensions, :math:`H_{in}` = `input_size`.
+        - hx: :math:`(*, H_{out})`, :math:`H_{out}` = `hidden_size`, or :math:`(H_{out})` for one state that all
+          samples share; 0 if left out.
+        - Output: :math:`(*, H_{out})`, the next state.
+
+    Attributes:
+        unit: the :class:`NAC` from `input_size + hidden_size` to `hidden_size`.
+
+    Raises:
+        ValueError: if a size is smaller than 1, or a last dimension is not as above.
+        TypeError: if `dtype` or an input is not floating-point.
+
+    Examples:
+        >>> cell = NACCell(1, 1)
+        >>> with torch.no_grad():
+        ...     _ = cell.unit.W_hat.fill_(20.0), cell.unit.M_hat.fill_(20.0)
+        >>> state = None
+        >>> for x in (1.0, 2.0, 4.0):
+        ...     state = cell(torch.tensor([x]), state)
+        >>> state.round().tolist()
+        [7.0]
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        unit = NAC(_total(input_size, hidden_size), hidden_size, device=device, dtype=dtype)
+        super().__init__(unit, input_size, hidden_size)
+
+
+class NALUCell(_Cell):
+    r"""A recurrent cell that adds to its state or multiplies it: :math:`h' = \mathrm{NALU}([x, h])`.
+
+    Source: Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508 (its recurrent tasks).
+
+    Args:
+        input_size: size of each input sample, at least 1.
+        hidden_size: size of the state, at least 1.
+        device: where the Parameters are made.
+        dtype: a floating-point type for them.
+        options: those of :class:`NALU`. Over many steps an unclipped log space overflows: set `max_log`.
+
+    Shape:
+        - input: :math:`(*, H_{in})` with any number of leading dimensions, :math:`H_{in}` = `input_size`.
+        - hx: :math:`(*, H_{out})`, :math:`H_{out}` = `hidden_size`, or :math:`(H_{out})` for one state that all
+          samples share; 0 if left out.
+        - Output: :math:`(*, H_{out})`, the next state.
+
+    Attributes:
+        unit: the :class:`NALU` from `input_size + hidden_size` to `hidden_size`.
+
+    Raises:
+        ValueError: if a size is smaller than 1, an option is none of the NALU's, or a last dimension is not as above.
+        TypeError: if `dtype` or an input is not floating-point.
+
+    Examples:
+        >>> cell = NALUCell(3, 2, max_log=20.0)
+        >>> cell(torch.ones(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        unit = NALU(_total(input_size, hidden_size), hidden_size, device=device, dtype=dtype, **options)
+        super().__init__(unit, input_size, hidden_size)

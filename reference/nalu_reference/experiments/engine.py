@@ -1,0 +1,248 @@
+"""All seeds of a row at once: stacked Parameters, one vmapped step over the shipped modules."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from nalu_reference.experiments.networks import Objective, Weights, build
+from nalu_reference.experiments.protocols import network_of
+from nalu_reference.experiments.streams import Evaluation, Lane
+from nalu_reference.training import parameter_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nalu_reference.experiments.protocols import Protocol
+
+_CHUNK_BYTES = 8 << 20  # of training data that is drawn at once: about what a cache holds
+
+
+class ExperimentError(Exception):
+    """What went wrong, in one line."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: one unit learns one operation of a protocol, from many seeds."""
+
+    protocol: Protocol
+    unit: str
+    operation: str
+    seeds: tuple[int, ...]
+    replay: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the row's files."""
+        return "-".join([self.protocol.name, self.unit, self.operation, *(["replay"] if self.replay else [])])
+
+    def lanes(self) -> list[Lane]:
+        """Its seeds, for each case."""
+        return [
+            Lane(self.protocol, case, self.operation, seed, replay=self.replay)
+            for case in self.protocol.cases
+            for seed in self.seeds
+        ]
+
+    @property
+    def identity(self) -> str:
+        """What must be equal for a run to go on."""
+        seeds = [self.seeds[0], self.seeds[-1], len(self.seeds)]
+        return json.dumps([self.name, seeds, self.protocol.batch_size, self.protocol.every])
+
+
+class Training:
+    """A row in training. Losses of the seeds are summed, so stacked training equals separate training: Adam works
+    elementwise.
+
+    Args:
+        row: what to train.
+        device: where.
+        compiled: compile the step by `torch.compile`; pays from some ten thousand iterations on, needs a C++
+            compiler on the CPU.
+
+    Attributes:
+        step: iterations done.
+        seconds: CPU time spent on them, evaluations and data included.
+        steps: the iterations at which it was evaluated.
+        validation, test, sparsity: errors at those, each a list of tensors `(L,)`.
+        best: for each lane, its Parameters at the least validation error so far.
+    """
+
+    def __init__(self, row: Row, *, device: torch.device, compiled: bool = False) -> None:
+        self.row, self.device = row, device
+        self.unit = row.protocol.units[row.unit]
+        self.lanes = row.lanes()
+        self.step, self.seconds = 0, 0.0
+        self.steps: list[int] = []
+        self.validation: list[Tensor] = []
+        self.test: list[Tensor] = []
+        self.sparsity: list[Tensor] = []
+        make = network_of(row.protocol, row.unit)
+        networks = [build(make, lane.seed, twice=row.replay) for lane in self.lanes]
+        objectives: list[nn.Module] = [Objective(network) for network in networks]
+        stacked, _ = stack_module_state(objectives)
+        self.parameters: dict[str, Tensor] = {name: value.detach().to(device) for name, value in stacked.items()}
+        self.initial = self._copy()
+        self.best = self._copy()
+        self.template = copy.deepcopy(networks[0]).to("meta")
+        self.bounds = [
+            (self.parameters[name], low, high) for name, (low, high) in parameter_bounds(Objective(self.template))
+        ]
+        self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=self.unit.learning_rate, fused=True)
+        self._gradients = self._step_function(compiled)
+        self._drawn = torch.empty(0), torch.empty(0)
+        self._validation_set = Evaluation(self.lanes, test=False, device=device)
+        self._test_set = Evaluation(self.lanes, test=True, device=device)
+        self.thresholds = torch.tensor(
+            [row.protocol.threshold(row.operation, sums) for sums in self._test_set.sums], device=device
+        )
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.parameters.items()}
+
+    def _step_function(self, compiled: bool) -> Callable[..., dict[str, Tensor]]:
+        objective = Objective(self.template)
+        regularised = self.unit.regularizer is not None
+
+        def loss(parameters: dict[str, Tensor], x: Tensor, target: Tensor, strength: Tensor) -> Tensor:
+            inputs = (x, target, strength) if regularised else (x, target)
+            return functional_call(objective, parameters, inputs)  # type: ignore[no-any-return]
+
+        gradients: Callable[..., dict[str, Tensor]] = vmap(grad(loss), in_dims=(0, 0, 0, None))
+        return torch.compile(gradients, fullgraph=True, dynamic=False) if compiled else gradients
+
+    def run(self, until: int) -> Iterator[int]:
+        """Train up to an iteration; yields the number of iterations done after each evaluation.
+
+        Raises:
+            ExperimentError: if `until` is no multiple of the protocol's interval between evaluations.
+        """
+        every = self.row.protocol.every
+        if until % every:
+            raise ExperimentError(f"iterations must be a multiple of {every}, got {until}")
+        while True:
+            start = time.process_time()
+            if not self.steps or self.steps[-1] < self.step:
+                self.evaluate()
+            if self.step >= until:
+                self.seconds += time.process_time() - start
+                yield self.step
+                return
+            self._train(every)
+            self.seconds += time.process_time() - start
+            yield self.step
+
+    def _train(self, iterations: int) -> None:
+        chunk = self._chunk(iterations)
+        for _ in range(0, iterations, chunk):
+            x, target = self._draw(chunk)
+            for k in range(chunk):
+                strength = torch.tensor(self.unit.strength(self.step), device=self.device)
+                gradients = self._gradients(self.parameters, x[k], target[k], strength)
+                for name, parameter in self.parameters.items():
+                    parameter.grad = gradients[name]
+                self.optimizer.step()
+                for parameter, low, high in self.bounds:
+                    parameter.clamp_(low, high)
+                self.step += 1
+
+    def _chunk(self, iterations: int) -> int:
+        """How many iterations' data are drawn at once: a divisor of `iterations`, so that streams end together."""
+        protocol = self.row.protocol
+        if protocol.dataset is not None:
+            return protocol.dataset // protocol.batch_size
+        size = len(self.lanes) * protocol.batch_size * protocol.in_features * 4
+        most = max(8, _CHUNK_BYTES // size)
+        return max(count for count in range(1, iterations + 1) if iterations % count == 0 and count <= most)
+
+    def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
+        """Inputs `(chunk, L, batch, I)` and targets `(chunk, L, batch, 1)`, valid until the next call."""
+        if len(self._drawn[0]) != chunk:  # one allocation for all calls: fresh pages cost as much as the numbers
+            shape = (chunk, len(self.lanes), self.row.protocol.batch_size)
+            self._drawn = torch.empty(*shape, self.row.protocol.in_features), torch.empty(*shape, 1)
+        x, target = self._drawn
+        for i, lane in enumerate(self.lanes):
+            x[:, i], target[:, i] = lane.batches(chunk)
+        return x.to(self.device), target.to(self.device)
+
+    @torch.no_grad()
+    def evaluate(self) -> None:
+        """Record the errors, and the Parameters of those lanes whose validation error is the least so far."""
+        validation, test = self._errors(self._validation_set), self._errors(self._test_set)
+        before = torch.stack(self.validation).amin(0) if self.validation else torch.full_like(validation, torch.inf)
+        better = validation < before
+        for name, value in self.parameters.items():
+            self.best[name][better] = value[better]
+        self.steps.append(self.step)
+        self.validation.append(validation)
+        self.test.append(test)
+        self.sparsity.append(self.weights(self.parameters)[1])
+
+    def _errors(self, data: Evaluation) -> Tensor:
+        objective = Objective(self.template)
+
+        def error(parameters: dict[str, Tensor], x: Tensor, target: Tensor) -> Tensor:
+            return functional_call(objective, parameters, (x, target))  # type: ignore[no-any-return]
+
+        errors: Tensor = vmap(error, in_dims=(0, data.x_dim, 0), chunk_size=25)(self.parameters, data.x, data.target)
+        return errors.nan_to_num(nan=torch.inf)
+
+    @torch.no_grad()
+    def weights(self, parameters: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+        """The effective weights `(L, O, I)` of each layer, and the sparsity errors `(L,)`."""
+        module = Weights(self.template)
+        result: tuple[list[Tensor], Tensor] = vmap(lambda values: functional_call(module, values, ()))(parameters)
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write everything that is needed to go on; the file is replaced whole or not at all."""
+        state = {
+            "identity": self.row.identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "parameters": self.parameters,
+            "initial": self.initial,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "streams": [lane.state for lane in self.lanes],
+            **{name: torch.stack(getattr(self, name)) for name in ("validation", "test", "sparsity")},
+        }
+        unfinished = path.with_suffix(".tmp")
+        torch.save(state, unfinished)
+        os.replace(unfinished, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a file that `save` wrote.
+
+        Raises:
+            ExperimentError: if it is none, or of a run with other seeds or settings.
+        """
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            identity = state["identity"]
+        except Exception as error:
+            raise ExperimentError(f"{path}: cannot go on from this file: {str(error).splitlines()[0]}") from error
+        if identity != self.row.identity:
+            raise ExperimentError(f"{path}: this run has other seeds or settings; choose another folder by --out")
+        self.step, self.seconds, self.steps = state["step"], state["seconds"], state["steps"]
+        for name in ("validation", "test", "sparsity"):
+            setattr(self, name, list(state[name]))
+        with torch.no_grad():
+            for name, value in self.parameters.items():
+                value.copy_(state["parameters"][name])
+        self.initial, self.best = state["initial"], state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for lane, text in zip(self.lanes, state["streams"], strict=True):
+            lane.state = text

@@ -1,0 +1,266 @@
+"""What is learned: the tasks of the published experiments as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from nalu_reference.experiments.networks import one_layer, two_layers
+from nalu_reference.training import schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation on the two sums a and b, and what the last layer's weight has to become.
+
+    `formula` applies it with weights w = (w_a, w_b) in place of the right ones, as the units do.
+    """
+
+    name: str
+    apply: Callable[[Tensor, Tensor], Tensor]
+    weight: Interval
+    formula: Callable[[Tensor, Tensor, float, float], Tensor]
+
+
+def _linear(a: Tensor, b: Tensor, w_a: float, w_b: float) -> Tensor:
+    return w_a * a + w_b * b
+
+
+def _products(a: Tensor, b: Tensor, w_a: float, w_b: float) -> Tensor:
+    return (w_a * a + 1 - w_a) * (w_b * b + 1 - w_b)
+
+
+def _powers(a: Tensor, b: Tensor, w_a: float, w_b: float) -> Tensor:
+    return torch.sign(a) * torch.sign(b) * a.abs() ** w_a * b.abs() ** w_b
+
+
+OPERATIONS = {
+    operation.name: operation
+    for operation in (
+        Operation("add", torch.add, (1.0, 1.0), _linear),
+        Operation("sub", torch.sub, (1.0, -1.0), _linear),
+        Operation("mul", torch.mul, (1.0, 1.0), _products),
+        Operation("div", torch.div, (1.0, -1.0), _powers),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where the inputs are drawn from: an interval for training and validation, one or two for the test."""
+
+    train: Interval
+    test: tuple[Interval, ...]
+
+    @property
+    def name(self) -> str:
+        """The interval of training, as [1, 2]."""
+        return f"[{self.train[0]:g}, {self.train[1]:g}]"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How one unit is trained in a protocol: for which operations, how fast, how regularised."""
+
+    operations: tuple[str, ...]
+    learning_rate: float = 1e-3
+    regularizer: dict[str, float] | None = None  # arguments of `schedule`
+
+    def strength(self, step: int) -> float:
+        """The factor of the regularisers at a step."""
+        scale = self.regularizer
+        return (
+            0.0
+            if scale is None
+            else schedule(step, scale=scale["scale"], start=int(scale["start"]), end=int(scale["end"]))
+        )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One published experiment.
+
+    `subset` and `overlap` are the numbers of inputs that a and b have each and in common.
+    `rows` are the pairs of unit and operation that run where the command line names none.
+    """
+
+    name: str
+    title: str
+    in_features: int
+    subset: int
+    overlap: int
+    cases: tuple[Case, ...]
+    units: dict[str, Unit]
+    network: Callable[[str, int], nn.Sequential]
+    rows: tuple[tuple[str, str], ...]
+    iterations: int
+    seeds: int
+    thresholds: dict[str, float] = field(default_factory=dict)  # empty: those of `tolerance`
+    tolerance: float = 0.0
+    every: int = 1_000
+    batch_size: int = 128
+    replays: bool = False
+    dataset: int | None = None  # number of fixed samples; None for fresh ones in every batch
+
+    def subsets(self, start: int) -> Tensor:
+        """The matrix (2, I) of zeros and ones that takes x to the sums a and b, where a starts at `start`."""
+        matrix = torch.zeros(2, self.in_features, dtype=torch.float64)
+        matrix[0, start : start + self.subset] = 1
+        second = start + self.subset - self.overlap
+        matrix[1, second : second + self.subset] = 1
+        return matrix
+
+    @property
+    def starts(self) -> int:
+        """In how many places a can start."""
+        return self.in_features - (2 * self.subset - self.overlap) + 1
+
+    def threshold(self, operation: str, sums: Tensor) -> float:
+        """The test error below which a seed counts as solved.
+
+        Where the papers give no number it is the error of the right formula with every weight off by `tolerance`.
+
+        Args:
+            operation: a name of `OPERATIONS`.
+            sums: a and b of the test samples, `(N, 2)`.
+        """
+        if operation in self.thresholds:
+            return self.thresholds[operation]
+        chosen = OPERATIONS[operation]
+        a, b = sums.unbind(-1)
+        near = [weight - self.tolerance * (1 if weight > 0 else -1) for weight in chosen.weight]
+        return (chosen.apply(a, b) - chosen.formula(a, b, near[0], near[1])).square().mean().item()
+
+
+class _Product(Protocol):
+    """Its first sum is over all inputs, its second over the first two."""
+
+    def subsets(self, start: int) -> Tensor:
+        """The matrix (2, I) of both sums."""
+        matrix = torch.ones(2, self.in_features, dtype=torch.float64)
+        matrix[1, self.in_features // 2 :] = 0
+        return matrix
+
+
+_TRAIN, _TEST = (1.0, 2.0), ((2.0, 6.0),)
+_NAU_ARITHMETIC = {"scale": 0.01, "start": 5_000, "end": 50_000}  # of the authors' released command
+_NAU_SINGLE = {"scale": 0.01, "start": 20_000, "end": 35_000}
+_NMU_SINGLE = {"scale": 10.0, "start": 20_000, "end": 35_000}
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        _Product(
+            name="product",
+            title="(x1 + x2)(x1 + x2 + x3 + x4), Madsen and Johansen, ICLR 2020, Table 1",
+            in_features=4,
+            subset=2,
+            overlap=0,
+            cases=(Case(_TRAIN, _TEST),),
+            units={name: Unit(("mul",)) for name in ("NMU", "NAC-mul", "NALU", "iNALU", "NPU", "RealNPU")},
+            network=two_layers,
+            rows=(("NMU", "mul"), ("NAC-mul", "mul"), ("NALU", "mul")),
+            iterations=200_000,
+            seeds=100,
+            thresholds={"mul": 2.15698e-6},
+            replays=True,
+        ),
+        Protocol(
+            name="arithmetic",
+            title="sums over subsets of 100 inputs, added or subtracted, Madsen and Johansen, ICLR 2020, Table 2",
+            in_features=100,
+            subset=25,
+            overlap=12,
+            cases=(Case(_TRAIN, _TEST),),
+            units={
+                "NAU": Unit(("add", "sub"), regularizer=_NAU_ARITHMETIC),
+                **{
+                    name: Unit(("add", "sub"))
+                    for name in ("NAC", "Linear", "Linear-no-bias", "fauxNAC", "NALU", "iNALU")
+                },
+            },
+            network=two_layers,
+            rows=(
+                ("NAU", "add"),
+                ("NAU", "sub"),
+                ("NAC", "sub"),
+                ("Linear", "sub"),
+                ("Linear-no-bias", "sub"),
+                ("fauxNAC", "sub"),
+            ),
+            iterations=20_000,
+            seeds=100,
+            thresholds={"add": 1.4786e-5, "sub": 1.3844e-8},
+            replays=True,
+        ),
+        Protocol(
+            name="single-module",
+            title="one unit, two inputs, nine ranges, Mistry, Farrahi and Hare, JMLR 2022",
+            in_features=2,
+            subset=1,
+            overlap=0,
+            cases=(
+                Case((-20, -10), ((-40, -20),)),
+                Case((-2, -1), ((-6, -2),)),
+                Case((-1.2, -1.1), ((-6.1, -1.2),)),
+                Case((-0.2, -0.1), ((-2, -0.2),)),
+                Case((-2, 2), ((-6, -2), (2, 6))),
+                Case((0.1, 0.2), ((0.2, 2),)),
+                Case((1, 2), ((2, 6),)),
+                Case((1.1, 1.2), ((1.2, 6),)),
+                Case((10, 20), ((20, 40),)),
+            ),
+            units={
+                "NAU": Unit(("add", "sub"), regularizer=_NAU_SINGLE),
+                "NMU": Unit(("mul",), regularizer=_NMU_SINGLE),
+                "NAC": Unit(("add", "sub")),
+                "fauxNAC": Unit(("add", "sub")),
+                "NAC-mul": Unit(("mul", "div")),
+                "NALU": Unit(("add", "sub", "mul", "div")),
+                "iNALU": Unit(("add", "sub", "mul", "div")),
+                "NPU": Unit(("mul", "div"), learning_rate=5e-3),
+                "RealNPU": Unit(("mul", "div"), learning_rate=5e-3),
+            },
+            network=one_layer,
+            rows=(("NAU", "add"), ("NAU", "sub"), ("NMU", "mul")),
+            iterations=50_000,
+            seeds=25,
+            tolerance=1e-4,
+        ),
+        Protocol(
+            name="seed",
+            title="the sum of two inputs, on which the NAC's common mistake was first shown",
+            in_features=2,
+            subset=1,
+            overlap=0,
+            cases=(Case((-5, 5), ((-10, -5), (5, 10))),),
+            units={
+                name: Unit(("add",), learning_rate=1e-2) for name in ("fauxNAC", "NAC-kaiming", "NAC", "NAU", "Linear")
+            },
+            network=one_layer,
+            rows=(("fauxNAC", "add"), ("NAC-kaiming", "add"), ("NAC", "add"), ("NAU", "add")),
+            iterations=800,
+            seeds=100,
+            tolerance=1e-2,
+            every=8,
+            batch_size=512,
+            dataset=4096,
+        ),
+    )
+}
+
+
+def network_of(protocol: Protocol, unit: str) -> Callable[[], nn.Sequential]:
+    """What builds the network of a row."""
+    return partial(protocol.network, unit, protocol.in_features)

@@ -1,0 +1,226 @@
+"""The units as functions of their input and Parameters: the formulas, once.
+
+Shapes: `input` is `(*, I)` with any leading dimensions, weights are `(O, I)` as in `torch.nn.functional.linear`, the
+result is `(*, O)`.
+
+Numbers: what goes through a logarithm is computed in float32 (float64 for float64 input), also under autocast and for
+float16 and bfloat16 input: in float16 exp overflows from 11.1 on and 1e-10 is 0; bfloat16 keeps three digits. The
+result then has the type to which input and weight promote: float32 under autocast with float32 Parameters; float16
+for a module in float16, where it is infinite beyond 65,504. `nac` and `nau` are as precise as `linear`, also under
+autocast; `nmu` multiplies in the promoted type.
+
+Errors: each function raises a `TypeError` for an input that is not floating-point and a `ValueError` for one whose
+last dimension is not I, or for an `eps` that the log space cannot hold.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from nalu_reference._unit import check_eps, check_input
+
+EpsMode = Literal["add", "clamp"]
+DEFAULT_EPS = 1e-7
+
+
+def nac_weight(W_hat: Tensor, M_hat: Tensor) -> Tensor:
+    r"""The effective weight of a NAC, :math:`\tanh(\hat W) \odot \sigma(\hat M)`, in (-1, 1).
+
+    Source: Trask et al. 2018, arXiv:1808.00508, section 2.
+    """
+    return torch.tanh(W_hat) * torch.sigmoid(M_hat)
+
+
+def nac(input: Tensor, W_hat: Tensor, M_hat: Tensor) -> Tensor:
+    r"""Add and subtract: :math:`x W^T` with the weight of `nac_weight`.
+
+    Source: Trask et al. 2018, arXiv:1808.00508, section 2. See :class:`~nalu_reference.NAC`.
+    """
+    check_input(input, W_hat.shape[-1])
+    return linear(input, nac_weight(W_hat, M_hat))
+
+
+def nac_mul(
+    input: Tensor,
+    W_hat: Tensor,
+    M_hat: Tensor,
+    *,
+    eps: float = DEFAULT_EPS,
+    eps_mode: EpsMode = "add",
+    max_log: float | None = None,
+) -> Tensor:
+    r"""Multiply and divide absolute values: :math:`\exp(\log(|x| + \epsilon) W^T)`.
+
+    Source: Trask et al. 2018, arXiv:1808.00508, section 2. See :class:`~nalu_reference.NACMul`.
+    """
+    check_input(input, W_hat.shape[-1])
+    result = _exp_log(input, nac_weight(W_hat, M_hat), eps, eps_mode, max_log)
+    return result.to(torch.promote_types(input.dtype, W_hat.dtype))
+
+
+def nalu(
+    input: Tensor,
+    W_hat: Tensor,
+    M_hat: Tensor,
+    G: Tensor,
+    W_hat_mul: Tensor | None = None,
+    M_hat_mul: Tensor | None = None,
+    *,
+    eps: float = DEFAULT_EPS,
+    eps_mode: EpsMode = "add",
+    max_log: float | None = None,
+) -> Tensor:
+    r"""Choose between sum and product: :math:`g \odot a + (1 - g) \odot m` with :math:`g = \sigma(x G^T)`.
+
+    `G` is `(O, I)`, or `(1, I)` for one gate that all outputs share. With `W_hat_mul` and `M_hat_mul` the product
+    has a weight of its own; without them both share one.
+
+    Source: Trask et al. 2018, arXiv:1808.00508, section 2. See :class:`~nalu_reference.NALU`.
+    """
+    check_input(input, W_hat.shape[-1])
+    if (W_hat_mul is None) != (M_hat_mul is None):
+        raise ValueError("expected both of W_hat_mul and M_hat_mul or neither, got one")
+    weight = nac_weight(W_hat, M_hat)
+    mul_weight = weight if W_hat_mul is None or M_hat_mul is None else nac_weight(W_hat_mul, M_hat_mul)
+    added = linear(input, weight)
+    multiplied = _exp_log(input, mul_weight, eps, eps_mode, max_log)
+    gate = torch.sigmoid(linear(input, G))
+    result = gate * added + (1 - gate) * multiplied
+    return result.to(torch.promote_types(input.dtype, W_hat.dtype))
+
+
+def nau(input: Tensor, weight: Tensor) -> Tensor:
+    r"""Add and subtract: :math:`x W^T` with W clamped to [-1, 1].
+
+    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 2.2. See :class:`~nalu_reference.NAU`.
+    """
+    check_input(input, weight.shape[-1])
+    return linear(input, weight.clamp(-1, 1))
+
+
+def nmu(input: Tensor, weight: Tensor) -> Tensor:
+    r"""Multiply: :math:`y_o = \prod_i (W_{oi} x_i + 1 - W_{oi})` with W clamped to [0, 1].
+
+    Makes a tensor of shape `(*, O, I)`.
+
+    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 2.4. See :class:`~nalu_reference.NMU`.
+    """
+    check_input(input, weight.shape[-1])
+    weight = weight.clamp(0, 1)
+    return product(torch.addcmul(1 - weight, weight, input.unsqueeze(-2)))
+
+
+def inalu(
+    input: Tensor,
+    W_hat_a: Tensor,
+    M_hat_a: Tensor,
+    W_hat_m: Tensor,
+    M_hat_m: Tensor,
+    g: Tensor,
+    *,
+    eps: float = DEFAULT_EPS,
+    max_log: float = 20.0,
+) -> Tensor:
+    r"""The NALU with separate weights, a clipped log space, signs, and a gate that does not see the input.
+
+    .. math::
+        y = \sigma(g) \odot a + (1 - \sigma(g)) \odot m \odot s, \qquad
+        s_o = \prod_i (\mathrm{sign}(x_i) |W_{m,oi}| + 1 - |W_{m,oi}|)
+
+    `g` is `(O,)`. Makes a tensor of shape `(*, O, I)` for the signs.
+
+    Source: Schloer, Ring and Hotho 2020, arXiv:2003.07629, section 3. See :class:`~nalu_reference.INALU`.
+    """
+    check_input(input, W_hat_a.shape[-1])
+    weight = nac_weight(W_hat_m, M_hat_m)
+    added = linear(input, nac_weight(W_hat_a, M_hat_a))
+    multiplied = _exp_log(input, weight, eps, "clamp", max_log)
+    share = weight.abs()
+    sign = product(torch.addcmul(1 - share, share, input.sign().unsqueeze(-2)))
+    gate = torch.sigmoid(g)
+    result = gate * added + (1 - gate) * multiplied * sign
+    return result.to(torch.promote_types(input.dtype, W_hat_a.dtype))
+
+
+def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float = DEFAULT_EPS) -> Tensor:
+    r"""Multiply, divide and take powers in the complex log space, and keep the real part.
+
+    .. math::
+        r = g \odot (|x| + \epsilon) + 1 - g, \qquad k_i = \pi g_i [x_i < 0]
+
+        y = \exp(\log(r) W_r^T - k W_i^T) \odot \cos(\log(r) W_i^T + k W_r^T)
+
+    `g` is `(I,)`, clamped to [0, 1]: the relevance of each input. Without `W_i` it is the Real NPU.
+
+    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681. See :class:`~nalu_reference.NPU`.
+    """
+    check_input(input, W_r.shape[-1])
+    result_type = torch.promote_types(input.dtype, W_r.dtype)
+    wide = _log_type(result_type)
+    check_eps(eps, wide)
+    with _without_autocast(input):
+        gate = g.to(wide).clamp(0, 1)
+        magnitude = torch.log(gate * (input.to(wide).abs() + eps) + (1 - gate))
+        angle = torch.where(input < 0, math.pi * gate, torch.zeros_like(gate))
+        real = W_r.to(wide)
+        exponent, phase = linear(magnitude, real), linear(angle, real)
+        if W_i is not None:
+            imaginary = W_i.to(wide)
+            exponent = exponent - linear(angle, imaginary)
+            phase = phase + linear(magnitude, imaginary)
+        return (torch.exp(exponent) * torch.cos(phase)).to(result_type)
+
+
+def real_npu(input: Tensor, W_r: Tensor, g: Tensor, *, eps: float = DEFAULT_EPS) -> Tensor:
+    r"""The NPU with a real weight: :math:`\exp(\log(r) W_r^T) \odot \cos(k W_r^T)`.
+
+    Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681. See :class:`~nalu_reference.RealNPU`.
+    """
+    return npu(input, W_r, None, g, eps=eps)
+
+
+def product(factors: Tensor) -> Tensor:
+    """The product over the last dimension, by halves.
+
+    `torch.prod` has the same derivatives, also at exact zeros, but under `vmap` and `torch.compile` its backward
+    goes through cumulative products; multiplications alone batch and fuse.
+    """
+    odd: Tensor | None = None
+    while (count := factors.shape[-1]) > 1:
+        half = count // 2
+        first, second, rest = factors.split([half, half, count - 2 * half], dim=-1)
+        if count % 2:
+            odd = rest if odd is None else odd * rest
+        factors = first * second
+    return (factors if odd is None else factors * odd).squeeze(-1)
+
+
+def _exp_log(input: Tensor, weight: Tensor, eps: float, eps_mode: EpsMode, max_log: float | None) -> Tensor:
+    """exp(min(log(|x| + eps) W^T, max_log)), in float32 or wider; still so returned, for float16 ends at 65,504."""
+    wide = _log_type(torch.promote_types(input.dtype, weight.dtype))
+    check_eps(eps, wide)
+    with _without_autocast(input):
+        magnitude = input.to(wide).abs()
+        magnitude = magnitude + eps if eps_mode == "add" else magnitude.clamp(min=eps)
+        exponent = linear(torch.log(magnitude), weight.to(wide))
+        if max_log is not None:
+            exponent = exponent.clamp(max=max_log)
+        return torch.exp(exponent)
+
+
+def _log_type(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype == torch.float64 else torch.float32
+
+
+def _without_autocast(input: Tensor) -> AbstractContextManager[None]:
+    """Autocast would run the matrix products in the log space in half precision."""
+    kind = input.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()

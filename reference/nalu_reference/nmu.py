@@ -1,0 +1,75 @@
+"""The neural multiplication unit (NMU)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nalu_reference import functional
+from nalu_reference._unit import Unit
+
+
+class NMU(Unit):
+    r"""A product over those inputs whose weight is 1: it multiplies, with signs and zeros.
+
+    .. math::
+        y_o = \prod_i (W_{oi} x_i + 1 - W_{oi}), \qquad W_{oi} \in [0, 1]
+
+    Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, section 2.4.
+
+    Nothing goes through a logarithm: values and derivatives are right at 0. Forward makes a tensor of shape
+    `(*, out_features, in_features)`. Call :func:`~nalu_reference.training.clamp_` after each optimiser step.
+
+    Args:
+        in_features: size of each input sample, at least 1.
+        out_features: size of each output sample, at least 1.
+        device: where the Parameter is made.
+        dtype: a floating-point type for it.
+
+    Shape:
+        - Input: :math:`(*, H_{in})` with any number of leading dimensions, :math:`H_{in}` = `in_features`.
+        - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
+
+    Attributes:
+        W: the Parameter, of shape `(out_features, in_features)`.
+        weight: the effective weight: `W` clamped to [0, 1].
+
+    Raises:
+        ValueError: if a size is smaller than 1, or the input's last dimension is not `in_features`.
+        TypeError: if `dtype` or the input is not floating-point.
+
+    Examples:
+        >>> layer = NMU(3, 1)
+        >>> with torch.no_grad():
+        ...     _ = layer.W.copy_(torch.tensor([[1.0, 1.0, 0.0]]))
+        >>> layer(torch.tensor([[-2.0, 3.0, 5.0]])).tolist()
+        [[-6.0]]
+    """
+
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {"W": (0.0, 1.0)}
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, dtype)
+        self.W = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weight uniformly from [1/4, 3/4], as the authors' released code does."""
+        nn.init.uniform_(self.W, 0.25, 0.75)
+
+    @property
+    def weight(self) -> Tensor:
+        """The effective weight, in [0, 1]."""
+        return self.W.clamp(0, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.nmu(input, self.W)

@@ -1,0 +1,89 @@
+"""reference/README.md: its code runs, its commands run, and its tables are the recorded ones."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numpy")
+pytest.importorskip("rich")
+pytest.importorskip("matplotlib")
+
+from nalu_reference.experiments.command import main
+from nalu_reference.experiments.protocols import PROTOCOLS
+from nalu_reference.experiments.results import as_table, read_lines
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "reference" / "README.md").read_text(encoding="utf-8")
+RESULTS = sorted((ROOT / "reference" / "results").glob("*.csv"))
+COMMANDS = re.findall(r"^\$ python -m nalu_reference\.experiments (.*)$", README, re.MULTILINE)
+
+
+def test_code_block_learns_what_it_says() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    torch.manual_seed(0)
+    exec(code, names)
+    torch.testing.assert_close(names["layer"].weight, torch.tensor([[1.0, 1.0, 0.0]]), rtol=0, atol=1e-3)
+
+
+def test_every_protocol_has_a_command() -> None:
+    assert {command.split()[0] for command in COMMANDS} == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_runs(command: str, tmp_path: Path) -> None:
+    """As it stands, but for one seed, a few iterations, and without the compiler."""
+    arguments = [argument for argument in shlex.split(command) if argument != "--compile"]
+    every = PROTOCOLS[arguments[0]].every
+    short = ["--seeds", "1", "--iterations", str(min(every, 8)), "--no-plot", "--out", str(tmp_path)]
+    if every > 8:
+        short[3] = "0"  # the initial networks are built and evaluated
+    assert main([*arguments, *short]) == 0
+    assert list(tmp_path.glob("*-summary.csv"))
+
+
+def test_results_are_recorded() -> None:
+    assert {path.name for path in RESULTS} >= {
+        "product-replay-summary.csv",
+        "product-summary.csv",
+        "arithmetic-summary.csv",
+        "single-module-summary.csv",
+        "seed-summary.csv",
+    }
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_table_is_the_recorded_one(path: Path) -> None:
+    assert as_table(read_lines(path)) in README
+
+
+def test_benchmark_of_units_runs() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "reference.py"), "--only", "units", "--no-compile"]
+    command += ["--features", "8", "--batch", "2", "--rounds", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^\| RealNPU +\| [\d.]+ ms", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_benchmark_of_training_runs() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "reference.py"), "--only", "training"]
+    command += ["--seeds", "2", "--rounds", "1", "--no-compile"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^\| vmap over the modules, 2 seeds +\| [\d,]+ ", result.stdout, re.MULTILINE)
+
+
+def test_benchmark_without_the_device() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "reference.py"), "--device", "nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: --device nowhere: ")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,360 @@
+"""Every unit against its definition: closed forms, derivatives, a NumPy version, and the conventions of torch.nn."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib
+import pickle
+import pkgutil
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numpy")
+
+import nalu_reference
+from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, functional
+from reference_units import CLASSES, UNITS, in_numpy, inputs, make
+from torch import nn
+
+OPEN, SHUT = 40.0, -40.0
+
+
+def fill(layer: nn.Module, **values: float | list[list[float]]) -> nn.Module:
+    """Set Parameters by name."""
+    with torch.no_grad():
+        for name, value in values.items():
+            parameter = layer.get_parameter(name)
+            parameter.copy_(torch.as_tensor(value, dtype=parameter.dtype).expand_as(parameter))
+    return layer
+
+
+def nac_weight(signs: list[list[float]]) -> dict[str, list[list[float]]]:
+    """W_hat and M_hat for which the weight is -1, 0 or 1 up to saturation."""
+    return {
+        "W_hat": [[OPEN * sign for sign in row] for row in signs],
+        "M_hat": [[SHUT if sign == 0 else OPEN for sign in row] for row in signs],
+    }
+
+
+def double(unit: type[nn.Module], *sizes: int, **options: object) -> nn.Module:
+    return unit(*sizes, dtype=torch.float64, **options)
+
+
+ONES = nac_weight([[1, 1]])
+CLOSED_FORMS = {
+    "NAC adds": (fill(double(NAC, 2, 1), **ONES), [3, 4], [7]),
+    "NAC subtracts": (fill(double(NAC, 2, 1), **nac_weight([[1, -1]])), [3, 4], [-1]),
+    "NAC selects": (fill(double(NAC, 2, 2), **nac_weight([[0, 1], [-1, 0]])), [3, 4], [4, -3]),
+    "NACMul multiplies": (fill(double(NACMul, 2, 1), **ONES), [3, 4], [12]),
+    "NACMul divides": (fill(double(NACMul, 2, 1), **nac_weight([[1, -1]])), [3, 4], [0.75]),
+    "NACMul drops the sign": (fill(double(NACMul, 2, 1), **ONES), [-2, 3], [6]),
+    "NALU with the gate open adds": (fill(double(NALU, 2, 1), **ONES, G=OPEN), [3, 4], [7]),
+    "NALU with the gate shut multiplies": (fill(double(NALU, 2, 1), **ONES, G=SHUT), [3, 4], [12]),
+    "NALU half open": (fill(double(NALU, 2, 1), **ONES, G=0.0), [3, 4], [9.5]),
+    "NALU with one gate for all": (
+        fill(double(NALU, 2, 2, gate="scalar"), **nac_weight([[1, 1], [1, -1]]), G=SHUT),
+        [3, 4],
+        [12, 0.75],
+    ),
+    "NALU with separate weights": (
+        fill(double(NALU, 2, 1, shared_weight=False), **ONES, W_hat_mul=OPEN, M_hat_mul=SHUT, G=0.0),
+        [3, 4],
+        [(7 + 1) / 2],
+    ),
+    "NAU adds": (fill(double(NAU, 2, 1), W=1.0), [3, 4], [7]),
+    "NAU subtracts": (fill(double(NAU, 2, 1), W=[[-1, 1]]), [3, 4], [1]),
+    "NAU clamps": (fill(double(NAU, 2, 1), W=[[-5, 5]]), [3, 4], [1]),
+    "NMU multiplies": (fill(double(NMU, 2, 1), W=1.0), [-2, 3], [-6]),
+    "NMU leaves out": (fill(double(NMU, 3, 1), W=[[1, 0, 1]]), [-2, 100, 3], [-6]),
+    "NMU of zero": (fill(double(NMU, 3, 1), W=1.0), [-2, 0, 3], [0]),
+    "NMU of nothing": (fill(double(NMU, 2, 1), W=0.0), [-2, 3], [1]),
+    "NMU clamps": (fill(double(NMU, 2, 1), W=[[7, -7]]), [-2, 3], [-2]),
+    "INALU multiplies with the sign": (fill(double(INALU, 2, 1), W_hat_m=OPEN, M_hat_m=OPEN, g=SHUT), [-2, 3], [-6]),
+    "INALU adds": (fill(double(INALU, 2, 1), W_hat_a=OPEN, M_hat_a=OPEN, g=OPEN), [-2, 3], [1]),
+    "NPU multiplies with the sign": (fill(double(NPU, 2, 1), W_r=1.0, g=1.0), [-2, 3], [-6]),
+    "RealNPU multiplies with the sign": (fill(double(RealNPU, 2, 1), W_r=1.0, g=1.0), [-2, 3], [-6]),
+    "RealNPU divides": (fill(double(RealNPU, 2, 1), W_r=[[1, -1]], g=1.0), [-6, 3], [-2]),
+    "RealNPU takes roots": (fill(double(RealNPU, 1, 1), W_r=0.5, g=1.0), [9], [3]),
+    "RealNPU leaves out": (fill(double(RealNPU, 2, 1), W_r=1.0, g=0.0), [-2, 3], [1]),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+def test_closed_form(name: str) -> None:
+    layer, x, expected = CLOSED_FORMS[name]
+    output = layer(torch.tensor(x, dtype=torch.float64))
+    torch.testing.assert_close(output, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_numpy_parity(name: str) -> None:
+    layer = make(name, 4, 3, dtype=torch.float64)
+    x = inputs(6, 4, dtype=torch.float64)
+    parameters = {key: value.detach().numpy() for key, value in layer.named_parameters()}
+    expected = torch.from_numpy(in_numpy(name, parameters, x.numpy()))
+    torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_first_and_second_derivatives(name: str) -> None:
+    layer = make(name, dtype=torch.float64)
+    names = [key for key, _ in layer.named_parameters()]
+
+    def run(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    leaves = [value.detach().clone().requires_grad_() for _, value in layer.named_parameters()]
+    x = inputs(2, 3, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(run, (x, *leaves))
+    assert torch.autograd.gradgradcheck(run, (x, *leaves))
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 4, 5, 7, 8])
+def test_product_and_its_derivatives_with_exact_zeros(features: int) -> None:
+    factors = inputs(4, features, dtype=torch.float64)
+    factors[1, 0] = 0.0
+    factors[2, :2] = 0.0
+    factors.requires_grad_()
+    torch.testing.assert_close(functional.product(factors), torch.prod(factors, -1), rtol=1e-14, atol=0)
+    assert torch.autograd.gradcheck(functional.product, factors)
+    assert torch.autograd.gradgradcheck(functional.product, factors)
+
+
+def test_nmu_derivatives_with_exact_zeros() -> None:
+    layer = NMU(3, 2, dtype=torch.float64)
+    x = torch.tensor([[0.0, 2.0, -1.0], [-1.0, -1.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    weight = torch.full((2, 3), 0.5, dtype=torch.float64, requires_grad=True)  # -1 * 0.5 + 1 - 0.5 is exactly 0
+    with torch.no_grad():
+        assert (functional.nmu(x, weight) == 0).all()
+
+    def run(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, {"W": weight}, (x,))
+
+    assert torch.autograd.gradcheck(run, (x, weight))
+    assert torch.autograd.gradgradcheck(run, (x, weight))
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_gradient_reaches_every_parameter_of_a_fresh_unit(name: str) -> None:
+    torch.manual_seed(0)
+    layer = UNITS[name](4, 3)
+    layer(inputs(8, 4)).square().sum().backward()
+    for key, parameter in layer.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize("unit", [NAU, NMU])
+def test_no_gradient_outside_of_the_bounds(unit: type[nn.Module]) -> None:
+    layer = fill(unit(2, 1), W=[[9.0, 0.5]])
+    layer(inputs(4, 2)).sum().backward()
+    assert layer.W.grad[0, 0] == 0
+    assert layer.W.grad[0, 1] != 0
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_any_leading_dimensions(name: str) -> None:
+    layer = make(name)
+    x = inputs(2, 5, 3)
+    expected = layer(x)
+    assert expected.shape == (2, 5, 2)
+    torch.testing.assert_close(layer(x[0, 0]), expected[0, 0])
+    assert layer(torch.empty(0, 3)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_module_is_its_functional_twin(name: str) -> None:
+    layer = make(name)
+    x = inputs(4, 3)
+    p = dict(layer.named_parameters())
+    twin = {
+        "NAC": lambda: functional.nac(x, p["W_hat"], p["M_hat"]),
+        "NACMul": lambda: functional.nac_mul(x, p["W_hat"], p["M_hat"]),
+        "NACMul-clamp": lambda: functional.nac_mul(x, p["W_hat"], p["M_hat"], eps_mode="clamp", max_log=20.0),
+        "NALU": lambda: functional.nalu(x, p["W_hat"], p["M_hat"], p["G"]),
+        "NALU-scalar": lambda: functional.nalu(x, p["W_hat"], p["M_hat"], p["G"]),
+        "NALU-separate": lambda: functional.nalu(
+            x, p["W_hat"], p["M_hat"], p["G"], p["W_hat_mul"], p["M_hat_mul"], max_log=20.0
+        ),
+        "NAU": lambda: functional.nau(x, p["W"]),
+        "NMU": lambda: functional.nmu(x, p["W"]),
+        "INALU": lambda: functional.inalu(x, p["W_hat_a"], p["M_hat_a"], p["W_hat_m"], p["M_hat_m"], p["g"]),
+        "NPU": lambda: functional.npu(x, p["W_r"], p["W_i"], p["g"]),
+        "RealNPU": lambda: functional.real_npu(x, p["W_r"], p["g"]),
+    }[name]()
+    torch.testing.assert_close(layer(x), twin, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_effective_weight_follows_the_parameters(name: str) -> None:
+    layer = make(name)
+    before = layer.weight
+    assert before.shape == (2, 3)
+    assert before.requires_grad
+    assert not isinstance(before, nn.Parameter) or name in ("NPU", "RealNPU")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(0.5)
+    assert not torch.equal(layer.weight, before) or before is layer.weight
+    assert "weight" not in layer.state_dict()
+
+
+def test_effective_gates_and_second_weights() -> None:
+    assert fill(NPU(2, 1), g=3.0).gate.tolist() == [1.0, 1.0]
+    assert fill(RealNPU(2, 1), g=-3.0).gate.tolist() == [0.0, 0.0]
+    shared, separate = make("NALU"), make("NALU-separate")
+    torch.testing.assert_close(shared.mul_weight, shared.weight, rtol=0, atol=0)
+    assert not torch.equal(separate.mul_weight, separate.weight)
+    assert not torch.equal(make("INALU").mul_weight, make("INALU").weight)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_state_dict_deepcopy_and_pickle(name: str) -> None:
+    layer = make(name)
+    x = inputs(5, 3)
+    other = UNITS[name](3, 2)
+    other.load_state_dict(layer.state_dict())
+    for same in (other, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        torch.testing.assert_close(same(x), layer(x), rtol=0, atol=0)
+    assert set(layer.state_dict()) == {key for key, _ in layer.named_parameters()}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_meta_device_and_dtype(name: str) -> None:
+    on_meta = UNITS[name](3, 2, device="meta", dtype=torch.float64)
+    assert {(p.device.type, p.dtype) for p in on_meta.parameters()} == {("meta", torch.float64)}
+    output = on_meta(torch.empty(5, 3, device="meta", dtype=torch.float64))
+    assert (output.shape, output.dtype) == ((5, 2), torch.float64)
+    materialised = on_meta.to_empty(device="cpu")
+    materialised.reset_parameters()
+    assert materialised(inputs(5, 3, dtype=torch.float64)).isfinite().all()
+
+
+@pytest.mark.parametrize("unit", CLASSES)
+def test_skip_init(unit: type[nn.Module]) -> None:
+    layer = torch.nn.utils.skip_init(unit, 3, 2)
+    assert {name: p.shape for name, p in layer.named_parameters()} == {
+        name: p.shape for name, p in unit(3, 2).named_parameters()
+    }
+    layer.reset_parameters()
+    assert layer(inputs(5, 3)).isfinite().all()
+
+
+@pytest.mark.parametrize("unit", CLASSES)
+def test_reset_parameters_draws_again_and_the_constructor_calls_it(unit: type[nn.Module]) -> None:
+    torch.manual_seed(3)
+    first = unit(3, 2)
+    torch.manual_seed(3)
+    second = unit(3, 2)
+    for parameter in second.parameters():
+        nn.init.constant_(parameter, 5.0)
+    torch.manual_seed(3)
+    second.reset_parameters()
+    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
+
+
+def test_initial_distributions() -> None:
+    torch.manual_seed(0)
+    for fan in (20, 200):
+        weight = NAC(fan, fan).weight
+        assert weight.var().item() == pytest.approx(2 / (2 * fan), rel=0.3)
+    nau, nmu = NAU(400, 400).W, NMU(400, 400).W
+    assert nau.var().item() == pytest.approx(2 / 800, rel=0.05)
+    assert NAU(1, 1).W.abs().max() <= 0.5
+    assert 0.25 <= nmu.min() < 0.26
+    assert 0.74 < nmu.max() <= 0.75
+    inalu = INALU(100, 100)
+    assert inalu.W_hat_a.mean().item() == pytest.approx(0.88, abs=0.02)
+    assert inalu.M_hat_m.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert inalu.g.std().item() == pytest.approx(0.2, rel=0.3)
+    npu = NPU(10, 10)
+    assert (npu.W_i == 0).all()
+    assert (npu.g == 0.5).all()
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_repr_names_sizes_and_options(name: str) -> None:
+    text = repr(make(name))
+    assert "in_features=3, out_features=2" in text
+    if name == "NALU-scalar":
+        assert "gate='scalar'" in text
+    if name == "NACMul-clamp":
+        assert "eps_mode='clamp', max_log=20.0" in text
+
+
+BAD = [
+    (lambda unit: unit(0, 1), ValueError, "in_features must be an integer of at least 1, got 0"),
+    (lambda unit: unit(1, 0), ValueError, "out_features must be an integer of at least 1, got 0"),
+    (lambda unit: unit(2.0, 1), ValueError, "in_features must be an integer of at least 1, got 2.0"),
+    (lambda unit: unit(1, 1, dtype=torch.int64), TypeError, "floating-point type, got torch.int64"),
+    (lambda unit: unit(2, 1)(torch.zeros(5, 3)), ValueError, r"shape \(\*, 2\), got \(5, 3\)"),
+    (lambda unit: unit(2, 1)(torch.zeros(())), ValueError, r"shape \(\*, 2\), got \(\)"),
+    (lambda unit: unit(2, 1)(torch.zeros(2, dtype=torch.int64)), TypeError, "floating-point input, got torch.int64"),
+    (lambda unit: unit(2, 1)(torch.zeros(2, dtype=torch.complex64)), TypeError, "got torch.complex64"),
+    (lambda unit: unit(2, 1)([1.0, 2.0]), TypeError, "expected a tensor as input, got list"),
+]
+
+
+@pytest.mark.parametrize("unit", CLASSES)
+@pytest.mark.parametrize(("call", "error", "message"), BAD)
+def test_bad_sizes_and_inputs(unit: type[nn.Module], call: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call(unit)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("unit", [NACMul, NALU, INALU, NPU, RealNPU])
+@pytest.mark.parametrize("eps", [0.0, -1e-7, 1e-46, 1.0, float("nan")])
+def test_eps_that_the_log_space_cannot_hold(unit: type[nn.Module], eps: float) -> None:
+    with pytest.raises(ValueError, match=r"eps must be in \[1.18e-38, 1\) for a log space in torch.float32, got"):
+        unit(2, 1, eps=eps)
+
+
+def test_eps_is_checked_for_the_type_of_the_call() -> None:
+    wide = [torch.ones(1, 2, dtype=torch.float64)] * 3
+    assert functional.nac_mul(*wide, eps=1e-300).isfinite().all()
+    with pytest.raises(ValueError, match="float32"):
+        functional.nac_mul(*[tensor.float() for tensor in wide], eps=1e-300)
+
+
+@pytest.mark.parametrize(
+    ("make_layer", "message"),
+    [
+        (lambda: NALU(2, 1, gate="none"), "gate must be 'output' or 'scalar', got 'none'"),
+        (lambda: NALU(2, 1, eps_mode="max"), "eps_mode must be 'add' or 'clamp', got 'max'"),
+        (lambda: NACMul(2, 1, eps_mode="max"), "eps_mode must be 'add' or 'clamp', got 'max'"),
+        (lambda: functional.nalu(*[torch.ones(1, 2)] * 5), "both of W_hat_mul and M_hat_mul or neither, got one"),
+    ],
+)
+def test_bad_options(make_layer: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_layer()  # type: ignore[operator]
+
+
+def test_nac_learns_to_sum_and_moves_both_parameters() -> None:
+    torch.manual_seed(0)
+    layer = NAC(2, 1)
+    before = copy.deepcopy(layer.state_dict())
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    for _ in range(600):
+        x = torch.rand(128, 2) * 10 - 5
+        loss = (layer(x) - x.sum(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.testing.assert_close(layer.weight, torch.ones(1, 2), rtol=0, atol=0.05)
+    for name, value in layer.state_dict().items():
+        assert not torch.equal(value, before[name]), f"{name} did not move"
+
+
+def test_docstring_examples() -> None:
+    documented = 0
+    for info in pkgutil.walk_packages(nalu_reference.__path__, "nalu_reference."):
+        if not info.name.endswith("__main__"):
+            results = doctest.testmod(importlib.import_module(info.name))
+            assert results.failed == 0, info.name
+            documented += results.attempted
+    assert documented > 30
