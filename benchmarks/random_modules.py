@@ -146,7 +146,9 @@ def _expression(draw: st.DrawFn, table: tuple[tuple[str, ...], ...], feature: Fe
 
 
 def _source(draw: st.DrawFn, feature: Feature, name: str, *, frozen: bool = False) -> str:
-    feature.constructor += [line.format(p=name) for line in draw(st.sampled_from(FROZEN_SOURCES if frozen else SOURCES))]
+    feature.constructor += [
+        line.format(p=name) for line in draw(st.sampled_from(FROZEN_SOURCES if frozen else SOURCES))
+    ]
     return f"self.{name}"
 
 

@@ -1,0 +1,53 @@
+"""What the checker says of random classes is what happens: the short version of benchmarks/agreement.py."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from helpers import ROOT
+
+torch = pytest.importorskip("torch")
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import agreement
+
+SEED, N_CLASSES = 20, 150
+
+
+@pytest.fixture(scope="module")
+def tally() -> agreement.Tally:
+    found = agreement.Tally()
+    agreement.generate(N_CLASSES, SEED, found.add, lambda: len(found.seen))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_checker_and_probe_agree(tally: agreement.Tally) -> None:
+    shown = "\n".join(f"{each.code}, {each.kind}:\n{source}" for each, source in sorted(tally.examples.items()))
+    assert not tally.examples, shown
+    assert len(tally.seen) == N_CLASSES
+
+
+@pytest.mark.slow
+def test_every_rule_is_exercised(tally: agreement.Tally) -> None:
+    assert {code for code in agreement.CODES if tally.both[code] < 2} == set()
+
+
+def test_the_same_seed_draws_the_same_classes() -> None:
+    drawn: list[list[str]] = [[], []]
+    for found in drawn:
+        agreement.generate(5, 3, found.append, lambda found=found: len(found))
+    assert drawn[0] == drawn[1]
+
+
+def test_disagreements_are_noticed() -> None:
+    """A checker that is blind, or that sees things, would be found out."""
+    both = frozenset({("NAL001", "w")})
+    assert agreement.disagreements(both, both) == set()
+    (missed,) = agreement.disagreements(frozenset(), both)
+    (unconfirmed,) = agreement.disagreements(both, frozenset())
+    assert (missed.code, missed.kind) == ("NAL001", "missed by the checker")
+    assert (unconfirmed.code, unconfirmed.kind) == ("NAL001", "not confirmed by the probe")
