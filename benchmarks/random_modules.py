@@ -206,7 +206,7 @@ def derived(draw: st.DrawFn, feature: Feature, n: str) -> None:
 
 
 def cut(draw: st.DrawFn, feature: Feature, n: str) -> None:
-    """A Parameter, perhaps frozen, that forward reads plainly, cut from the graph, for its shape, or several of these."""
+    """A Parameter, perhaps frozen, that forward reads plainly, cut from the graph, or for its shape."""
     expression = _source(draw, feature, f"p{n}", frozen=draw(st.sampled_from((False, False, False, True))))
     for number in range(draw(st.integers(1, 2))):
         how = draw(st.sampled_from(("cut", "cut", "plain", "metadata", "straight-through")))
