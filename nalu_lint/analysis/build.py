@@ -62,7 +62,7 @@ class _Builder:
         self.lines = lines
         self.codes = codes
         self.usage = FileUsage(file.outline)
-        self.freezing = Freezing(file.tree)
+        self.freezing = Freezing(file)
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -71,7 +71,11 @@ class _Builder:
     def is_in_question(self, info: ClassInfo) -> bool:
         """Whether the text of a class shows any reason to know what its base classes do."""
         text = "\n".join(self.file.rows[info.node.lineno - 1 : info.node.end_lineno])
-        return any(token in text for token in (*_DERIVING, *_CUTTING))
+        tokens = (
+            *(_DERIVING if self.codes - GRADIENT_CODES else ()),
+            *(_CUTTING if self.codes & GRADIENT_CODES else ()),
+        )
+        return any(token in text for token in tokens)
 
     def class_model(self, info: ClassInfo) -> ClassModel | None:
         model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None
@@ -109,11 +113,8 @@ class _Builder:
         """What the forward path reads, where some of it may train nothing."""
         if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
             return None
-        after = self.usage.after(info)
-        if after.is_unknown or after.own.reads_all_parameters or not after.has_forward:
-            return None
         tensors = self.usage.construction(info).parameter_names | LAYER_PARAMETER_NAMES
-        found = Verdicts(GradientFlow(info, self.file, tensors), after, self.freezing)
+        found = Verdicts(GradientFlow(info, self.file, tensors), lambda: self.usage.after(info), self.freezing)
         return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
 
     def may_cut(self, info: ClassInfo) -> bool:

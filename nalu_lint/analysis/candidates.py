@@ -73,7 +73,7 @@ class Candidates:
                     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                         if isinstance(target, ast.Attribute) and _is_container(node.value):
                             literal.add(target.attr)
-                            if any(isinstance(inner, ast.Call | ast.Name) for inner in ast.walk(node.value)):
+                            if _makes_object(node.value):
                                 filled.add(target.attr)
                         elif isinstance(target, ast.Attribute) and isinstance(node.value, ast.Name):
                             literal.add(target.attr)  # a local list
@@ -81,11 +81,27 @@ class Candidates:
                         elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
                             filled.add(target.value.attr)
                 elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
-                    filled.add(node.target.attr)
+                    if _may_be_object(node.value):
+                        filled.add(node.target.attr)
                 elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDING:
-                    if isinstance(node.func.value, ast.Attribute):
+                    if isinstance(node.func.value, ast.Attribute) and any(map(_may_be_object, node.args)):
                         filled.add(node.func.value.attr)
         return bool(literal & filled & {read.partition(".")[0] for read in self.usage.of_class(info).after.reads})
+
+
+def _makes_object(node: ast.AST) -> bool:
+    """Whether a class is called, by its capital letter, or an object is taken from a variable."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Call):
+            function = inner.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if name[:1].isupper():
+                return True
+    return isinstance(node, ast.List | ast.Tuple | ast.Set) and any(isinstance(e, ast.Name) for e in node.elts)
+
+
+def _may_be_object(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or _makes_object(node)
 
 
 def _constructing(info: ClassInfo) -> list[FunctionNode]:

@@ -12,7 +12,7 @@ from nalu_lint.analysis.values import REQUIRES_GRAD, Const, Container, ModuleObj
 from nalu_lint.diagnostic import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nalu_lint.analysis.after_construction import After
     from nalu_lint.analysis.freezing import Freezing
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Verdicts:
     """The reads of one class, and which of its attributes no read trains."""
 
-    def __init__(self, flow: GradientFlow, after: After, freezing: Freezing) -> None:
+    def __init__(self, flow: GradientFlow, after: Callable[[], After], freezing: Freezing) -> None:
         self.flow = flow
-        self.after = after
+        self._after = after
         self.freezing = freezing
         self.by_root: dict[str, list[Read]] = {}
         for read in flow.reads:
@@ -37,19 +37,23 @@ class Verdicts:
 
         `is_zero_wanted`: also where only operations without a gradient cut it.
         """
-        if self.flow.is_unknown or self.after.own.reads_all_parameters or not self.after.has_forward:
-            return []
-        if not self.flow.is_trainable():
+        if self.flow.is_unknown or not self.flow.is_trainable():
             return []
         kinds = {DETACH, NO_GRADIENT_MODE, ZERO} if is_zero_wanted else {DETACH, NO_GRADIENT_MODE}
-        return sorted(name for name in self.by_root if self.is_suspect(name, kinds))
+        found = sorted(name for name in self.by_root if self.is_cut(name, kinds))
+        if not found:
+            return []
+        after = self._after()
+        if after.is_unknown or after.own.reads_all_parameters or not after.has_forward:
+            return []
+        return [name for name in found if name not in after.foreign_reads and not self.freezing.may_freeze(name)]
 
-    def is_suspect(self, name: str, kinds: set[str]) -> bool:
-        if name in self.flow.written or name in self.flow.listed or name in self.after.foreign_reads:
+    def is_cut(self, name: str, kinds: set[str]) -> bool:
+        """Whether a read of the attribute is cut in one of these ways, and nothing changes or lists it by hand."""
+        if name in self.flow.written or name in self.flow.listed:
             return False
         cuts = [self.cut_of(read) for read in self.by_root[name]]
-        is_cut = any(cut is not None and cut.kind in kinds for cut in cuts)
-        return is_cut and not self.freezing.may_freeze(name)
+        return any(cut is not None and cut.kind in kinds for cut in cuts)
 
     def cut_of(self, read: Read) -> Cut | None:
         """What cuts a read on the forward path that trains nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.cut_parameters import Verdicts, cut_parameters
@@ -52,16 +53,18 @@ def build(
         isinstance(atom, Tensor) and atom.links for _, atom in interpreter.heap.held(single(module))
     )
     # What happens after construction matters only for what is derived.
-    model = builder.model() if derives else builder.empty()
+    model = builder.model() if derives else ClassModel(info.name, info.is_open)
     if verdicts is not None:
+        model = model._replace(is_open=builder.empty().is_open)
         suspects = verdicts.suspects()
         model = model._replace(cut=tuple(cut_parameters(verdicts, suspects, interpreter, module, lines)))
     if wants_unused:
+        model = model._replace(is_open=builder.empty().is_open)
         unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
         model = model._replace(unused=tuple(unused))
     return model._replace(
         lost=tuple(lost_parameters(interpreter, module)),
-        hidden=tuple(hidden_parameters(info, interpreter, module, builder.after, elsewhere, verdicts)),
+        hidden=tuple(hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, verdicts)),
     )
 
 
@@ -83,7 +86,6 @@ class _Builder:
         self.heap = interpreter.heap
         self.module = module
         self.usage = usage
-        self.after = usage.after(info)
         self.paths: dict[Param, list[tuple[str, ...]]] = {}
         self.holders: dict[Param, set[ModuleObject]] = {}
         for path, atom in self.heap.held(single(module)):
@@ -94,6 +96,10 @@ class _Builder:
                     for held in value:
                         if isinstance(held, Param):
                             self.holders.setdefault(held, set()).add(atom)
+
+    @cached_property
+    def after(self) -> After:
+        return self.usage.after(self.info)
 
     def empty(self) -> ClassModel:
         is_open = self.info.is_open or self.after.is_unknown or self.module in self.interpreter.escaped_modules

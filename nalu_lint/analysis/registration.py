@@ -110,7 +110,7 @@ def hidden_parameters(
     info: ClassInfo,
     interpreter: Interpreter,
     module: ModuleObject,
-    after: After,
+    after: Callable[[], After],
     elsewhere: Callable[[], set[str]],
     verdicts: Verdicts | None,
 ) -> Iterator[HiddenParameter]:
@@ -123,19 +123,21 @@ def hidden_parameters(
     heap = interpreter.heap
     known = registered(heap, module)
     for name, value in heap.slots.get(module, {}).items():
-        if not isinstance(name, str) or not _is_read(name, after):
+        if not isinstance(name, str):
+            continue
+        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
             continue
         if verdicts is not None and verdicts.cut_reads(name)[1] is not None:
             continue  # used where nothing trains: hidden on purpose
-        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
-            continue
         for container in value:
             held = [atom for _, atom in heap.held(single(container)) if isinstance(atom, Param | ModuleObject)]
             if any(_is_handed_on(atom, interpreter) for atom in held):
                 continue
             hidden = [atom for atom in held if atom not in known and _trains(atom, interpreter)]
             store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-            if hidden and store is not None and name not in elsewhere() and _is_here(store.site, interpreter):
+            if not hidden or store is None or not _is_here(store.site, interpreter):
+                continue
+            if name not in elsewhere() and _is_read(name, after()):
                 holds_modules = any(isinstance(atom, ModuleObject) for atom in hidden)
                 yield HiddenParameter(name, store.site.span, container.kind, holds_modules)
                 break

@@ -7,7 +7,7 @@ stage looks closer; a file without any is not parsed.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import (
@@ -54,6 +54,12 @@ class _Definitions:
         """Each function's name, start, and where the next one starts."""
         return zip(self.names, self.starts, [*self.starts[1:], len(self.source)], strict=True)
 
+    def within(self, start: int, end: int) -> dict[int, tuple[bytes, int]]:
+        """The functions that start in a stretch: name and end, by start."""
+        first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
+        ends = [*self.starts[first + 1 : last], end]
+        return {s: (n, e) for s, n, e in zip(self.starts[first:last], self.names[first:last], ends, strict=False)}
+
     def around(self, place: int) -> bytes:
         """The function that holds a place, by the last definition before it."""
         index = bisect_right(self.starts, place) - 1
@@ -72,8 +78,8 @@ class _Definitions:
             return False
         if name not in self._reached:
             self._reached[name] = False  # for functions that call one another
-            calls = re.finditer(rb"\b%s\(" % re.escape(name), self.source)
-            self._reached[name] = any(self.runs_in_forward(self.around(m.start() - 5)) for m in calls)
+            calls = re.finditer(rb"(?<!def )\b%s\(" % re.escape(name), self.source)
+            self._reached[name] = any(self.runs_in_forward(self.around(call.start())) for call in calls)
         return self._reached[name]
 
 
@@ -259,7 +265,7 @@ def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
     for found in re.finditer(added, constructor):
         if _makes_module(found.group(1), source):
             return True
-        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?(\w+)\)?[ \t]*", found.group(1))
+        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
         if variable is not None:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
             if any(_makes_module(value, source) for value in assigned):
@@ -344,7 +350,7 @@ def _class_cuts(
     is_inherited = IMPORTED_BASE.match(source, start) is not None
     if not made and not is_inherited:
         return False
-    regions = {first: (name, min(last, end)) for name, first, last in definitions.regions() if start <= first < end}
+    regions = definitions.within(start, end)
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
     for place, token in places:
         line_start = source.rfind(b"\n", 0, place) + 1
