@@ -277,7 +277,8 @@ def _diagnostic(path: str, finding: list[Any], span: Any, sources: Any, noqa_row
     fix: Any = values.fix
     if fix is not None:
         fix = Fix(*fix)
-        fix = fix._replace(edits=tuple(Edit(content, _span(place)) for content, place in fix.edits))
+        edits = (Edit(*fields) for fields in fix.edits)
+        fix = fix._replace(edits=tuple(edit._replace(span=_span(edit.span)) for edit in edits))
     values = values._replace(span=_span(values.span), sources=_sources(values.sources), fix=fix)
     return Diagnostic(path, values, _span(span), _sources(sources), noqa_row, cell)
 
@@ -292,4 +293,5 @@ def _span(value: Any) -> Span:
 def _sources(values: Iterable[Any]) -> Any:
     from nalu_lint.diagnostic import Source
 
-    return tuple(Source(name, None if place is None else _span(place)) for name, place in values)
+    found = (Source(*fields) for fields in values)
+    return tuple(one._replace(span=None if one.span is None else _span(one.span)) for one in found)
