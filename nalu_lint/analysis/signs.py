@@ -7,7 +7,7 @@ stage looks closer; a file without any is not parsed.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import (
@@ -53,6 +53,12 @@ class _Definitions:
     def regions(self) -> Iterator[tuple[bytes, int, int]]:
         """Each function's name, start, and where the next one starts."""
         return zip(self.names, self.starts, [*self.starts[1:], len(self.source)], strict=True)
+
+    def within(self, start: int, end: int) -> dict[int, tuple[bytes, int]]:
+        """The functions that start in a stretch: name and end, by start."""
+        first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
+        ends = [*self.starts[first + 1 : last], end]
+        return {s: (n, e) for s, n, e in zip(self.starts[first:last], self.names[first:last], ends, strict=False)}
 
     def around(self, place: int) -> bytes:
         """The function that holds a place, by the last definition before it."""
@@ -344,7 +350,7 @@ def _class_cuts(
     is_inherited = IMPORTED_BASE.match(source, start) is not None
     if not made and not is_inherited:
         return False
-    regions = {first: (name, min(last, end)) for name, first, last in definitions.regions() if start <= first < end}
+    regions = definitions.within(start, end)
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
     for place, token in places:
         line_start = source.rfind(b"\n", 0, place) + 1
