@@ -23,7 +23,7 @@ class Plugin:
 
     name = "nalu-lint"
     version = __version__
-    left_out: tuple[str, ...] = ()  # codes that flake8 would not show
+    left_out: tuple[str, ...] | None = None  # codes that flake8 would not show; None: those not on by default
 
     def __init__(self, tree: ast.Module, filename: str, lines: list[str]) -> None:
         self.tree = tree
@@ -60,16 +60,18 @@ class Plugin:
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
 
     def _codes(self) -> frozenset[str]:
-        from nalu_lint.rules import codes  # start-up time
+        from nalu_lint.rules import all_rules  # start-up time
 
-        return frozenset(codes()) - frozenset(self.left_out)
+        if self.left_out is None:
+            return frozenset(code for code, rule in all_rules().items() if rule.on_by_default)
+        return frozenset(all_rules()) - frozenset(self.left_out)
 
     def _check(self, source: bytes, firing: frozenset[str]) -> list[Diagnostic]:
         from nalu_lint import config, engine  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
         # flake8 chooses among all rules but those that the table leaves out.
-        layers = [config.Layer(select=("ALL",), ignore=self.left_out)]
+        layers = [config.Layer(select=tuple(sorted(self._codes())))]
         try:
             path = config.find_config(os.path.dirname(self.filename) if is_file else ".")
             if path is not None:

@@ -149,11 +149,11 @@ def test_a_defect_of_the_analysis_is_named_and_stops_nothing(tmp_path: Path) -> 
     program = (
         "import sys, nalu_lint.analysis.model as model\n"
         "build, calls = model.build, []\n"
-        "def broken(*arguments):\n"
+        "def broken(*arguments, **options):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 1:\n"
         "        raise LookupError('oops')\n"
-        "    return build(*arguments)\n"
+        "    return build(*arguments, **options)\n"
         "model.build = broken\n"
         "from nalu_lint.cli import main\n"
         "sys.exit(main(['--output-format', 'concise', *sys.argv[1:]]))\n"

@@ -62,7 +62,7 @@ class _Builder:
         self.lines = lines
         self.codes = codes
         self.usage = FileUsage(file.outline)
-        self.freezing = Freezing(file.tree)
+        self.freezing = Freezing(file)
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -71,7 +71,11 @@ class _Builder:
     def is_in_question(self, info: ClassInfo) -> bool:
         """Whether the text of a class shows any reason to know what its base classes do."""
         text = "\n".join(self.file.rows[info.node.lineno - 1 : info.node.end_lineno])
-        return any(token in text for token in (*_DERIVING, *_CUTTING))
+        tokens = (
+            *(_DERIVING if self.codes - GRADIENT_CODES else ()),
+            *(_CUTTING if self.codes & GRADIENT_CODES else ()),
+        )
+        return any(token in text for token in tokens)
 
     def class_model(self, info: ClassInfo) -> ClassModel | None:
         model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from nalu_lint.analysis import names
+from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.library_calls import LibraryCalls
 from nalu_lint.analysis.outline import ClassInfo
 from nalu_lint.analysis.source_tree import Segment, Site
@@ -500,7 +501,9 @@ class Expressions(LibraryCalls):
         if isinstance(atom, External):
             if atom.dotted == "super":
                 return self.call_super(arguments)
-            helper = self.helper(atom.dotted) if "." in atom.dotted else None
+            # Only what is given Parameters is worth reading another file for.
+            is_given = "." in atom.dotted and links_of(self.heap, frozenset().union(*arguments, *keywords.values()))
+            helper = self.helper(atom.dotted) if is_given else None
             if helper is not None:
                 return self.call_function(helper, arguments, keywords)
             return self.call_external(atom.dotted, arguments, keywords, site, is_statement=is_statement)

@@ -14,6 +14,7 @@ from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode
+    from nalu_lint.analysis.project import SourceFile
 
 _FLAGS = frozenset({"requires_grad", "requires_grad_"})
 EVERYTHING = "*"
@@ -23,18 +24,19 @@ _FREEZING_WORDS = ("freeze", "frozen")
 class Freezing:
     """The attributes that a file may freeze."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self._tree = tree
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
 
     @cached_property
     def names(self) -> set[str]:
         """The attributes, looked for when first asked."""
         names: set[str] = set()
-        for node in ast.walk(self._tree):
+        for node in ast.walk(self._file.tree):
             if isinstance(node, ast.Attribute) and node.attr in _FLAGS:
                 names |= _attributes(node.value)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if _sets_flags(node) or any(word in node.name.lower() for word in _FREEZING_WORDS):
+                is_called_so = any(word in node.name.lower() for word in _FREEZING_WORDS)
+                if is_called_so or (self._mentions_flags(node) and _sets_flags(node)):
                     names |= _mentioned(node)
             elif isinstance(node, ast.Call):
                 callee = _last_name(node.func).lower()
@@ -45,6 +47,10 @@ class Freezing:
                 for statement in node.body:
                     names |= _mentioned(statement)
         return names
+
+    def _mentions_flags(self, function: FunctionNode) -> bool:
+        rows = self._file.rows[function.lineno - 1 : function.end_lineno]
+        return any("requires_grad" in row for row in rows)
 
     def may_freeze(self, *path: str) -> bool:
         """Whether an attribute on the way to a Parameter may be frozen somewhere in the file."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 
-from nalu_lint.analysis import signs
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
@@ -53,6 +52,7 @@ _NO_READ = re.compile(
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+TORCH = b"torch"  # no rule says anything about a file without it
 # The rules about values that are derived at construction.
 DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
 _NEVER_CONSTRUCTION = b"forward"
@@ -64,8 +64,10 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
     >>> firing(b"import torch\\n", frozenset({"NAL001"}))
     frozenset()
     """
-    if b"torch" not in source:
+    if TORCH not in source:
         return frozenset()
+    from nalu_lint.analysis import signs  # start-up time
+
     found: set[str] = set()
     if codes & signs.SCRIPT_CODES:
         found |= signs.of_scripts(source)
@@ -99,6 +101,8 @@ def _may_derive(source: bytes) -> bool:
 
 def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bool:
     """Whether a Parameter is made of an attribute that only a base class of another file can have assigned."""
+    from nalu_lint.analysis import signs  # start-up time
+
     if not signs.IMPORTED_BASE.search(source):
         return False
     for match in _MAKES.finditer(source):

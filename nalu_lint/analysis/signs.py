@@ -7,13 +7,14 @@ stage looks closer; a file without any is not parsed.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import (
     ENTRY_POINTS,
     INITIALISERS,
     LAYER_PARAMETERS,
+    METADATA_ATTRIBUTES,
     MISSPELT_REQUIRES_GRAD,
 )
 
@@ -53,6 +54,12 @@ class _Definitions:
     def regions(self) -> Iterator[tuple[bytes, int, int]]:
         """Each function's name, start, and where the next one starts."""
         return zip(self.names, self.starts, [*self.starts[1:], len(self.source)], strict=True)
+
+    def within(self, start: int, end: int) -> dict[int, tuple[bytes, int]]:
+        """The functions that start in a stretch: name and end, by start."""
+        first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
+        ends = [*self.starts[first + 1 : last], end]
+        return {s: (n, e) for s, n, e in zip(self.starts[first:last], self.names[first:last], ends, strict=False)}
 
     def around(self, place: int) -> bytes:
         """The function that holds a place, by the last definition before it."""
@@ -311,6 +318,12 @@ _WRITES = re.compile(
 _CLASS = re.compile(rb"class[ \t]+\w+[ \t]*[(:]")
 # A class with a base that is no Module of PyTorch by its name.
 IMPORTED_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\((?!(?:torch\.)?(?:nn\.)?Module\b)[ \t]*[\w.]+")
+_NO_PARAMETERS = frozenset(name.encode() for name in METADATA_ATTRIBUTES) | {
+    b"config",
+    b"training",
+    b"generation_config",
+}
+_MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _OWN = re.compile(rb"self\.(\w+)")
 
@@ -328,23 +341,34 @@ def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
         index = bisect_right(bounds, place)
         if index:
             by_class.setdefault(index - 1, []).append((place, token))
+    modules = set(_MODULE_CLASS.findall(source))
     return any(
         _class_cuts(
-            source, definitions, bounds[index], bounds[index + 1] if index + 1 < len(bounds) else len(source), found
+            source,
+            definitions,
+            modules,
+            bounds[index],
+            bounds[index + 1] if index + 1 < len(bounds) else len(source),
+            found,
         )
         for index, found in by_class.items()
     )
 
 
 def _class_cuts(
-    source: bytes, definitions: _Definitions, start: int, end: int, places: list[tuple[int, bytes]]
+    source: bytes,
+    definitions: _Definitions,
+    modules: set[bytes],
+    start: int,
+    end: int,
+    places: list[tuple[int, bytes]],
 ) -> bool:
-    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, source)}
+    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
     # A base class of another file may have made any attribute that this file never assigns.
-    is_inherited = IMPORTED_BASE.match(source, start) is not None
+    is_inherited = _inherits_from_elsewhere(source, start)
     if not made and not is_inherited:
         return False
-    regions = {first: (name, min(last, end)) for name, first, last in definitions.regions() if start <= first < end}
+    regions = definitions.within(start, end)
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
     for place, token in places:
         line_start = source.rfind(b"\n", 0, place) + 1
@@ -366,7 +390,7 @@ def _class_cuts(
             cut.setdefault(first, set()).update(_OWN.findall(source, first, last))
     suspects = {name for names in cut.values() for name in names if name in made}
     if is_inherited:
-        cuts = {name for names in cut.values() for name in names} - made
+        cuts = {name for names in cut.values() for name in names} - made - _NO_PARAMETERS
         suspects |= {
             name for name in cuts if not re.search(rb"\.%s[ \t]*(?::[^=\n]+)?=|def %s\(" % (name, name), source)
         }
@@ -376,6 +400,15 @@ def _class_cuts(
         if name not in _INITIALISERS:
             suspects -= set(_OWN.findall(source, first, last)) - cut.get(first, set())
     return any(suspects & names and definitions.runs_in_forward(regions[first][0]) for first, names in cut.items())
+
+
+def _inherits_from_elsewhere(source: bytes, start: int) -> bool:
+    """Whether the class at `start` has a base that is no Module by its name and no class of the file."""
+    if IMPORTED_BASE.match(source, start) is None:
+        return False
+    header = source[source.find(b"(", start) + 1 : source.find(b")", start)]
+    names = [base.strip().rpartition(b".")[2] for base in header.split(b",") if b"=" not in base]
+    return any(name and b"class %s" % name not in source for name in names)
 
 
 def _places(source: bytes, token: bytes) -> Iterator[int]:
@@ -412,11 +445,9 @@ def _end_of_block(source: bytes, line_start: int, position: int, end: int) -> in
     return dedent.start() if dedent is not None else end
 
 
-def _is_trained_class(kind: bytes, source: bytes) -> bool:
+def _is_trained_class(kind: bytes, modules: set[bytes]) -> bool:
     """Whether objects of a class are layers, Parameters, or plain Modules of the file: no pretrained models."""
-    if kind in _LAYER_NAMES or kind in _CONTAINERS or kind == b"Parameter":
-        return True
-    return re.search(rb"class %s\([^)]*\bModule\b" % kind, source) is not None
+    return kind in _LAYER_NAMES or kind in _CONTAINERS or kind == b"Parameter" or kind in modules
 
 
 # Opt-in rules about what is not there, or about common operations: any Module may break them.
