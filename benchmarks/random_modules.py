@@ -240,7 +240,7 @@ def cut_layer(draw: st.DrawFn, feature: Feature, n: str) -> None:
                 (
                     ["with torch.no_grad():", f"    seen = self.layer{n}(y)", "y = y + seen"],
                     [f"y = y + self.layer{n}(y)"],
-                    [f"y = torch.relu(self.layer{n}(y))"],
+                    [f"y = F.softplus(self.layer{n}(y))"],
                     [f"y = y + F.linear(y, self.layer{n}.weight.data, self.layer{n}.bias.data)"],
                     ["with torch.no_grad():", f"    size = self.layer{n}.weight.norm()", "y = y + size"],
                 )
@@ -310,9 +310,9 @@ def made_in_forward(draw: st.DrawFn, feature: Feature, n: str) -> None:
             (
                 [f"fresh{n} = nn.Parameter(torch.ones(3))", f"y = y * fresh{n}"],
                 ["y = y + nn.Linear(3, 3)(y)"],
-                [f"layer{n} = nn.Linear(3, 3, bias=False)", f"y = torch.relu(layer{n}(y))"],
+                [f"layer{n} = nn.Linear(3, 3, bias=False)", f"y = F.softplus(layer{n}(y))"],
                 [f"fresh{n} = torch.ones(3)", f"y = y * fresh{n}"],
-                ["y = nn.ReLU()(y)"],
+                ["y = nn.Softplus()(y)"],
                 ["y = nn.Dropout(0.0)(y) + nn.functional.relu(y)"],
             )
         )

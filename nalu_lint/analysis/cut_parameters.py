@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nalu_lint.analysis.facts import CutParameter
 from nalu_lint.analysis.gradient_flow import DETACH, NO_GRADIENT_MODE, REWRAP, ZERO, Cut, GradientFlow, Read
 from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS, MODULE_BASES
+from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, LAYER_PARAMETERS, MODULE_BASES
 from nalu_lint.analysis.values import REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
 from nalu_lint.diagnostic import Source
 
@@ -75,8 +75,13 @@ class Verdicts:
         found = [(read, cut) for read in reads for cut in [self.cut_of(read)] if cut is not None and read.is_here]
         if not found:
             return reads, None
-        found.sort(key=lambda pair: (pair[0].expression.lineno, pair[0].expression.col_offset))
+        found.sort(key=lambda pair: _position(pair[0]))
         return [read for read, _ in found], found[0][1]
+
+
+def _position(read: Read) -> tuple[bool, int, int]:
+    """Reads in forward itself come first, then those in what it calls."""
+    return (read.function not in ENTRY_POINTS, read.expression.lineno, read.expression.col_offset)
 
 
 def cut_parameters(

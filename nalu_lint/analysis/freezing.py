@@ -80,7 +80,7 @@ def _mentioned(statement: ast.AST) -> set[str]:
             names |= {EVERYTHING} if _is_self(node.value) else _attributes(node.value)
         elif isinstance(node, ast.For | ast.comprehension):
             names |= {name for inner in ast.walk(node.iter) for name in _attributes(inner)}
-        elif isinstance(node, ast.Call):
+        elif isinstance(node, ast.Call) and not _last_name(node.func).endswith("_"):  # initialisers do not freeze
             for argument in node.args:
                 names |= _attributes(argument)
     return names

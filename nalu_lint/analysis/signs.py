@@ -325,6 +325,7 @@ _NO_PARAMETERS = frozenset(name.encode() for name in METADATA_ATTRIBUTES) | {
 }
 _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
+_MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
 
 
@@ -364,6 +365,7 @@ def _class_cuts(
     places: list[tuple[int, bytes]],
 ) -> bool:
     made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
+    made.update(_MADE_BY_NAME.findall(source, start, end))
     # A base class of another file may have made any attribute that this file never assigns.
     is_inherited = _inherits_from_elsewhere(source, start)
     if not made and not is_inherited:
