@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_FILES = 400  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+# Imports that are no part of any project: the analysis knows them by name.
+_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
 _MAX_REEXPORTS = 8
 _MAX_STARS = 16  # modules with more are lists of everything there is
 
@@ -64,6 +66,16 @@ class SourceFile:
     def find(self, dotted: str) -> ClassInfo | FunctionNode | None:
         """The class or function of the project that `dotted` is, through re-exports."""
         return None if self.project is None else self.project.find(dotted, self)
+
+    def find_function(self, dotted: str) -> tuple[FunctionNode, SourceFile] | None:
+        """A function of the project and the file that it stands in; by convention it is in lower case."""
+        if self.project is None or dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
+            return None
+        found = self.find(dotted)
+        if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        home = self.project.home_of(found)
+        return None if home is None else (found, home)
 
 
 class Project:
