@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
     from nalu_lint.analysis.source_tree import SourceTree
 
-MAX_FILES = 400  # kept at a time
+MAX_FILES = 60  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 # Imports that are no part of any project: the analysis knows them by name.
