@@ -38,6 +38,12 @@ class SourceFile:
         self.roots, self.package = _place(self.path) if project is not None else ((), "")
         self.outline = Outline(tree, self)
 
+    def release(self) -> None:
+        """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
+        if "source_tree" in self.__dict__:
+            self.source_tree.release()
+        self.__dict__.clear()
+
     @cached_property
     def rows(self) -> list[str]:
         return self.text.split("\n")
@@ -89,6 +95,9 @@ class Project:
     def trim(self) -> None:
         """Forget all files where they have become many: between two files that are checked, never during one."""
         if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
+            for file in self._files.values():
+                if file is not None:
+                    file.release()
             self._files.clear()
             self._texts.clear()
 
