@@ -57,7 +57,7 @@ class DerivedTensorRule(Rule):
 
     ## Known limits
     Silent about tensors detached out loud (a snapshot of the starting values is a common and correct
-    use), and about classes with a base class from another file, which may compute the value again.
+    use), and about classes with a base class of a library, which may compute the value again.
     A view that is kept (`self.w_t = self.weight.t()`) is reported: it follows the steps of the
     optimiser, but not `.to()` or `copy.deepcopy`.
 
