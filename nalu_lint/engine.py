@@ -220,15 +220,18 @@ def find(
 ) -> list[Finding]:
     """What the rules `codes` find in one text, each thing once."""
     from nalu_lint.analysis import file_model  # start-up time
+    from nalu_lint.analysis.project import SourceFile
     from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
         if project is not None:
             project.trim()
-        model = file_model(text, tree, codes, path, project)
+        file = SourceFile(text, tree, path, project)
+        model = file_model(file, codes)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
         findings += [f for rule in rules for f in rule.check_file(model)]
+        file.release()
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
     except Exception as error:

@@ -53,13 +53,10 @@ class FileUsage:
         """The function of another file of the project that is imported as `name`."""
         home = self.outline.scope.home
         binding = self.outline.scope.lookup(name)
-        if home is None or home.project is None or binding is None or binding.dotted is None:
+        if home is None or binding is None or binding.dotted is None:
             return None
-        imported = None if binding.dotted.startswith("torch.") else home.find(binding.dotted)
-        if not isinstance(imported, ast.FunctionDef | ast.AsyncFunctionDef):
-            return None
-        other = home.project.home_of(imported)
-        return None if other is None else (imported, other.outline.scope)
+        found = home.find_function(binding.dotted)
+        return None if found is None else (found[0], found[1].outline.scope)
 
     @cached_property
     def _foreign(self) -> list[Outline]:

@@ -33,6 +33,7 @@ from nalu_lint.analysis.values import (
     Tensor,
     Value,
     constant,
+    same,
     single,
     truth,
 )
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import Binding
     from nalu_lint.analysis.project import SourceFile
 
-# Imports that are no part of any project: the analysis knows them by name.
-_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
 MAX_STEPS = 60_000  # expressions of one class, loops and calls included
 MAX_UNROLLED = 48  # elements of a container that a loop visits one by one
 
@@ -129,14 +128,8 @@ class Expressions(LibraryCalls):
 
     def helper(self, dotted: str) -> Function | None:
         """A function that is imported from another file of the project."""
-        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
-            return None
-        file = self.frames[-1].file if self.frames else self.file
-        found = file.find(dotted)
-        if found is None or isinstance(found, ClassInfo) or file.project is None:
-            return None
-        home = file.project.home_of(found)
-        return None if home is None else Function(found, file=home)
+        found = (self.frames[-1].file if self.frames else self.file).find_function(dotted)
+        return None if found is None else Function(found[0], file=found[1])
 
     def evaluate_module_statement(self, binding: Binding, file: SourceFile) -> Value:
         """The value of a simple assignment at module level, where it is one statement of its own."""
@@ -312,7 +305,7 @@ class Expressions(LibraryCalls):
         operands = [self.evaluate(node.left), *(self.evaluate(c.comparator) for c in node.comparisons)]
         operators = [c.operator for c in node.comparisons]
         if len(operators) == 1 and isinstance(operators[0], cst.Is | cst.IsNot | cst.Equal | cst.NotEqual):
-            outcome = _same(operands[0], operands[1], isinstance(operators[0], cst.Is | cst.IsNot))
+            outcome = same(operands[0], operands[1], isinstance(operators[0], cst.Is | cst.IsNot))
             if outcome is not None:
                 return single(Const(outcome is isinstance(operators[0], cst.Is | cst.Equal)))
         if all(isinstance(o, cst.Is | cst.IsNot | cst.In | cst.NotIn) for o in operators):
@@ -438,9 +431,6 @@ class Expressions(LibraryCalls):
         elif node.value is not None:
             frame.yielded |= self.evaluate(node.value)
         return UNKNOWN
-
-    def await_(self, node: cst.Await) -> Value:
-        return self.evaluate(node.expression)
 
     def call(self, node: cst.Call, *, is_statement: bool = False) -> Value:
         callee = self.name(node.func, is_called=True) if isinstance(node.func, cst.Name) else self.evaluate(node.func)
@@ -572,23 +562,9 @@ class Expressions(LibraryCalls):
         raise NotImplementedError
 
 
-def _same(left: Value, right: Value, is_identity: bool) -> bool | None:
-    """Whether two values are the same object or equal constants, where that is certain."""
-    first, second = constant(left), constant(right)
-    if first is not NOT_CONSTANT and second is not NOT_CONSTANT:
-        return bool(first is second) if is_identity and (first is None or second is None) else bool(first == second)
-    for one, other in ((left, second), (right, first)):
-        if other is None and one and all(isinstance(a, Param | ModuleObject | Tensor | Container) for a in one):
-            return False
-    return None
-
-
 def _is_property(function: Any) -> bool:
-    for decorator in function.decorator_list:
-        name = getattr(decorator, "id", None) or getattr(decorator, "attr", None)
-        if name in ("property", "cached_property"):
-            return True
-    return False
+    names = [getattr(d, "id", None) or getattr(d, "attr", None) for d in function.decorator_list]
+    return "property" in names or "cached_property" in names
 
 
 _CONSTANT_NAMES: dict[str, Any] = {"True": True, "False": False, "None": None}
@@ -616,7 +592,7 @@ _EXPRESSIONS: dict[type, Any] = {
     cst.FormattedString: Expressions.formatted,
     cst.Integer: Expressions.number,
     cst.Float: Expressions.number,
-    cst.Await: Expressions.await_,
+    cst.Await: lambda self, node: self.evaluate(node.expression),
     cst.Yield: Expressions.yield_,
     cst.Call: Expressions.call,
 }

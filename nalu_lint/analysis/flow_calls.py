@@ -225,14 +225,11 @@ class Calls:
 
     def call_imported(self, dotted: str, node: ast.Call) -> Flowing:
         """A function of another file of the project, or of a library."""
-        home = self.scope.home
-        is_function = not dotted.startswith("torch.") and dotted.rpartition(".")[2].islower()
-        found = home.find(dotted) if home is not None and is_function else None
-        if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) and home is not None and home.project is not None:
-            other = home.project.home_of(found)
-            if other is not None:
-                arguments, keywords = self.arguments(node)
-                return self.call_function(found, other.outline.scope, arguments, keywords)
+        found = self.scope.home.find_function(dotted) if self.scope.home is not None else None
+        if found is not None:
+            function, other = found
+            arguments, keywords = self.arguments(node)
+            return self.call_function(function, other.outline.scope, arguments, keywords)
         return self.call_library(dotted, node)
 
     def call_library(self, dotted: str, node: ast.Call) -> Flowing:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
     from nalu_lint.analysis.source_tree import SourceTree
 
-MAX_FILES = 400  # kept at a time
+MAX_FILES = 60  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+# Imports that are no part of any project: the analysis knows them by name.
+_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
 _MAX_REEXPORTS = 8
 _MAX_STARS = 16  # modules with more are lists of everything there is
 
@@ -35,6 +37,12 @@ class SourceFile:
         self.path = os.path.abspath(path) if project is not None else path
         self.roots, self.package = _place(self.path) if project is not None else ((), "")
         self.outline = Outline(tree, self)
+
+    def release(self) -> None:
+        """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
+        if "source_tree" in self.__dict__:
+            self.source_tree.release()
+        self.__dict__.clear()
 
     @cached_property
     def rows(self) -> list[str]:
@@ -65,6 +73,16 @@ class SourceFile:
         """The class or function of the project that `dotted` is, through re-exports."""
         return None if self.project is None else self.project.find(dotted, self)
 
+    def find_function(self, dotted: str) -> tuple[FunctionNode, SourceFile] | None:
+        """A function of the project and the file that it stands in; by convention it is in lower case."""
+        if self.project is None or dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
+            return None
+        found = self.find(dotted)
+        if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        home = self.project.home_of(found)
+        return None if home is None else (found, home)
+
 
 class Project:
     """The files read so far."""
@@ -79,6 +97,9 @@ class Project:
     def trim(self) -> None:
         """Forget all files where they have become many: between two files that are checked, never during one."""
         if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
+            for file in self._files.values():
+                if file is not None:
+                    file.release()
             self._files.clear()
             self._texts.clear()
 

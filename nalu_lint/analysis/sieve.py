@@ -111,7 +111,7 @@ def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bo
         line_end = source.find(b"\n", match.end())
         for read in _OWN_VALUE.finditer(source, match.end(), line_end if line_end >= 0 else len(source)):
             name = read.group(1) or read.group(2)
-            if not re.search(rb"\.%s[ \t]*(?::[^=\n]+)?=[^=]|def %s\(" % (name, name), source):
+            if not signs.is_assigned(source, name):
                 return True
     return False
 

@@ -393,9 +393,7 @@ def _class_cuts(
     suspects = {name for names in cut.values() for name in names if name in made}
     if is_inherited:
         cuts = {name for names in cut.values() for name in names} - made - _NO_PARAMETERS
-        suspects |= {
-            name for name in cuts if not re.search(rb"\.%s[ \t]*(?::[^=\n]+)?=|def %s\(" % (name, name), source)
-        }
+        suspects |= {name for name in cuts if not is_assigned(source, name)}
     for first, (name, last) in regions.items():
         if not suspects:
             return False
@@ -411,6 +409,11 @@ def _inherits_from_elsewhere(source: bytes, start: int) -> bool:
     header = source[source.find(b"(", start) + 1 : source.find(b")", start)]
     names = [base.strip().rpartition(b".")[2] for base in header.split(b",") if b"=" not in base]
     return any(name and b"class %s" % name not in source for name in names)
+
+
+def is_assigned(source: bytes, name: bytes) -> bool:
+    """Whether the file assigns an attribute of this name, or defines a function called so."""
+    return any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"=")) or b"def %s(" % name in source
 
 
 def _places(source: bytes, token: bytes) -> Iterator[int]:

@@ -86,6 +86,12 @@ class SourceTree:
         self._definitions: dict[ast.AST, tuple[Segment, Definition]] = {}
         self.ast_of: dict[cst.CSTNode, ast.AST] = {}
 
+    def release(self) -> None:
+        """Forget the trees: segments refer back to this object."""
+        self._segments.clear()
+        self._definitions.clear()
+        self.ast_of.clear()
+
     def segment(self, statement: ast.stmt) -> Segment:
         """A statement on rows of its own, parsed by libcst."""
         if statement not in self._segments:

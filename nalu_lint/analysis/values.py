@@ -188,3 +188,14 @@ def truth(value: Value) -> bool | None:
         else:
             outcomes.add(None)
     return outcomes.pop() if len(outcomes) == 1 else None
+
+
+def same(left: Value, right: Value, is_identity: bool) -> bool | None:
+    """Whether two values are the same object or equal constants, where that is certain."""
+    first, second = constant(left), constant(right)
+    if first is not NOT_CONSTANT and second is not NOT_CONSTANT:
+        return bool(first is second) if is_identity and (first is None or second is None) else bool(first == second)
+    for one, other in ((left, second), (right, first)):
+        if other is None and one and all(isinstance(a, Param | ModuleObject | Tensor | Container) for a in one):
+            return False
+    return None

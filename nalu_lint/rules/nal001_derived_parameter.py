@@ -64,11 +64,12 @@ class DerivedParameterRule(Rule):
     ```
 
     ## Known limits
-    Silent where the evidence is missing: a base class from another file (it may read the source),
-    attribute names computed at run time, `self.__dict__`, the module handed to code that is not in
-    the file, a source that may be frozen (`requires_grad=flag`). Values computed by functions of
-    other files are not followed. Statements outside Module classes keep nothing alive: a training
-    script that reads the source into its loss is not seen.
+    Silent where the evidence is missing: a base class that is not of the project (it may read the
+    source), attribute names computed at run time, `self.__dict__`, the module handed to code that is
+    not in the file, a source that may be frozen (`requires_grad=flag`). Base classes and functions of
+    the project's other files are followed, except from files above 100 kB; layers of other files are
+    not. Statements outside Module classes keep nothing alive: a training script that reads the source
+    into its loss is not seen.
 
     ## Fix safety
     No automatic fix. Computing the value on use changes what trains and removes the derived

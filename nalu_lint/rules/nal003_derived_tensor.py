@@ -57,10 +57,9 @@ class DerivedTensorRule(Rule):
 
     ## Known limits
     Silent about tensors detached out loud (a snapshot of the starting values is a common and correct
-    use) as long as the Parameter itself is used, too, and about classes with a base class from
-    another file that cannot be followed, which may compute the value again. A view that is kept
-    (`self.w_t = self.weight.t()`) is reported: it follows the steps of the optimiser, but not `.to()`
-    or `copy.deepcopy`.
+    use) as long as the Parameter itself is used, too, and about classes with a base class of a
+    library, which may compute the value again. A view that is kept (`self.w_t = self.weight.t()`) is
+    reported: it follows the steps of the optimiser, but not `.to()` or `copy.deepcopy`.
 
     ## Fix safety
     No automatic fix. Computing the value on use removes a buffer from `state_dict`.
