@@ -244,7 +244,7 @@ class _Diagnosis:
             is_used = self._trace is not None and kept.name in self._trace.reaching
             if not kept.is_still_there:
                 continue
-            if kept.lost and not kept.is_snapshot:
+            if kept.lost:
                 self._lost(kept)
             if not is_used and not (failed and self._trace is None):
                 continue

@@ -230,10 +230,16 @@ class Construction:
                 found[id(tensor)] = name
         return found
 
-    def sources_of(self, module: nn.Module, name: str) -> list[torch.Tensor]:
-        """The Parameters that a tensor kept as an attribute or a buffer was computed from, its graph cut or not."""
-        found = (origin.tensor for origin in self._kept.get(module, {}).get(name, ()))
-        return [source for source in found if source is not None]
+    def sources_of_kept(self, model: nn.Module) -> dict[tuple[int, str], tuple[str, ...]]:
+        """What tensors that modules keep were computed from, their graph cut or not: by module and attribute."""
+        names = _Names(model)
+        found = {}
+        for module in model.modules():
+            for attribute, origins in self._kept.get(module, {}).items():
+                held = self._in_model(dict.fromkeys(origins), names)
+                sources = {names.of(self._made[origin]) for origin in held}
+                found[id(module), attribute] = tuple(sorted(name for name in sources if name is not None))
+        return found
 
     def _in_model(self, links: Links, names: _Names) -> Links:
         """The links, followed through Parameters that the model does not hold, such as a copy that is copied on."""

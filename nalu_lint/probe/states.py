@@ -78,6 +78,7 @@ def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
     """Plain tensors and buffers of the modules that were computed from Parameters."""
     names = built.names_of(model) if built is not None else {}
     names.update((id(p), name) for name, p in model.named_parameters())
+    kept = built.sources_of_kept(model) if built is not None else {}
     found = []
     for prefix, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
@@ -85,18 +86,18 @@ def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
             if not isinstance(value, torch.Tensor) or isinstance(value, Parameter):
                 continue
             is_snapshot = value.grad_fn is None
-            made_from = (
-                leaves_of(value) if not is_snapshot else built.sources_of(module, name) if built is not None else []
-            )
-            sources = tuple(sorted({names[id(source)] for source in made_from if id(source) in names}))
+            leaves = leaves_of(value)
+            sources = tuple(sorted({names[id(leaf)] for leaf in leaves if id(leaf) in names}))
+            if is_snapshot:
+                sources = kept.get((id(module), name), ())
             lost = tuple(
-                source
-                for source in made_from
-                if isinstance(source, Parameter)
-                and id(source) not in names
-                and not (built is not None and built.was_registered(source))  # let go on purpose
+                leaf
+                for leaf in leaves
+                if isinstance(leaf, Parameter)
+                and id(leaf) not in names
+                and not (built is not None and built.was_registered(leaf))  # let go on purpose
             )
-            if sources or (lost and not is_snapshot):
+            if sources or lost:
                 place = built.place_of_attribute(module, name) if built is not None else None
                 found.append(Kept(_joined(prefix, name), module, name, value, sources, lost, place, is_snapshot))
     return found

@@ -6,6 +6,7 @@ Rank 0 prints a line of JSON for each program: its name, and what was reported.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import timedelta
 from typing import Any
@@ -51,7 +52,11 @@ def main() -> None:
             found = [("error", f"{type(error).__name__}: {error}")]
         if distributed.get_rank() == 0:
             print(json.dumps([name, found]), flush=True)
+    distributed.barrier()
     distributed.destroy_process_group()
+    sys.stdout.flush()
+    # Threads of the process group that still run can abort the teardown of the interpreter.
+    os._exit(0)
 
 
 if __name__ == "__main__":
