@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nalu_lint.analysis.model import ClassModel, SourceParameter
+    from nalu_lint.diagnostic import Fix
+    from nalu_lint.fixing.code import Code
 
 
 class Rule:
@@ -31,6 +33,14 @@ class Rule:
         """Findings of this rule in one class."""
         raise NotImplementedError
 
+    def fix(self, finding: Finding, code: Code) -> Fix | None:
+        """The edits that remove a finding of this rule; None where the rule has no fixes.
+
+        They need not be proven: the result is checked again before it counts. Raises `fixing.code.Refused`, with
+        the reason, where there is none for this finding.
+        """
+        return None
+
 
 def finding(
     rule: Rule,
@@ -47,7 +57,7 @@ def finding(
         message=message,
         span=span,
         parameter=parameter,
-        sources=tuple(Source(source.name, source.span) for source in sources),
+        sources=tuple(Source(source.name, source.span, source.is_explicit) for source in sources),
         module_class=model.name,
     )
 

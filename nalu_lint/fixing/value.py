@@ -1,0 +1,433 @@
+"""What a value needs where it is computed anew: its expression, and the statements of the constructor before it."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint.fixing.code import (
+    FUNCTIONS,
+    SCOPES,
+    Code,
+    Family,
+    Function,
+    Names,
+    Refused,
+    argument_names,
+    locals_of,
+    names_in,
+    self_name,
+)
+from nalu_lint.fixing.repeatable import Examination, changes
+from nalu_lint.fixing.text import indented
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.outline import ClassInfo
+    from nalu_lint.diagnostic import Position, Source
+
+_PLAIN_ANNOTATIONS = frozenset({"int", "float", "bool", "str", "torch.dtype", "torch.device"})
+
+
+class Replacement(NamedTuple):
+    """Text to be put instead of a stretch of the moved code."""
+
+    start: Position
+    end: Position
+    text: str
+
+
+class Value:
+    """An expression of a method, ready to be computed elsewhere in the class.
+
+    `slice`: the statements before it that it needs. `aliases`: its variables that are attributes of the same
+    value. `stored`: arguments that an attribute must be made for. Raises Refused where it cannot be moved.
+    """
+
+    def __init__(
+        self, code: Code, family: Family, method: Function, statement: ast.stmt, expression: ast.expr, name: str
+    ) -> None:
+        self.code = code
+        self.family = family
+        self.method = method
+        self.statement = statement
+        self.expression = self.original = expression
+        self.name = name  # of the attribute that holds the value
+        self.self_name = self_name(method) or "self"
+        self.locals = locals_of(method)
+        self.aliases: dict[str, str] = {}
+        self.late_aliases: set[str] = set()  # stored only after the value is computed
+        self.stored: list[str] = []
+        self.slice: list[ast.stmt] = []
+        self.factories: list[ast.Call] = []
+        self.device = ""
+        self._find_slice()
+        self.moved_statements = list(self.slice)
+        self._inline_last()
+        self._check_inner_scopes()
+
+    # What it needs.
+
+    def _find_slice(self) -> None:
+        needed = self._needed(names_in(self.expression))
+        body = self.method.body
+        for statement in reversed(body[: body.index(self.statement)]):
+            effect = self.effect(statement) & needed
+            if not effect:
+                continue
+            self._check_movable(statement)
+            self.slice.insert(0, statement)
+            names = names_in(statement)
+            if _binds_for_sure(statement):
+                needed -= names.bound
+            needed |= self._needed(names) - (names.bound if isinstance(statement, FUNCTIONS) else frozenset())
+        for name in sorted(needed):
+            self._argument(name)
+
+    def _needed(self, names: Names) -> set[str]:
+        """The local variables among the names loaded, other than those that are attributes as well."""
+        found = set()
+        for name in names.loaded & self.locals - {self.self_name}:
+            alias = self._alias(name)
+            if alias is None:
+                found.add(name)
+            else:
+                self.aliases[name] = alias
+        return found
+
+    def _alias(self, name: str) -> str | None:
+        """The attribute that a variable is stored in as it is, where neither is ever bound to anything else."""
+        if self._times_bound(name) != 1:
+            return None
+        for statement in self.method.body:
+            attribute = self._stores(statement, name)
+            if attribute and attribute != self.name and self.is_stored_once(attribute):
+                if statement.lineno > self.statement.lineno:
+                    self.late_aliases.add(name)
+                return f"{self.self_name}.{attribute}"
+        return None
+
+    def _times_bound(self, name: str) -> int:
+        nodes = [n for n in ast.walk(self.method) if isinstance(n, ast.Name) and n.id == name]
+        stores = sum(not isinstance(n.ctx, ast.Load) for n in nodes)
+        return stores + (name in argument_names(self.method))
+
+    def _stores(self, statement: ast.stmt, name: str) -> str | None:
+        """The attribute to which a statement assigns the variable, or the same value as to the variable."""
+        if isinstance(statement, ast.Assign):
+            attributes = [t.attr for t in statement.targets if isinstance(t, ast.Attribute) and self._is_self(t.value)]
+            is_value = isinstance(statement.value, ast.Name) and statement.value.id == name
+            is_target = any(isinstance(t, ast.Name) and t.id == name for t in statement.targets)
+            return attributes[0] if attributes and (is_value or is_target) else None
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Attribute):
+            is_value = isinstance(statement.value, ast.Name) and statement.value.id == name
+            return statement.target.attr if is_value and self._is_self(statement.target.value) else None
+        registered = registered_name(statement, self._is_self)
+        if registered is not None and isinstance(registered.value, ast.Name) and registered.value.id == name:
+            return registered.name
+        return None
+
+    def _is_self(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.Name) and node.id == self.self_name
+
+    def is_stored_once(self, attribute: str) -> bool:
+        return len(stores_of(self.code, self.family, attribute)) == 1
+
+    def effect(self, statement: ast.stmt) -> set[str]:
+        """The variables that a statement binds or may change in place."""
+        found = set(names_in(statement).bound)
+        for node in ast.walk(statement):
+            target: ast.AST | None = None
+            if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+                target = node.value
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and changes(node.func.attr):
+                target = node.func.value
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                if not (isinstance(node.value.func, ast.Name) and node.value.func.id == "print"):
+                    found.update(a.id for a in node.value.args if isinstance(a, ast.Name))  # nn.init.zeros_(w)
+            while isinstance(target, ast.Subscript | ast.Attribute | ast.Call):
+                target = target.func if isinstance(target, ast.Call) else target.value
+            if isinstance(target, ast.Name):
+                found.add(target.id)
+        return found
+
+    def _check_movable(self, statement: ast.stmt) -> None:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Return | ast.Delete | ast.With | ast.AsyncWith | ast.Import | ast.ImportFrom):
+                raise Refused(f"row {node.lineno}, which the value needs, cannot be moved")
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+                raise Refused(f"row {node.lineno}, which the value needs, stores an attribute")
+
+    def _argument(self, name: str) -> None:
+        if name not in argument_names(self.method):
+            raise Refused(f"where the variable `{name}` comes from is not clear")
+        if self._times_bound(name) != 1:
+            raise Refused(f"the argument `{name}` is bound anew")
+        arguments = self.method.args
+        if name in {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}:
+            raise Refused(f"it needs the arguments `*{name}`, which are stored nowhere")
+        for node in ast.walk(self.expression):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                raise Refused(f"it calls the argument `{name}`, and what that does is not known")
+        if not self._is_plain(name):
+            raise Refused(f"it needs the argument `{name}`, which may be a tensor or a module")
+        if not self._is_free(name):
+            raise Refused(f"it needs the argument `{name}`, and the attribute `{name}` means something else")
+        self.aliases[name] = f"{self.self_name}.{name}"
+        self.stored.append(name)
+
+    def _is_plain(self, name: str) -> bool:
+        """Whether an argument can be kept as an attribute: a module would be registered, a tensor not moved by `.to()`."""
+        arguments = self.method.args
+        every = [*arguments.posonlyargs, *arguments.args]
+        defaults = dict(zip(reversed([a.arg for a in every]), reversed(arguments.defaults), strict=False))
+        defaults.update({a.arg: d for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d})
+        default = defaults.get(name)
+        if isinstance(default, ast.Constant) and isinstance(default.value, bool | int | float | str):
+            return True
+        annotation = next((a.annotation for a in (*every, *arguments.kwonlyargs) if a.arg == name), None)
+        if annotation is not None:
+            return ast.unparse(annotation).strip("'\"") in _PLAIN_ANNOTATIONS
+        return self._sizes_something(name)
+
+    def _sizes_something(self, name: str) -> bool:
+        """Whether the constructor makes a tensor or a layer of that size, so that it is a number."""
+        for node in ast.walk(self.method):
+            if isinstance(node, ast.Call) and node is not self.expression:
+                callee = ast.unparse(node.func).rpartition(".")[2]
+                if callee in _SIZED and any(isinstance(a, ast.Name) and a.id == name for a in _sizes(node)):
+                    return True
+        return False
+
+    def _is_free(self, name: str) -> bool:
+        """Whether nothing in the file calls an attribute of `self` by this name."""
+        family = self.family
+        mentioned = {n.attr for m in family.members for n in ast.walk(m.node) if isinstance(n, ast.Attribute)}
+        strings = {n.value for m in family.members for n in ast.walk(m.node) if isinstance(n, ast.Constant)}
+        taken = {name for m in family.members for name in (*m.methods, *m.class_attributes)}
+        return name not in mentioned | taken | _MODULE_ATTRIBUTES and name not in strings
+
+    def _inline_last(self) -> None:
+        """`w = f(a)` and then the value is `w`: the value is `f(a)`."""
+        while self.slice and isinstance(self.expression, ast.Name):
+            last, name = self.slice[-1], self.expression.id
+            is_plain = isinstance(last, ast.Assign) and len(last.targets) == 1 and isinstance(last.targets[0], ast.Name)
+            uses = [n for s in self.slice[:-1] for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
+            if not is_plain or last.targets[0].id != name or (uses and name not in names_in(last).loaded):
+                return
+            self.expression = last.value
+            self.slice.pop()
+
+    def _check_inner_scopes(self) -> None:
+        """A variable that becomes an attribute must mean the same everywhere in the moved code."""
+        for node in self.nodes:
+            for inner in ast.walk(node):
+                if isinstance(inner, SCOPES):
+                    clash = names_in(*ast.iter_child_nodes(inner)).bound & self.aliases.keys()
+                    clash |= _arguments_of(inner) & self.aliases.keys()
+                    if clash:
+                        raise Refused(f"the name `{min(clash)}` has two meanings in the value")
+
+    # What may be done with it.
+
+    @property
+    def nodes(self) -> list[ast.stmt | ast.expr]:
+        return [*self.slice, self.expression]
+
+    @property
+    def bound(self) -> frozenset[str]:
+        """The variables that the moved code binds."""
+        return names_in(*self.nodes).bound
+
+    @property
+    def loaded(self) -> frozenset[str]:
+        """The names from outside that the moved code reads."""
+        return names_in(*self.nodes).loaded - self.aliases.keys()
+
+    def check(self, info: ClassInfo, sources: tuple[Source, ...]) -> None:
+        """Raise Refused where the value is another one, or not to be had, when it is computed later."""
+        examination = Examination(self.code, self.family, info.scope)
+        examination.examine(self.nodes, self.method)
+        roots = {source.name.split(".")[0] for source in sources}
+        for attribute in sorted(examination.attributes):
+            self._check_attribute(attribute, attribute in roots)
+        self.factories = [f for f in examination.factories if not self._is_inside_factory(f, examination.factories)]
+        self.device = f"{self.self_name}.{_path(sources[0].name)}.device"
+
+    def _is_inside_factory(self, call: ast.Call, others: list[ast.Call]) -> bool:
+        return any(other in others for other in self.code.above(call))
+
+    def _check_attribute(self, attribute: str, is_source: bool) -> None:
+        if attribute == self.name:
+            raise Refused(f"its value depends on what `{attribute}` was before")
+        construction = self.family.construction
+        stores = stores_of(self.code, self.family, attribute)
+        for store in stores:
+            function = self.code.function(store)
+            if function not in construction:
+                raise Refused(f"`{attribute}` is assigned again after construction")
+            if function is self.method and store.lineno > self.statement.lineno:
+                raise Refused(f"`{attribute}` is assigned again in row {store.lineno}")
+        if is_source:
+            return
+        if len(stores) > 1:
+            raise Refused(f"`{attribute}` is assigned in several places")
+        value = getattr(stores[0], "value", None) if stores else None
+        if isinstance(value, ast.Call):
+            dotted = self.family.info.scope.dotted(value.func) or ""
+            if dotted.startswith("torch.") and not dotted.startswith("torch.nn."):
+                raise Refused(f"`{attribute}` is a plain tensor, which does not follow .to(): make it a buffer first")
+
+    # Its text.
+
+    def expression_text(self, indentation: str) -> str:
+        """The expression as the right side of an assignment or a return."""
+        text, is_wrapped = self._text(self.expression)
+        if "\n" not in text or is_wrapped:
+            return self._shifted(text, self.expression, indentation)
+        inner = self._shifted(text, self.expression, f"{indentation}    ", is_first_too=True)
+        return f"(\n{inner}\n{indentation})"
+
+    def expression_source(self) -> str:
+        """The expression as it stands, for where it stood."""
+        text = self.code.source(self.original)
+        return f"({text})" if "\n" in text else text
+
+    def statement_texts(self, indentation: str) -> list[str]:
+        return [f"{indentation}{self._shifted(self._text(s)[0], s, indentation)}" for s in self.slice]
+
+    def _text(self, node: ast.stmt | ast.expr) -> tuple[str, bool]:
+        """The text with attributes for variables; and whether its line breaks are all inside brackets of its own."""
+        (row, column), end = self.code.span(node)
+        replacements = sorted(self._replacements(node))
+        parts = []
+        position = self.code.span(node).start
+        for replacement in replacements:
+            parts += [self.code.between(self.code.span(node)._replace(start=position, end=replacement.start))]
+            parts += [replacement.text]
+            position = replacement.end
+        parts.append(self.code.between(self.code.span(node)._replace(start=position, end=end)))
+        bracketed = ast.Call | ast.Subscript | ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+        is_wrapped = isinstance(node, bracketed) and "\n" not in self._before_bracket(node)
+        return "".join(parts), is_wrapped
+
+    def _before_bracket(self, node: ast.expr) -> str:
+        inner = node.func if isinstance(node, ast.Call) else node.value if isinstance(node, ast.Subscript) else None
+        return "" if inner is None else self.code.source(inner)
+
+    def _replacements(self, node: ast.AST) -> list[Replacement]:
+        found: list[Replacement] = []
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and inner.id in self.aliases and isinstance(inner.ctx, ast.Load):
+                span = self.code.span(inner)
+                if any(isinstance(outer, ast.JoinedStr) for outer in self.code.above(inner)):
+                    raise Refused(f"`{inner.id}` stands in an f-string")
+                found.append(Replacement(span.start, span.end, self.aliases[inner.id]))
+            elif isinstance(inner, ast.Call) and inner in self.factories:
+                end = self.code.span(inner).end
+                before = end._replace(column=end.column - 1)
+                has_arguments = bool(inner.args or inner.keywords)
+                found.append(Replacement(before, before, f"{', ' if has_arguments else ''}device={self.device}"))
+        return found
+
+    def _shifted(self, text: str, node: ast.AST, indentation: str, *, is_first_too: bool = False) -> str:
+        """The rows of the text under another indentation."""
+        first_row = node.lineno  # type: ignore[attr-defined]
+        own = self.code.indentation(first_row)
+        strings = [(s.start.row - first_row + 1, s.end.row - first_row + 1) for s in self.code.strings(node)]
+        rows = text.split("\n")
+        kept = frozenset(n for n in range(1, len(rows)) if any(a <= n < b for a, b in strings))
+        moved = [row if n in kept or n == 0 else row.removeprefix(own) for n, row in enumerate(rows)]
+        joined = indented("\n".join(moved), indentation, kept if is_first_too else kept | {0})
+        return joined
+
+
+class Registered(NamedTuple):
+    """`register_parameter("name", value)` and the like."""
+
+    name: str
+    value: ast.expr
+    call: ast.Call
+
+
+def registered_name(statement: ast.stmt, is_self: object) -> Registered | None:
+    """What a statement registers on `self` by a call: register_parameter, register_buffer or setattr."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(call, ast.Call):
+        return None
+    function = call.func
+    arguments = list(call.args)
+    if isinstance(function, ast.Name) and function.id == "setattr" and len(arguments) == 3:
+        receiver, *arguments = arguments
+    elif isinstance(function, ast.Attribute) and function.attr in ("register_parameter", "register_buffer"):
+        receiver = function.value
+    else:
+        return None
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    name = arguments[0] if arguments else keywords.get("name")
+    value = arguments[1] if len(arguments) > 1 else keywords.get("param", keywords.get("tensor"))
+    if not (isinstance(name, ast.Constant) and isinstance(name.value, str)) or value is None:
+        return None
+    return Registered(name.value, value, call) if callable(is_self) and is_self(receiver) else None
+
+
+def stores_of(code: Code, family: Family, attribute: str) -> list[ast.stmt]:
+    """The statements of a class and its relatives that give an attribute of `self` a new value."""
+    found: dict[ast.stmt, None] = {}
+    for method in family.all_methods:
+        for node in ast.walk(method):
+            if isinstance(node, ast.Attribute) and node.attr == attribute and not isinstance(node.ctx, ast.Load):
+                if family.is_self(node.value):
+                    found[code.statement(node)] = None
+            elif isinstance(node, ast.Expr):
+                registered = registered_name(node, family.is_self)
+                if registered is not None and registered.name == attribute:
+                    found[node] = None
+    return list(found)
+
+
+def _binds_for_sure(statement: ast.stmt) -> bool:
+    """Whether a statement gives its variables new values, whatever they were before."""
+    if isinstance(statement, FUNCTIONS):
+        return True
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        targets = [statement.target]
+    flat = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple | ast.List) else [t])]
+    return bool(flat) and all(isinstance(t, ast.Name | ast.Starred) for t in flat)
+
+
+def _arguments_of(scope: ast.AST) -> set[str]:
+    arguments = getattr(scope, "args", None)
+    if not isinstance(arguments, ast.arguments):
+        return set()
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
+    return {a.arg for a in every if a is not None}
+
+
+def _path(name: str) -> str:
+    """A dotted name of a Parameter as an expression: the elements of containers have numbers."""
+    first, *rest = name.split(".")
+    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
+
+
+def _sizes(call: ast.Call) -> list[ast.expr]:
+    found: list[ast.expr] = []
+    for argument in call.args:
+        found += argument.elts if isinstance(argument, ast.Tuple | ast.List) else [argument]
+    return found
+
+
+_SIZED = frozenset(
+    {
+        *("zeros", "ones", "empty", "rand", "randn", "eye", "arange", "range", "Tensor", "FloatTensor", "full"),
+        *("Linear", "Embedding", "LayerNorm", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d", "GRU", "LSTM"),
+    }
+)
+# What `torch.nn.Module` itself has, so that an attribute of that name would hide it.
+_MODULE_ATTRIBUTES = frozenset(
+    {
+        *("training", "parameters", "buffers", "modules", "children", "forward", "apply", "to", "cuda", "cpu", "half"),
+        *("float", "double", "type", "train", "eval", "state_dict", "load_state_dict", "zero_grad", "compile", "dump"),
+        *("bfloat16", "requires_grad_", "share_memory", "extra_repr", "add_module", "get_parameter", "get_buffer"),
+    }
+)
