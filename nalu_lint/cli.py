@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nalu_lint.config import Config, Layer
     from nalu_lint.diagnostic import Diagnostic
     from nalu_lint.engine import Outcome, Task
+    from nalu_lint.fixing.command import Mode
 
 CLEAN, FINDINGS, CANNOT_RUN = 0, 1, 2
 STDIN = "-"
@@ -96,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     files.add_argument("--stdin-filename", metavar="PATH", help="what to call standard input")
     files.add_argument("--show-files", action="store_true", help="list the files that would be checked and stop")
+    fixes = parser.add_argument_group("fixes")
+    toggle = argparse.BooleanOptionalAction
+    fixes.add_argument("--fix", action=toggle, help="apply fixes to the files, and report what is left")
+    fixes.add_argument("--unsafe-fixes", action=toggle, help="those, too, that change what trains or the state_dict")
+    fixes.add_argument("--fix-only", action=toggle, help="apply fixes, report nothing; implies --fix")
+    fixes.add_argument("--diff", action="store_true", help="show what fixes would change; implies --fix-only")
+    fixes.add_argument("--exit-non-zero-on-fix", action="store_true", help="exit with 1 if any file was fixed")
     output = parser.add_argument_group("output")
     output.add_argument("--output-format", metavar="FORMAT", help="full, concise, json or json-lines (default: full)")
     output.add_argument("-o", "--output-file", metavar="PATH", help="write findings there, not to standard output")
@@ -163,23 +171,35 @@ def _run(options: argparse.Namespace) -> int:
         return _list_rules()
     if options.stdin_filename is not None and not options.paths:
         options.paths = [STDIN]
+    from nalu_lint.fixing import command  # start-up time
+
     configs = _Configs(options)
     tasks, missing = _tasks(options, configs)
     if options.show_files:
         print("".join(f"{task.path}\n" for task in tasks), end="")
         return CANNOT_RUN if missing else CLEAN
     standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else b""
-    outcomes = _check(options, tasks, standard_input)
+    config = configs.for_folder(".")
+    mode = command.Mode(config.fix, config.fix_only, options.diff, config.unsafe_fixes)
+    outcomes, standard_input = _check(options, tasks, standard_input, mode)
     for outcome in outcomes:
         if outcome.defect and options.verbose:
             print(outcome.defect, file=sys.stderr)
+        if outcome.error:
+            print(f"nalu-lint: error: {outcome.error}", file=sys.stderr)
+        sys.stdout.write(outcome.diff)
     diagnostics = sorted((d for outcome in outcomes for d in outcome.diagnostics), key=lambda d: d.sort_key)
-    _write(options, diagnostics, configs.for_folder("."), standard_input)
+    if mode.shows_findings:
+        _write(options, diagnostics, config, standard_input, is_source_shown=mode.fix and options.paths == [STDIN])
     if not options.quiet:
-        print(_summary(diagnostics, len(tasks)), file=sys.stderr)
-    if missing:
+        text = command.summary(outcomes, diagnostics, mode) if tasks else "warning: no Python files found"
+        print(text, file=sys.stderr)
+    if missing or any(outcome.error for outcome in outcomes):
         return CANNOT_RUN
-    return FINDINGS if diagnostics and not options.exit_zero else CLEAN
+    is_fixed = any(outcome.fixed for outcome in outcomes)
+    if is_fixed and (mode.diff or options.exit_non_zero_on_fix):
+        return FINDINGS
+    return FINDINGS if mode.shows_findings and diagnostics and not options.exit_zero else CLEAN
 
 
 # Configuration.
@@ -235,6 +255,9 @@ class _Configs:
             force_exclude=options.force_exclude,
             respect_gitignore=options.respect_gitignore,
             output_format=options.output_format,
+            fix=options.fix,
+            fix_only=options.fix_only,
+            unsafe_fixes=options.unsafe_fixes,
         )
         config.merge([*self.given, self.flags])  # unknown codes are errors even where no file is checked
 
@@ -295,7 +318,10 @@ def _tasks(options: argparse.Namespace, configs: _Configs) -> tuple[list[Task], 
     return list(tasks.values()), missing
 
 
-def _check(options: argparse.Namespace, tasks: list[Task], standard_input: bytes) -> list[Outcome]:
+def _check(
+    options: argparse.Namespace, tasks: list[Task], standard_input: bytes, mode: Mode
+) -> tuple[list[Outcome], bytes]:
+    """What became of the files, and of standard input if that was checked."""
     import gc  # start-up time
 
     from nalu_lint import engine
@@ -305,15 +331,31 @@ def _check(options: argparse.Namespace, tasks: list[Task], standard_input: bytes
     gc.disable()
     if options.verbose:
         print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
-    if options.paths == [STDIN]:
-        return [engine.check_bytes(standard_input, task) for task in tasks]
-    return engine.check_files(tasks, options.jobs)
+    tasks = [task._replace(with_fixes=True) for task in tasks]
+    if options.paths != [STDIN]:
+        return engine.check_files(tasks, options.jobs, mode.work), b""
+    if not mode.is_active or not tasks:
+        return [engine.check_bytes(standard_input, task) for task in tasks], standard_input
+    from nalu_lint.fixing.command import fix_bytes  # start-up time
+
+    outcome, fixed = fix_bytes(standard_input, tasks[0], mode)
+    if not mode.diff:
+        sys.stdout.buffer.write(fixed)
+    return [outcome], fixed
 
 
 # Output.
 
 
-def _write(options: argparse.Namespace, diagnostics: list[Diagnostic], config: Config, standard_input: bytes) -> None:
+def _write(
+    options: argparse.Namespace,
+    diagnostics: list[Diagnostic],
+    config: Config,
+    standard_input: bytes,
+    *,
+    is_source_shown: bool = False,
+) -> None:
+    """Write the findings: to standard error where standard output is the fixed source."""
     from nalu_lint.output import render  # start-up time
 
     if options.statistics:
@@ -330,8 +372,9 @@ def _write(options: argparse.Namespace, diagnostics: list[Diagnostic], config: C
         except OSError as error:
             raise UsageError(f"{options.output_file}: cannot be written: {error.strerror}") from error
     else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream = sys.stderr if is_source_shown else sys.stdout
+        stream.write(text)
+        stream.flush()
 
 
 def _read_source(standard_input: bytes) -> Callable[[Diagnostic], str | None]:
@@ -386,14 +429,6 @@ def _statistics(diagnostics: list[Diagnostic], output_format: str) -> str:
     if output_format == "json":
         return json.dumps(objects, indent=2) + "\n"
     return "".join(json.dumps(found) + "\n" for found in objects)
-
-
-def _summary(diagnostics: list[Diagnostic], n_files: int) -> str:
-    if not n_files:
-        return "warning: no Python files found"
-    if not diagnostics:
-        return "All checks passed!"
-    return f"Found {len(diagnostics)} finding{'s' if len(diagnostics) != 1 else ''}."
 
 
 def _explain(code: str) -> int:

@@ -44,6 +44,9 @@ class Layer(NamedTuple):
     force_exclude: bool | None = None
     respect_gitignore: bool | None = None
     output_format: str | None = None
+    fix: bool | None = None
+    fix_only: bool | None = None
+    unsafe_fixes: bool | None = None
 
 
 class Config(NamedTuple):
@@ -56,6 +59,9 @@ class Config(NamedTuple):
     force_exclude: bool = False
     respect_gitignore: bool = True
     output_format: str = "full"
+    fix: bool = False
+    fix_only: bool = False
+    unsafe_fixes: bool = False
 
     @property
     def selected(self) -> frozenset[str]:
@@ -95,7 +101,7 @@ def merge(layers: list[Layer]) -> Config:
             config = config._replace(exclude=config.exclude + layer.extend_exclude)
         if layer.per_file_ignores is not None:
             config = config._replace(per_file_ignores=config.per_file_ignores + layer.per_file_ignores)
-        for name in ("force_exclude", "respect_gitignore", "output_format"):
+        for name in ("force_exclude", "respect_gitignore", "output_format", "fix", "fix_only", "unsafe_fixes"):
             value = getattr(layer, name)
             if value is not None:
                 config = config._replace(**{name: value})
@@ -274,4 +280,7 @@ _KEYS: dict[str, Any] = {
     "force-exclude": _boolean,
     "respect-gitignore": _boolean,
     "output-format": _format,
+    "fix": _boolean,
+    "fix-only": _boolean,
+    "unsafe-fixes": _boolean,
 }

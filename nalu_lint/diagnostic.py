@@ -26,11 +26,13 @@ class Source(NamedTuple):
     """A Parameter that a finding is computed from, and where it is defined.
 
     `is_explicit`: its history is cut by something that says so (`detach`, `no_grad`, `deepcopy`, ...).
+    `shares_storage`: what is computed from it is a view of it.
     """
 
     name: str
     span: Span | None
     is_explicit: bool = False
+    shares_storage: bool = False
 
 
 class Edit(NamedTuple):

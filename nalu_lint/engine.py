@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint import suppressions
 from nalu_lint.analysis import sieve
 from nalu_lint.config import UNREADABLE, Config
-from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
+from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Position, Source, Span
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from nalu_lint.notebooks import Cell, Notebook
 
@@ -49,6 +49,7 @@ def check(
     tree: ast.Module | None = None,
     honour_noqa: bool = True,
     is_sieved: bool = False,
+    with_fixes: bool = False,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -59,6 +60,7 @@ def check(
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
         is_sieved: `analysis.sieve` has let these bytes through already.
+        with_fixes: whether findings come with their fix, or the reason that there is none.
     """
     config = Config() if config is None else config
     selected = _selected(config, path)
@@ -66,13 +68,17 @@ def check(
         return []
     try:
         if path.endswith(".ipynb"):
-            found = _check_notebook(source, path, selected)
+            found = _check_notebook(source, path, selected, with_fixes=with_fixes)
         else:
             text = decode(source)
             if tree is None:
                 tree = parse(text)
             matters = is_sieved or sieve.may_matter(source)
-            found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa) if matters else []
+            found = []
+            if matters:
+                found = _check_module(
+                    text, path, selected, tree, honour_noqa=honour_noqa, with_fixes=with_fixes
+                )
     except UnreadableError as error:
         found = [unreadable(path, error)]
     return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)
@@ -111,14 +117,28 @@ def _selected(config: Config, path: str) -> frozenset[str]:
 
 
 def _check_module(
-    text: str, path: str, selected: frozenset[str], tree: ast.Module, *, honour_noqa: bool
+    text: str, path: str, selected: frozenset[str], tree: ast.Module, *, honour_noqa: bool, with_fixes: bool
 ) -> list[Diagnostic]:
+    findings = _unsilenced(text, tree, selected, honour_noqa=honour_noqa, with_fixes=with_fixes)
+    return [Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row) for finding in findings]
+
+
+def _unsilenced(
+    text: str, tree: ast.Module, selected: frozenset[str], *, honour_noqa: bool = True, with_fixes: bool
+) -> list[Finding]:
+    """What is found and not silenced by a comment."""
     findings = find(text, tree, selected)
-    silenced = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
+    silences = suppressions.read(text, honour_noqa=honour_noqa) if findings else suppressions.NONE
+    silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
+    kept = [f for f in findings if f not in silenced]
+    if not (kept and with_fixes):
+        return kept
+    from nalu_lint.fixing import planning  # start-up time
+
+    planner = planning.Planner(text, tree, findings, silenced, selected)
     return [
-        Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row)
-        for finding in findings
-        if not silenced.silences(finding.code, finding.span.start.row, finding.span.end.row)
+        planned.finding._replace(fix=planned.fix, fix_refused=planned.refusal or None)
+        for planned in planning.with_fixes(planner, kept)
     ]
 
 
@@ -130,15 +150,7 @@ def decode(source: bytes) -> str:
     if b"\0" in source:
         row, column = _place(source, source.index(b"\0"))
         raise UnreadableError("NUL byte in the source", row, column)
-    encoding = "utf-8"
-    if not source.startswith(_BOM):
-        for line in source.split(b"\n", 2)[:2]:
-            cookie = _COOKIE.match(line)
-            if cookie is not None:
-                encoding = _codec(cookie.group(1).decode("ascii", "replace"))
-                break
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                break
+    encoding = encoding_of(source)
     try:
         text = source.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except LookupError as error:
@@ -149,6 +161,18 @@ def decode(source: bytes) -> str:
     except UnicodeError as error:
         raise UnreadableError(f"not {encoding} text: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def encoding_of(source: bytes) -> str:
+    """The encoding that the bytes of a Python file declare."""
+    if not source.startswith(_BOM):
+        for line in source.split(b"\n", 2)[:2]:
+            cookie = _COOKIE.match(line)
+            if cookie is not None:
+                return _codec(cookie.group(1).decode("ascii", "replace"))
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                break
+    return "utf-8"
 
 
 def _codec(name: str) -> str:
@@ -215,7 +239,7 @@ def _defect(error: Exception) -> str:
 # Notebooks.
 
 
-def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[Diagnostic]:
+def _check_notebook(source: bytes, path: str, selected: frozenset[str], *, with_fixes: bool) -> list[Diagnostic]:
     from nalu_lint import notebooks  # start-up time
 
     try:
@@ -227,13 +251,13 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> list[
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
     if not sieve.may_matter(text.encode()):
         return found
-    silenced = suppressions.read(text)
-    for finding in find(text, parse(text), selected):
-        if silenced.silences(finding.code, finding.span.start.row, finding.span.end.row):
-            continue
+    for finding in _unsilenced(text, parse(text), selected, with_fixes=with_fixes):
         cell_number, _ = notebook.locate(finding.span.start.row)
         span = _in_cell(notebook, finding.span)
         sources = tuple(_source_in_cell(notebook, source, cell_number) for source in finding.sources)
+        if finding.fix is not None:
+            edits = tuple(_edit_in_cell(notebook, edit, cell_number) for edit in finding.fix.edits)
+            finding = finding._replace(fix=finding.fix._replace(edits=edits))
         found.append(Diagnostic(path, finding, span, sources, span.end.row, cell_number))
     return found
 
@@ -265,6 +289,13 @@ def _source_in_cell(notebook: Notebook, source: Source, cell_number: int) -> Sou
     return Source(source.name, _in_cell(notebook, source.span) if source.span is not None and is_here else None)
 
 
+def _edit_in_cell(notebook: Notebook, edit: Edit, cell_number: int) -> Edit:
+    from nalu_lint.fixing.documents import in_cell  # start-up time
+
+    number, inner = in_cell(notebook, edit)
+    return inner if number == cell_number else inner._replace(cell=number)
+
+
 # Many files.
 
 
@@ -274,13 +305,21 @@ class Task(NamedTuple):
     path: str
     config: Config
     is_named: bool  # on the command line, rather than found in a folder
+    with_fixes: bool = False
 
 
 class Outcome(NamedTuple):
-    """What became of one file. `defect`: the traceback of a defect in the analysis, if any."""
+    """What became of one file.
+
+    `defect`: the traceback of a defect in the analysis, if any. `fixed`: the findings that were fixed, or would be
+    by `diff`. `error`: why the file could not be fixed.
+    """
 
     diagnostics: list[Diagnostic]
     defect: str = ""
+    fixed: tuple[Finding, ...] = ()
+    diff: str = ""
+    error: str = ""
 
 
 def check_file(task: Task) -> Outcome:
@@ -304,7 +343,7 @@ def check_file(task: Task) -> Outcome:
 def check_bytes(source: bytes, task: Task, *, is_sieved: bool = False) -> Outcome:
     """`check`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return Outcome(check(source, task.path, task.config, is_sieved=is_sieved))
+        return Outcome(check(source, task.path, task.config, is_sieved=is_sieved, with_fixes=task.with_fixes))
     except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 
@@ -317,15 +356,22 @@ def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
     return Outcome([diagnostic] if diagnostic.code in _selected(task.config, task.path) else [])
 
 
+def selected_rules(task: Task) -> frozenset[str]:
+    """The codes of the rules that run on a file."""
+    return _selected(task.config, task.path)
+
+
 # A worker process costs a start of Python and an import of libcst: below this many files for
 # each, one process is faster.
 FILES_PER_WORKER = 100
 
 
-def check_files(tasks: list[Task], jobs: int | None = None) -> list[Outcome]:
+def check_files(
+    tasks: list[Task], jobs: int | None = None, work: Callable[[Task], Outcome] = check_file
+) -> list[Outcome]:
     """The outcomes of many files, in the order of `tasks`, whatever the number of workers.
 
-    `jobs`: worker processes; None for as many as pay.
+    `jobs`: worker processes; None for as many as pay. `work`: what is done with each file.
     """
     if jobs is None:
         import os  # start-up time
@@ -333,11 +379,11 @@ def check_files(tasks: list[Task], jobs: int | None = None) -> list[Outcome]:
         jobs = min(os.cpu_count() or 1, len(tasks) // (20 * FILES_PER_WORKER))
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
-        return [check_file(task) for task in tasks]
+        return [work(task) for task in tasks]
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor  # start-up time
 
     try:
         with ProcessPoolExecutor(jobs) as pool:
-            return list(pool.map(check_file, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
+            return list(pool.map(work, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
     except BrokenExecutor as error:
         raise ChildProcessError("a worker process died; --jobs 1 shows at which file") from error

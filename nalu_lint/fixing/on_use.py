@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis.torch_semantics import BUFFER, PARAMETER
+from nalu_lint.analysis.torch_semantics import BUFFER, INITIALISERS, PARAMETER
 from nalu_lint.diagnostic import Edit, Fix, Position
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, locals_of, names_in, self_name
 from nalu_lint.fixing.removal import Removal
@@ -134,7 +134,7 @@ def _check_runs_always(code: Code, method: Function, statement: ast.stmt) -> Non
         kind = type(code.parents[statement]).__name__.lower()
         raise Refused(f"it is made inside of a block (`{kind}`), so not always or not in the same way")
     before = method.body[: method.body.index(statement)]
-    if any(isinstance(node, ast.Return) for s in before for node in ast.walk(s)):
+    if any(isinstance(n, ast.Return) and code.function(n) is method for s in before for n in ast.walk(s)):
         raise Refused(f"`{method.name}` may return before it is made")
 
 
@@ -186,6 +186,7 @@ class _Plan:
         """A name for the value in a method; None where names clash there."""
         names = names_in(*method.body)
         taken = names.bound | names.loaded | locals_of(method)
+        expression = self.value.expression
         if self.value.bound & taken or self.value.loaded & locals_of(method) - {self.value.self_name}:
             return None
         first = method.body[0]
@@ -193,6 +194,8 @@ class _Plan:
             return None
         if self._is_docstring(first) and len(method.body) == 1:
             return None
+        if isinstance(expression, ast.Name) and expression.id in self.value.bound:
+            return expression.id  # the moved statements give it a name already
         mine = self.value.bound | self.value.loaded
         choices = (self.stored.name, f"{self.stored.name}_", f"{self.stored.name}_value")
         return next((c for c in choices if c not in taken | mine and not self._is_global(c)), None)
@@ -213,8 +216,12 @@ class _Plan:
         lines = [
             *self.value.statement_texts(indentation),
             *(f"{indentation}{comment}" for comment in self._comments_inside()),
-            f"{indentation}{local} = {self.value.expression_text(indentation)}{self._trailing_comment()}",
         ]
+        text = self.value.expression_text(indentation)
+        if text != local:
+            lines.append(f"{indentation}{local} = {text}{self._trailing_comment()}")
+        elif self._trailing_comment():
+            lines.append(f"{indentation}{self._trailing_comment().strip()}")
         edits = [Edit("".join(f"{line}\n" for line in lines), at(row))]
         for read in self.uses.reads[method]:
             if any(isinstance(outer, ast.JoinedStr) for outer in self.code.above(read)):
@@ -228,14 +235,16 @@ class _Plan:
         step = self.code.indentation(method.body[0].lineno) if method.body[0].lineno != method.lineno else f"{outer}    "
         lines = [
             "",
+            "",
             f"{outer}@property",
             f"{outer}def {self.stored.name}({self.value.self_name}):",
             *self.value.statement_texts(step),
             *(f"{step}{comment}" for comment in self._comments_inside()),
             f"{step}return {self.value.expression_text(step)}{self._trailing_comment()}",
         ]
-        last = max(method.end_lineno or method.lineno, method.lineno)
-        return [Edit("".join(f"{line}\n" for line in lines), at(last + 1))]
+        last = method.end_lineno or method.lineno
+        # At the end of the row: the next one may be in another cell of a notebook, or not exist.
+        return [Edit("\n".join(lines), at(last, len(self.code.rows[last - 1]) + 1))]
 
     def _comments_inside(self) -> list[str]:
         """Comments of the statement outside of the value and before its end: they go with it."""
@@ -267,10 +276,32 @@ class _Plan:
         for statement in gone:
             is_first = statement is stored.statements[0]
             removal.remove(statement, replacement if is_first else [])
+        call = self._only_call_of_emptied(gone, replacement)
+        if call is not None:
+            removal.remove(call)
+            removal.remove(stored.method)
         edits = removal.edits()
         for annotation in self.uses.annotations:
             edits += Removal.rows(self.code, annotation)
         return edits
+
+    def _only_call_of_emptied(self, gone: list[ast.stmt], replacement: list[str]) -> ast.stmt | None:
+        """The call of a helper of which nothing is left, if there is one call and it takes nothing."""
+        method = self.stored.method
+        docstring = [s for s in method.body if self._is_docstring(s)]
+        if replacement or method.name in INITIALISERS or not all(s in gone or s in docstring for s in method.body):
+            return None
+        mentions = [
+            node
+            for node in ast.walk(self.code.tree)
+            if (isinstance(node, ast.Attribute) and node.attr == method.name)
+            or (isinstance(node, ast.Constant) and node.value == method.name)
+        ]
+        statement = self.code.statement(mentions[0]) if len(mentions) == 1 else None
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        if isinstance(call, ast.Call) and not call.args and not call.keywords and call.func is mentions[0]:
+            return statement
+        return None
 
     def _is_loaded_elsewhere(self, name: str, gone: list[ast.stmt]) -> bool:
         for node in ast.walk(self.stored.method):

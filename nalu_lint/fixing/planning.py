@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.diagnostic import Edit, Fix
 from nalu_lint.fixing.code import Code, Refused
 from nalu_lint.fixing.leftovers import without_leftovers
-from nalu_lint.fixing.text import apply, overlap
+from nalu_lint.fixing.text import apply, last_row, overlap
 
 if TYPE_CHECKING:
     import ast
@@ -79,7 +79,7 @@ class Planner:
             edits = without_leftovers(self.code, edits)
         except SyntaxError as error:
             raise Refused("the result would not parse") from error
-        rows = {row for edit in edits for row in range(edit.span.start.row, _last_row(edit) + 1)}
+        rows = {row for edit in edits for row in range(edit.span.start.row, last_row(edit) + 1)}
         for other in self.silenced:
             if rows & set(range(other.span.start.row, other.span.end.row + 1)):
                 raise Refused(f"it would change row {other.span.start.row}, where a finding is silenced")
@@ -98,11 +98,6 @@ class Planner:
         new = [other for other in found if after[key(other)] > self._keys[key(other)]]
         if new:
             raise Refused(f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`")
-
-
-def _last_row(edit: Edit) -> int:
-    (first, _), (last, column) = edit.span
-    return last - 1 if column == 1 and last > first else last
 
 
 def with_fixes(planner: Planner, findings: list[Finding]) -> list[Planned]:

@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Edit, Position, Span
+from nalu_lint.fixing.code import FUNCTIONS
 from nalu_lint.fixing.text import row_span
 
 if TYPE_CHECKING:
@@ -100,4 +101,7 @@ class Removal:
         decorators = getattr(statement, "decorator_list", ())
         first = min([statement.lineno, *(d.lineno for d in decorators)])
         last = statement.end_lineno or statement.lineno
+        if isinstance(statement, FUNCTIONS):
+            while first > 1 and not code.rows[first - 2].strip():
+                first -= 1
         return [Edit("", row_span(first, last))]

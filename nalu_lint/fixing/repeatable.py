@@ -153,7 +153,7 @@ class Examination:
 
     def _submodule(self, name: str) -> None:
         """`self.name(...)`: a method, which was looked at, or a submodule."""
-        if name in self.family.methods:
+        if name in self.family.methods or name in ("get_parameter", "get_buffer"):
             return
         kinds = self.code.usage.construction(self.family.info).kinds.get(name, {""})
         for kind in kinds:
@@ -188,7 +188,7 @@ class Examination:
         if not is_known:
             raise Refused(f"it calls `{ast.unparse(function)}`, and what that does is not known")
         if dotted in torch_tables.PARAMETER or dotted in torch_tables.LAYER_PARAMETERS:
-            raise Refused(f"it makes a new `{last}`, which would be another one on each use")
+            raise Refused(f"it is made from a `{last}` that is stored nowhere: register that one first")
         if dotted in torch_tables.UNINITIALISED_FACTORIES:
             raise Refused(f"`{last}` leaves its memory uninitialised")
         if dotted in _DEVICE_FACTORIES and not any(k.arg in ("device", None) for k in node.keywords):

@@ -28,6 +28,12 @@ def at(row: int, column: int = 1) -> Span:
     return Span(Position(row, column), Position(row, column))
 
 
+def last_row(edit: Edit) -> int:
+    """The last row of which an edit takes something."""
+    (first, _), (last, column) = edit.span
+    return last - 1 if column == 1 and last > first else last
+
+
 def overlap(edits: Iterable[Edit]) -> bool:
     """Whether two of the edits change the same characters."""
     ordered = sorted(dict.fromkeys(edits), key=lambda edit: edit.span)

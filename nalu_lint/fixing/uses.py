@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
 
@@ -60,8 +59,13 @@ class Uses:
         if self.family.is_self(node.value):
             if self._is_of_family(node):
                 self._own(node, statement)
-        elif not self._is_of_another_class(node):
+        elif not self._is_of_another_class(node.value) and not self._is_called(node):
             self._foreign(node, statement)
+
+    def _is_called(self, node: ast.AST) -> bool:
+        """`x.name(...)`: a tensor cannot be called, so this is something else."""
+        parent = self.code.parents[node]
+        return isinstance(parent, ast.Call) and parent.func is node
 
     def _is_of_family(self, node: ast.AST) -> bool:
         methods = set(self.family.all_methods)
@@ -147,10 +151,9 @@ class Uses:
 
     # Uses by other objects.
 
-    def _is_of_another_class(self, node: ast.Attribute) -> bool:
-        """Whether `x.name` is certainly no attribute of an instance: `x` is a layer, or another class's own self."""
-        inner = node.value
-        for function in (f for f in self.code.above(node) if isinstance(f, FUNCTIONS)):
+    def _is_of_another_class(self, inner: ast.expr) -> bool:
+        """Whether an object is certainly no instance: a layer, or another class's own self."""
+        for function in (f for f in self.code.above(inner) if isinstance(f, FUNCTIONS)):
             owner = self.code.class_of(function)
             arguments = [*function.args.posonlyargs, *function.args.args]
             if owner is None or not arguments:
@@ -163,7 +166,7 @@ class Uses:
         if isinstance(inner, ast.Name):
             if (self.family.info.scope.dotted(inner) or "").startswith("torch"):
                 return True  # torch.nn.functional.name
-            return any(self._tests_for_other(outer, inner.id) for outer in self.code.above(node))
+            return any(self._tests_for_other(outer, inner.id) for outer in self.code.above(inner))
         return False
 
     def _is_other_kind(self, owner: ClassInfo, attribute: str) -> bool:
@@ -173,7 +176,7 @@ class Uses:
     def _is_other_class(self, kind: str) -> bool:
         names = {member.name for member in self.family.members}
         is_of_file = any(info.name == kind for info in self.code.outline.classes)
-        return is_module_class(kind) or (is_of_file and kind not in names)
+        return kind.startswith("torch.") or (is_of_file and kind not in names)
 
     def _tests_for_other(self, outer: ast.AST, name: str) -> bool:
         """`if isinstance(x, nn.Linear):` around a use of `x`."""
@@ -199,9 +202,13 @@ class Uses:
             name = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
             if name in _NAMING_CALLS and self.code.statement(node) not in self.stores:
                 receiver = parent.func.value if isinstance(parent.func, ast.Attribute) else parent.args[0]
-                if not self.family.is_self(receiver) or self._is_of_family(node):
+                is_own = self.family.is_self(receiver) and self._is_of_family(node)
+                if is_own or not (self.family.is_self(receiver) or self._is_of_another_class(receiver)):
                     raise Refused(f"row {node.lineno} gives `{self.name}` another value")
             elif name in ("getattr", "hasattr", "get_parameter", "attrgetter"):
+                receiver = parent.func.value if isinstance(parent.func, ast.Attribute) else parent.args[0]
+                if not self._is_of_family(node) and self._is_of_another_class(receiver):
+                    return
                 if name == "get_parameter":
                     raise Refused(f"row {node.lineno} asks for the Parameter `{self.name}`")
                 self.by_name.append(node)

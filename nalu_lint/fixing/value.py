@@ -68,7 +68,8 @@ class Value:
     # What it needs.
 
     def _find_slice(self) -> None:
-        needed = self._needed(names_in(self.expression))
+        names = names_in(self.expression)
+        needed = self._needed(names) - names.bound
         body = self.method.body
         for statement in reversed(body[: body.index(self.statement)]):
             effect = self.effect(statement) & needed
@@ -79,9 +80,11 @@ class Value:
             names = names_in(statement)
             if _binds_for_sure(statement):
                 needed -= names.bound
-            needed |= self._needed(names) - (names.bound if isinstance(statement, FUNCTIONS) else frozenset())
+            needed |= self._needed(names) - _bound_at_once(statement)
+        bound = names_in(*self.slice).bound
         for name in sorted(needed):
-            self._argument(name)
+            if name in argument_names(self.method) or name not in bound:
+                self._argument(name)
 
     def _needed(self, names: Names) -> set[str]:
         """The local variables among the names loaded, other than those that are attributes as well."""
@@ -152,6 +155,8 @@ class Value:
 
     def _check_movable(self, statement: ast.stmt) -> None:
         for node in ast.walk(statement):
+            if isinstance(node, ast.Return) and self.code.function(node) is not self.method:
+                continue  # of a function that moves as a whole
             if isinstance(node, ast.Return | ast.Delete | ast.With | ast.AsyncWith | ast.Import | ast.ImportFrom):
                 raise Refused(f"row {node.lineno}, which the value needs, cannot be moved")
             if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
@@ -266,7 +271,7 @@ class Value:
             if function not in construction:
                 raise Refused(f"`{attribute}` is assigned again after construction")
             if function is self.method and store.lineno > self.statement.lineno:
-                raise Refused(f"`{attribute}` is assigned again in row {store.lineno}")
+                raise Refused(f"`{attribute}` is changed in row {store.lineno}")
         if is_source:
             return
         if len(stores) > 1:
@@ -275,7 +280,7 @@ class Value:
         if isinstance(value, ast.Call):
             dotted = self.family.info.scope.dotted(value.func) or ""
             if dotted.startswith("torch.") and not dotted.startswith("torch.nn."):
-                raise Refused(f"`{attribute}` is a plain tensor, which does not follow .to(): make it a buffer first")
+                raise Refused(f"`{attribute}` is a plain tensor, made once, that .to() does not move")
 
     # Its text.
 
@@ -394,6 +399,16 @@ def _binds_for_sure(statement: ast.stmt) -> bool:
         targets = [statement.target]
     flat = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple | ast.List) else [t])]
     return bool(flat) and all(isinstance(t, ast.Name | ast.Starred) for t in flat)
+
+
+def _bound_at_once(statement: ast.stmt) -> frozenset[str]:
+    """Variables that a statement binds before it can read them: those of loops, cases and functions."""
+    if isinstance(statement, FUNCTIONS):
+        return names_in(statement).bound
+    targets: list[ast.AST] = [n.target for n in ast.walk(statement) if isinstance(n, ast.For | ast.NamedExpr)]
+    found = set(names_in(*targets).bound)
+    found.update(n.name for n in ast.walk(statement) if isinstance(n, ast.MatchAs | ast.ExceptHandler) and n.name)
+    return frozenset(found)
 
 
 def _arguments_of(scope: ast.AST) -> set[str]:

@@ -57,7 +57,7 @@ def finding(
         message=message,
         span=span,
         parameter=parameter,
-        sources=tuple(Source(source.name, source.span, source.is_explicit) for source in sources),
+        sources=tuple(Source(s.name, s.span, s.is_explicit, s.shares_storage) for s in sources),
         module_class=model.name,
     )
 

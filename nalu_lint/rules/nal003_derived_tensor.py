@@ -90,4 +90,6 @@ class DerivedTensorRule(Rule):
     def fix(self, finding: Finding, code: Code) -> Fix:
         from nalu_lint.fixing.on_use import compute_on_use  # start-up time
 
-        return compute_on_use(code, finding)
+        fix = compute_on_use(code, finding)
+        is_plain_view = all(source.shares_storage for source in finding.sources) and "buffer" not in fix.message
+        return fix._replace(applicability="safe") if is_plain_view else fix

@@ -1,0 +1,88 @@
+"""Fix one file: one finding after the other, each result checked again, until nothing more can be fixed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint import suppressions
+from nalu_lint.fixing import documents
+from nalu_lint.fixing.code import Refused
+from nalu_lint.fixing.planning import Key, Planned, Planner, key, with_fixes
+
+if TYPE_CHECKING:
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.documents import Document
+
+
+class Fixed(NamedTuple):
+    """The bytes of a file after its fixes, and what was fixed."""
+
+    source: bytes
+    findings: tuple[Finding, ...]
+
+
+class _State(NamedTuple):
+    document: Document
+    findings: list[Finding]  # that no comment silences
+    planner: Planner
+
+
+def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool) -> Fixed:
+    """Apply the fixes of the selected rules: the safe ones, with `unsafe` also those that change what trains.
+
+    A second call on the result changes nothing. Raises engine.UnreadableError for what cannot be parsed.
+    """
+    wanted = _applicable(_read(source, path, selected), unsafe=unsafe)
+    while wanted:
+        result, failed = _apply_all(source, path, selected, wanted)
+        if failed is None:
+            return result
+        # What would be left behind looks less serious than it is: leave those that share its sources alone, too.
+        wanted = {k: one for k, one in wanted.items() if k != failed and not _shares(one, wanted[failed])}
+    return Fixed(source, ())
+
+
+def _applicable(state: _State, *, unsafe: bool) -> dict[Key, Planned]:
+    levels = ("safe", "unsafe") if unsafe else ("safe",)
+    planned = with_fixes(state.planner, state.findings)
+    return {key(one.finding): one for one in planned if one.fix is not None and one.fix.applicability in levels}
+
+
+def _shares(one: Planned, other: Planned) -> bool:
+    same = one.finding.module_class == other.finding.module_class
+    return same and bool({s.name for s in one.finding.sources} & {s.name for s in other.finding.sources})
+
+
+def _apply_all(
+    source: bytes, path: str, selected: frozenset[str], wanted: dict[Key, Planned]
+) -> tuple[Fixed, Key | None]:
+    """Fix the wanted findings from the end of the file to its start; and the one that could not be, if any."""
+    done: list[Finding] = []
+    while True:
+        state = _read(source, path, selected)
+        ready = [f for f in state.findings if key(f) in wanted]
+        if not ready:
+            return Fixed(source, tuple(done)), None
+        finding = max(ready, key=lambda f: f.span)
+        code = wanted[key(finding)].finding.code  # it may be an opt-in one by now: see planning
+        planned = state.planner.plan(finding, by=code)
+        if planned.fix is None or not planned.fix.edits:
+            return Fixed(source, ()), key(finding)
+        try:
+            source = state.document.replaced(planned.fix.edits)
+        except Refused:
+            return Fixed(source, ()), key(finding)
+        done.append(wanted[key(finding)].finding)
+
+
+def _read(source: bytes, path: str, selected: frozenset[str]) -> _State:
+    from nalu_lint import engine  # it imports this package where it needs it
+
+    document = documents.read(source, path)
+    tree = engine.parse(document.text)
+    planner_codes = selected | {"NAL002"} if "NAL001" in selected else selected
+    findings = engine.find(document.text, tree, planner_codes)
+    silences = suppressions.read(document.text) if findings else suppressions.NONE
+    silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
+    kept = [f for f in findings if f not in silenced]
+    return _State(document, kept, Planner(document.text, tree, findings, silenced, planner_codes))
