@@ -109,6 +109,15 @@ def test_full_colours_only_when_asked() -> None:
     assert not any("\x1b" in line for line in body("x = f(y)", "f(y)"))
 
 
+def edit(content: str, start: tuple[int, int], end: tuple[int, int]) -> dict[str, object]:
+    (row, column), (end_row, end_column) = start, end
+    return {
+        "content": content,
+        "location": {"row": row, "column": column},
+        "end_location": {"row": end_row, "column": end_column},
+    }
+
+
 def test_json_fields(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": FAULTY})
     (found,) = json.loads(run("m.py", "--output-format", "json", cwd=tmp_path).stdout)
@@ -121,7 +130,16 @@ def test_json_fields(tmp_path: Path) -> None:
         "location": {"row": 9, "column": 18},
         "end_location": {"row": 9, "column": 52},
         "cell": None,
-        "fix": None,
+        "fix": {
+            "applicability": "unsafe",
+            "message": "Compute `w` in `forward`",
+            "edits": [
+                edit("", (9, 1), (10, 1)),
+                edit("        w = torch.tanh(self.raw)\n", (12, 1), (12, 1)),
+                edit("w", (12, 20), (12, 26)),
+            ],
+        },
+        "fix_refused": None,
         "noqa_row": 9,
         "url": None,
         "severity": "error",

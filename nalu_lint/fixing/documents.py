@@ -62,13 +62,15 @@ class Document(NamedTuple):
 
 
 def in_cell(notebook: Notebook, edit: Edit) -> tuple[int, Edit]:
-    """The cell that an edit is about, and the edit in the rows of that cell."""
-    number, first = notebook.locate(edit.span.start.row)
-    last = first + edit.span.end.row - edit.span.start.row
-    cell = notebook.cells[number - 1]
-    end = Position(last, edit.span.end.column)
-    if first > cell.row_count:
-        raise Refused("it would add rows behind the end of a cell")
+    """The cell that an edit is about, and the edit in the rows of that cell.
+
+    Rows inserted between two cells belong to the end of the first.
+    """
+    start = edit.span.start
+    is_insertion = start == edit.span.end and start.column == 1 and start.row > 1
+    number, first = notebook.locate(start.row - is_insertion)
+    first += is_insertion
+    end = Position(first + edit.span.end.row - start.row, edit.span.end.column)
     return number, Edit(edit.content, Span(Position(first, edit.span.start.column), end))
 
 

@@ -235,7 +235,6 @@ class _Plan:
         step = self.code.indentation(method.body[0].lineno) if method.body[0].lineno != method.lineno else f"{outer}    "
         lines = [
             "",
-            "",
             f"{outer}@property",
             f"{outer}def {self.stored.name}({self.value.self_name}):",
             *self.value.statement_texts(step),
@@ -243,8 +242,7 @@ class _Plan:
             f"{step}return {self.value.expression_text(step)}{self._trailing_comment()}",
         ]
         last = method.end_lineno or method.lineno
-        # At the end of the row: the next one may be in another cell of a notebook, or not exist.
-        return [Edit("\n".join(lines), at(last, len(self.code.rows[last - 1]) + 1))]
+        return [Edit("".join(f"{line}\n" for line in lines), at(last + 1))]
 
     def _comments_inside(self) -> list[str]:
         """Comments of the statement outside of the value and before its end: they go with it."""

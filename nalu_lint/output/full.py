@@ -23,11 +23,12 @@ class _Style(NamedTuple):
     bold: str = ""
     red: str = ""
     blue: str = ""
+    green: str = ""
     reset: str = ""
 
 
 _PLAIN = _Style()
-_COLOR = _Style("\x1b[1m", "\x1b[1;31m", "\x1b[1;34m", "\x1b[0m")
+_COLOR = _Style("\x1b[1m", "\x1b[1;31m", "\x1b[1;34m", "\x1b[32m", "\x1b[0m")
 
 
 class _Label(NamedTuple):
@@ -59,7 +60,26 @@ def _one(diagnostic: Diagnostic, source: str | None, style: _Style) -> str:
         lines += _excerpt(labels, rows, width, style)
         lines.append(f"{gutter} {style.blue}|{style.reset}")
     lines.append(f"{gutter} {style.blue}={style.reset} {style.bold}help{style.reset}: {advice}")
+    lines += _fix(diagnostic, source, width, style)
     return "\n".join(lines) + "\n"
+
+
+def _fix(diagnostic: Diagnostic, source: str | None, width: int, style: _Style) -> list[str]:
+    """What the fix would do, with the rows that it changes; or why there is none."""
+    fix, refused = diagnostic.finding.fix, diagnostic.finding.fix_refused
+    mark = f"{' ' * width} {style.blue}={style.reset}"
+    if fix is None:
+        return [f"{mark} {style.bold}no fix{style.reset}: {refused}".translate(CONTROL_PICTURES)] if refused else []
+    kind = {"safe": "fix", "unsafe": "unsafe fix", "display": "suggestion"}[fix.applicability]
+    lines = [f"{mark} {style.bold}{kind}{style.reset}: {fix.message}"]
+    if fix.edits and source is not None:
+        from nalu_lint.fixing.preview import changed_rows  # start-up time
+
+        colors = {"-": style.red, "+": style.green}
+        for number, sign, text in changed_rows(source, fix):
+            shown = f"{number:>{width}} {sign} {_expand(_cut(text, 0))}".rstrip()
+            lines.append(f"{colors[sign]}{shown}{style.reset}")
+    return lines
 
 
 def _split(message: str) -> tuple[str, str]:
