@@ -303,18 +303,29 @@ class _Plan:
 
     def _is_loaded_elsewhere(self, name: str, gone: list[ast.stmt]) -> bool:
         for node in ast.walk(self.stored.method):
-            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
-                if not any(outer in gone for outer in self.code.above(node)):
+            if isinstance(node, ast.Name) and node.id == name:
+                is_read = isinstance(node.ctx, ast.Load) or isinstance(self.code.parents[node], ast.AugAssign)
+                if is_read and not any(outer in gone for outer in self.code.above(node)):
                     return True
         return False
 
     def _unneeded_slice(self, gone: list[ast.stmt]) -> list[ast.stmt]:
         """The statements of the slice whose variables nothing else in the constructor reads."""
-        unneeded: list[ast.stmt] = []
-        candidates = self.value.moved_statements
-        for statement in reversed(candidates):
-            bound = names_in(statement).bound or self.value.effect(statement)
-            if not any(self._is_loaded_elsewhere(name, [*gone, *unneeded, statement]) for name in bound):
-                unneeded.append(statement)
-        return unneeded
+        moved = self.value.moved_statements
+        names = frozenset[str]().union(*(names_in(statement).bound for statement in moved))
+        declared = [s for s in self.stored.method.body if isinstance(s, ast.AnnAssign) and s.value is None]
+        unneeded = [*moved, *(s for s in declared if s not in moved and names_in(s).bound <= names)]
+        while True:
+            # They may read one another: all go together, or those stay that something else needs.
+            kept = [
+                statement
+                for statement in unneeded
+                if any(
+                    self._is_loaded_elsewhere(name, [*gone, *unneeded])
+                    for name in names_in(statement).bound | self.value.effect(statement)
+                )
+            ]
+            if not kept:
+                return unneeded
+            unneeded = [statement for statement in unneeded if statement not in kept]
 

@@ -60,8 +60,9 @@ class Value:
         self.slice: list[ast.stmt] = []
         self.factories: list[ast.Call] = []
         self.device = ""
+        self.moved_statements: list[ast.stmt] = []  # the same, as they stand in the method
+        self._narrowed: set[ast.stmt] = set()
         self._find_slice()
-        self.moved_statements = list(self.slice)
         self._inline_last()
         self._check_inner_scopes()
 
@@ -76,6 +77,8 @@ class Value:
             if not effect:
                 continue
             self._check_movable(statement)
+            self.moved_statements.insert(0, statement)
+            statement = self._narrow(statement, needed)
             self.slice.insert(0, statement)
             names = names_in(statement)
             if _binds_for_sure(statement):
@@ -85,6 +88,24 @@ class Value:
         for name in sorted(needed):
             if name in argument_names(self.method) or name not in bound:
                 self._argument(name)
+
+    def _narrow(self, statement: ast.stmt, needed: set[str]) -> ast.stmt:
+        """`a = x` out of `a, b = x, y` where only `a` is needed. Raises Refused where names would be left unused."""
+        target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
+        if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Tuple | ast.List):
+            return statement
+        wanted = [e for e in target.elts if names_in(e).bound & needed]
+        if any(isinstance(e, ast.Starred) for e in target.elts):
+            if len(wanted) < len(target.elts):
+                raise Refused(f"row {statement.lineno} unpacks more than the value needs")
+        elif isinstance(statement.value, ast.Tuple | ast.List) and len(wanted) == 1:
+            if len(statement.value.elts) == len(target.elts) and isinstance(wanted[0], ast.Name):
+                value = statement.value.elts[target.elts.index(wanted[0])]
+                if not isinstance(value, ast.Starred):
+                    narrow = ast.copy_location(ast.Assign(targets=[wanted[0]], value=value), statement)
+                    self._narrowed.add(narrow)
+                    return narrow
+        return statement
 
     def _needed(self, names: Names) -> set[str]:
         """The local variables among the names loaded, other than those that are attributes as well."""
@@ -302,6 +323,9 @@ class Value:
 
     def _text(self, node: ast.stmt | ast.expr) -> tuple[str, bool]:
         """The text with attributes for variables; and whether its line breaks are all inside brackets of its own."""
+        if node in self._narrowed and isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            text, is_wrapped = self._text(node.value)
+            return f"{node.targets[0].id} = {text if is_wrapped or chr(10) not in text else f'({text})'}", False
         (row, column), end = self.code.span(node)
         replacements = sorted(self._replacements(node))
         parts = []
