@@ -76,9 +76,7 @@ def check(
             matters = is_sieved or sieve.may_matter(source)
             found = []
             if matters:
-                found = _check_module(
-                    text, path, selected, tree, honour_noqa=honour_noqa, with_fixes=with_fixes
-                )
+                found = _check_module(text, path, selected, tree, honour_noqa=honour_noqa, with_fixes=with_fixes)
     except UnreadableError as error:
         found = [unreadable(path, error)]
     return sorted((d for d in found if d.code in selected), key=lambda d: d.sort_key)

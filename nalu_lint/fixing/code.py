@@ -159,7 +159,9 @@ class Family:
     def construction(self) -> set[Function]:
         """The initialisers, and methods that only they reach."""
         first = self._reach([name for name in self.methods if name in INITIALISERS])
-        later = self._reach([n for n in self.methods if n not in first or n in ENTRY_POINTS], through_initialisers=False)
+        later = self._reach(
+            [n for n in self.methods if n not in first or n in ENTRY_POINTS], through_initialisers=False
+        )
         return {method for name in first - later for method in self.methods[name]}
 
     def _reach(self, roots: list[str], *, through_initialisers: bool = True) -> set[str]:

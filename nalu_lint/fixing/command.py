@@ -104,7 +104,9 @@ def _unified(name: str, old: str, new: str) -> str:
     from nalu_lint.fixing.text import lines_of  # start-up time
 
     lines = difflib.unified_diff(lines_of(old), lines_of(new), name, name)
-    return "".join(f"{line.rstrip()}\n\\ No newline at end of file\n" if line[-1] not in "\r\n" else line for line in lines)
+    return "".join(
+        f"{line.rstrip()}\n\\ No newline at end of file\n" if line[-1] not in "\r\n" else line for line in lines
+    )
 
 
 # What is said.

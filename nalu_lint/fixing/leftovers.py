@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from nalu_lint.fixing.code import Code
 
 _ROUNDS = 5  # a variable may be all that reads another one
-_PURE_FUNCTIONS = frozenset({"abs", "float", "int", "len", "max", "min", "pow", "round", "sum", "tuple", "list", "dict"})
+_PURE_FUNCTIONS = frozenset(
+    {"abs", "float", "int", "len", "max", "min", "pow", "round", "sum", "tuple", "list", "dict"}
+)
 
 
 def without_leftovers(code: Code, edits: list[Edit]) -> list[Edit]:

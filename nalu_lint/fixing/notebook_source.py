@@ -108,7 +108,9 @@ def _rewritten(value: str, code: str, *, is_ascii: bool) -> str:
     written: list[str] = []
     matcher = difflib.SequenceMatcher(None, old, rows, autojunk=False)
     for kind, first, last, new_first, new_last in matcher.get_opcodes():
-        written += tokens[first:last] if kind == "equal" else [_quoted(row, is_ascii) for row in rows[new_first:new_last]]
+        written += (
+            tokens[first:last] if kind == "equal" else [_quoted(row, is_ascii) for row in rows[new_first:new_last]]
+        )
     if not written:
         return "[]"
     head, separator, tail = _layout(value)

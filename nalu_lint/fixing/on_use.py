@@ -232,7 +232,9 @@ class _Plan:
     def _as_property(self) -> list[Edit]:
         method = self.stored.method
         outer = self.code.indentation(method.lineno)
-        step = self.code.indentation(method.body[0].lineno) if method.body[0].lineno != method.lineno else f"{outer}    "
+        step = (
+            self.code.indentation(method.body[0].lineno) if method.body[0].lineno != method.lineno else f"{outer}    "
+        )
         lines = [
             "",
             f"{outer}@property",
@@ -251,8 +253,7 @@ class _Plan:
         return [
             comment
             for row, (column, comment) in sorted(self.code.comments.items())
-            if first.lineno <= row < (first.end_lineno or row)
-            and not value.start <= Position(row, column) < value.end
+            if first.lineno <= row < (first.end_lineno or row) and not value.start <= Position(row, column) < value.end
         ]
 
     def _trailing_comment(self) -> str:
@@ -328,4 +329,3 @@ class _Plan:
             if not kept:
                 return unneeded
             unneeded = [statement for statement in unneeded if statement not in kept]
-

@@ -120,7 +120,11 @@ def with_fixes(planner: Planner, findings: list[Finding]) -> list[Planned]:
 
 
 def _is_left_behind(fixed: Planned, other: Planned) -> bool:
-    if other.fix is not None or other.finding is fixed.finding or "NAL001" not in (fixed.finding.code, other.finding.code):
+    if (
+        other.fix is not None
+        or other.finding is fixed.finding
+        or "NAL001" not in (fixed.finding.code, other.finding.code)
+    ):
         return False
     if other.finding.code != "NAL001" or other.finding.module_class != fixed.finding.module_class:
         return False

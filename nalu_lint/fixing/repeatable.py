@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 _RANDOM = frozenset(
     {
-        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "multinomial"),
+        *(
+            "rand",
+            "randn",
+            "randint",
+            "randperm",
+            "rand_like",
+            "randn_like",
+            "randint_like",
+            "bernoulli",
+            "multinomial",
+        ),
         *("normal", "poisson", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "gumbel_softmax"),
         *("feature_alpha_dropout", "feature_dropout", "rrelu", "manual_seed", "seed", "sample", "rsample"),
     }
@@ -31,7 +41,14 @@ _DEVICE_FACTORIES = frozenset(
     )
 )
 _KNOWN_NAMESPACES = ("torch.", "math.", "cmath.", "numpy.", "einops.", "opt_einsum.", "operator.", "functools.")
-_STATEFUL_NAMESPACES = ("torch.optim.", "torch.utils.", "torch.jit.", "torch.distributed.", "torch.cuda.", "torch.nn.init.")
+_STATEFUL_NAMESPACES = (
+    "torch.optim.",
+    "torch.utils.",
+    "torch.jit.",
+    "torch.distributed.",
+    "torch.cuda.",
+    "torch.nn.init.",
+)
 _BUILTINS = frozenset(
     {
         *("abs", "all", "any", "bool", "complex", "dict", "divmod", "enumerate", "filter", "float", "frozenset"),
@@ -182,7 +199,9 @@ class Examination:
         if dotted is None:
             return self._method(function, node)
         last = dotted.rpartition(".")[2]
-        is_known = dotted.startswith(_KNOWN_NAMESPACES) and not dotted.startswith(("numpy.random", *_STATEFUL_NAMESPACES))
+        is_known = dotted.startswith(_KNOWN_NAMESPACES) and not dotted.startswith(
+            ("numpy.random", *_STATEFUL_NAMESPACES)
+        )
         if last in _RANDOM or _is_random_in_place(last):
             raise Refused(f"`{last}` draws at random, on each use anew")
         if not is_known:

@@ -79,7 +79,9 @@ def _kind(inner: ast.expr) -> str:
             cuts, node = True, node.func.value
         elif isinstance(node, ast.Attribute) and node.attr == "data":
             cuts, node = True, node.value
-        elif isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr in ("T", "mT", "H", "mH")):
+        elif isinstance(node, ast.Subscript) or (
+            isinstance(node, ast.Attribute) and node.attr in ("T", "mT", "H", "mH")
+        ):
             return "view"
         else:
             return "copy" if cuts else "other"

@@ -11,7 +11,9 @@ from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo
 
-_NAMING_CALLS = frozenset({"setattr", "delattr", "register_parameter", "register_buffer", "add_module", "register_module"})
+_NAMING_CALLS = frozenset(
+    {"setattr", "delattr", "register_parameter", "register_buffer", "add_module", "register_module"}
+)
 _OF_LEAVES = frozenset({"data", "grad", "requires_grad", "is_leaf", "requires_grad_", "register_hook", "retain_grad"})
 _HIDDEN = frozenset({"_parameters", "_buffers", "__dict__"})
 

@@ -459,7 +459,18 @@ def _sizes(call: ast.Call) -> list[ast.expr]:
 _SIZED = frozenset(
     {
         *("zeros", "ones", "empty", "rand", "randn", "eye", "arange", "range", "Tensor", "FloatTensor", "full"),
-        *("Linear", "Embedding", "LayerNorm", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d", "GRU", "LSTM"),
+        *(
+            "Linear",
+            "Embedding",
+            "LayerNorm",
+            "BatchNorm1d",
+            "BatchNorm2d",
+            "Conv1d",
+            "Conv2d",
+            "Conv3d",
+            "GRU",
+            "LSTM",
+        ),
     }
 )
 # What `torch.nn.Module` itself has, so that an attribute of that name would hide it.
