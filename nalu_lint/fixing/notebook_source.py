@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from json.decoder import JSONDecoder, scanstring
+from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import NamedTuple
 
 from nalu_lint.fixing.code import Refused

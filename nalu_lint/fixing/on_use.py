@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.analysis.torch_semantics import BUFFER, INITIALISERS, PARAMETER
 from nalu_lint.diagnostic import Edit, Fix, Position
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, locals_of, names_in, self_name
+from nalu_lint.fixing.moved import Moved
 from nalu_lint.fixing.removal import Removal
+from nalu_lint.fixing.stores import registered_name, stores_of
 from nalu_lint.fixing.text import at
 from nalu_lint.fixing.uses import Uses
-from nalu_lint.fixing.value import Value, registered_name, stores_of
+from nalu_lint.fixing.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.diagnostic import Finding
 
 
@@ -76,6 +80,7 @@ def _stored(code: Code, finding: Finding) -> Stored:
         if registered.name != name or (node is not statement and registered.value is not node):
             raise Refused(f"the statement that makes `{name}` has a form that is not followed")
         return Stored(name, method, [statement], _wrapped(code, method, registered.value), [])
+    targets: list[ast.expr]
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
         targets, assigned = [statement.target], statement.value
     elif isinstance(statement, ast.Assign):
@@ -115,7 +120,12 @@ def _wrapped(code: Code, method: Function, expression: ast.expr) -> ast.expr:
 
 
 def _later_store(
-    code: Code, method: Function, statement: ast.stmt, variables: list[str], name: str, is_self: object
+    code: Code,
+    method: Function,
+    statement: ast.stmt,
+    variables: list[str],
+    name: str,
+    is_self: Callable[[ast.AST], bool],
 ) -> ast.stmt:
     """The statement that stores a variable on `self`, which nothing else does with it."""
     for other in code.block(statement):
@@ -123,7 +133,7 @@ def _later_store(
         value = registered.value if registered is not None and registered.name == name else None
         if isinstance(other, ast.Assign) and len(other.targets) == 1 and isinstance(other.targets[0], ast.Attribute):
             target = other.targets[0]
-            value = other.value if target.attr == name and callable(is_self) and is_self(target.value) else None
+            value = other.value if target.attr == name and is_self(target.value) else None
         if isinstance(value, ast.Name) and value.id in variables and other.lineno > statement.lineno:
             return other
     raise Refused(f"how `{name}` gets to the module is not followed")
@@ -148,6 +158,7 @@ class _Plan:
         self.stored = stored
         self.value = value
         self.uses = uses
+        self.moved = Moved(value)
 
     def edits(self) -> tuple[str, list[Edit]]:
         name = self.stored.name
@@ -214,10 +225,10 @@ class _Plan:
         row = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", ()))])
         indentation = self.code.indentation(row)
         lines = [
-            *self.value.statement_texts(indentation),
+            *self.moved.statements(self.value.slice, indentation),
             *(f"{indentation}{comment}" for comment in self._comments_inside()),
         ]
-        text = self.value.expression_text(indentation)
+        text = self.moved.expression(self.value.expression, indentation)
         if text != local:
             lines.append(f"{indentation}{local} = {text}{self._trailing_comment()}")
         elif self._trailing_comment():
@@ -239,9 +250,9 @@ class _Plan:
             "",
             f"{outer}@property",
             f"{outer}def {self.stored.name}({self.value.self_name}):",
-            *self.value.statement_texts(step),
+            *self.moved.statements(self.value.slice, step),
             *(f"{step}{comment}" for comment in self._comments_inside()),
-            f"{step}return {self.value.expression_text(step)}{self._trailing_comment()}",
+            f"{step}return {self.moved.expression(self.value.expression, step)}{self._trailing_comment()}",
         ]
         last = method.end_lineno or method.lineno
         return [Edit("".join(f"{line}\n" for line in lines), at(last + 1))]
@@ -271,7 +282,7 @@ class _Plan:
         kept = [name for name in stored.kept if self._is_loaded_elsewhere(name, gone)]
         if kept:
             # The attribute is not to be had yet where the value is a local of another method.
-            replacement.append(f"{' = '.join(kept)} = {value.expression_source()}")
+            replacement.append(f"{' = '.join(kept)} = {self._as_it_stands()}")
         for statement in gone:
             is_first = statement is stored.statements[0]
             removal.remove(statement, replacement if is_first else [])
@@ -283,6 +294,11 @@ class _Plan:
         for annotation in self.uses.annotations:
             edits += Removal.rows(self.code, annotation)
         return edits
+
+    def _as_it_stands(self) -> str:
+        """The expression for where it stood."""
+        text = self.code.source(self.value.original)
+        return f"({text})" if "\n" in text else text
 
     def _only_call_of_emptied(self, gone: list[ast.stmt], replacement: list[str]) -> ast.stmt | None:
         """The call of a helper of which nothing is left, if there is one call and it takes nothing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.diagnostic import Edit, Fix
 from nalu_lint.fixing.code import Code, Refused
 from nalu_lint.fixing.leftovers import without_leftovers
 from nalu_lint.fixing.text import apply, last_row, overlap
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Iterable
 
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Edit, Finding, Fix
 
 # Codes that say the same of one Parameter in different company: fixing one finding may turn another into it.
 _SAME = {"NAL002": "NAL001"}

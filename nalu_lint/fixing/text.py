@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Edit, Position, Span
@@ -37,7 +38,7 @@ def last_row(edit: Edit) -> int:
 def overlap(edits: Iterable[Edit]) -> bool:
     """Whether two of the edits change the same characters."""
     ordered = sorted(dict.fromkeys(edits), key=lambda edit: edit.span)
-    return any(first.span.end > second.span.start for first, second in zip(ordered, ordered[1:], strict=False))
+    return any(first.span.end > second.span.start for first, second in pairwise(ordered))
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Edit, Fix
 from nalu_lint.fixing.code import FUNCTIONS, Code, Refused, self_name
-from nalu_lint.fixing.value import registered_name
+from nalu_lint.fixing.stores import registered_name
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding

@@ -94,7 +94,7 @@ class Uses:
 
     def _method(self, node: ast.AST) -> Function:
         methods = set(self.family.all_methods)
-        return next(outer for outer in self.code.above(node) if outer in methods)  # type: ignore[return-value]
+        return next(outer for outer in self.code.above(node) if outer in methods)
 
     def _only_initialises(self, statement: ast.stmt, node: ast.Attribute) -> bool:
         """Whether all that a statement does is to change the attribute in place."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from nalu_lint.fixing.arguments import is_free, is_plain
 from nalu_lint.fixing.code import (
     FUNCTIONS,
     SCOPES,
@@ -19,21 +20,11 @@ from nalu_lint.fixing.code import (
     self_name,
 )
 from nalu_lint.fixing.repeatable import Examination, changes
-from nalu_lint.fixing.text import indented
+from nalu_lint.fixing.stores import registered_name, stores_of
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo
-    from nalu_lint.diagnostic import Position, Source
-
-_PLAIN_ANNOTATIONS = frozenset({"int", "float", "bool", "str", "torch.dtype", "torch.device"})
-
-
-class Replacement(NamedTuple):
-    """Text to be put instead of a stretch of the moved code."""
-
-    start: Position
-    end: Position
-    text: str
+    from nalu_lint.diagnostic import Source
 
 
 class Value:
@@ -61,7 +52,7 @@ class Value:
         self.factories: list[ast.Call] = []
         self.device = ""
         self.moved_statements: list[ast.stmt] = []  # the same, as they stand in the method
-        self._narrowed: set[ast.stmt] = set()
+        self.narrowed: set[ast.stmt] = set()
         self._find_slice()
         self._inline_last()
         self._check_inner_scopes()
@@ -103,7 +94,7 @@ class Value:
                 value = statement.value.elts[target.elts.index(wanted[0])]
                 if not isinstance(value, ast.Starred):
                     narrow = ast.copy_location(ast.Assign(targets=[wanted[0]], value=value), statement)
-                    self._narrowed.add(narrow)
+                    self.narrowed.add(narrow)
                     return narrow
         return statement
 
@@ -194,51 +185,22 @@ class Value:
         for node in ast.walk(self.expression):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
                 raise Refused(f"it calls the argument `{name}`, and what that does is not known")
-        if not self._is_plain(name):
+        if not is_plain(self.method, name):
             raise Refused(f"it needs the argument `{name}`, which may be a tensor or a module")
-        if not self._is_free(name):
+        if not is_free(self.family, name):
             raise Refused(f"it needs the argument `{name}`, and the attribute `{name}` means something else")
         self.aliases[name] = f"{self.self_name}.{name}"
         self.stored.append(name)
-
-    def _is_plain(self, name: str) -> bool:
-        """Whether an argument can be kept as an attribute: a module would be registered, a tensor not moved by `.to()`."""
-        arguments = self.method.args
-        every = [*arguments.posonlyargs, *arguments.args]
-        defaults = dict(zip(reversed([a.arg for a in every]), reversed(arguments.defaults), strict=False))
-        defaults.update({a.arg: d for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d})
-        default = defaults.get(name)
-        if isinstance(default, ast.Constant) and isinstance(default.value, bool | int | float | str):
-            return True
-        annotation = next((a.annotation for a in (*every, *arguments.kwonlyargs) if a.arg == name), None)
-        if annotation is not None:
-            return ast.unparse(annotation).strip("'\"") in _PLAIN_ANNOTATIONS
-        return self._sizes_something(name)
-
-    def _sizes_something(self, name: str) -> bool:
-        """Whether the constructor makes a tensor or a layer of that size, so that it is a number."""
-        for node in ast.walk(self.method):
-            if isinstance(node, ast.Call) and node is not self.expression:
-                callee = ast.unparse(node.func).rpartition(".")[2]
-                if callee in _SIZED and any(isinstance(a, ast.Name) and a.id == name for a in _sizes(node)):
-                    return True
-        return False
-
-    def _is_free(self, name: str) -> bool:
-        """Whether nothing in the file calls an attribute of `self` by this name."""
-        family = self.family
-        mentioned = {n.attr for m in family.members for n in ast.walk(m.node) if isinstance(n, ast.Attribute)}
-        strings = {n.value for m in family.members for n in ast.walk(m.node) if isinstance(n, ast.Constant)}
-        taken = {name for m in family.members for name in (*m.methods, *m.class_attributes)}
-        return name not in mentioned | taken | _MODULE_ATTRIBUTES and name not in strings
 
     def _inline_last(self) -> None:
         """`w = f(a)` and then the value is `w`: the value is `f(a)`."""
         while self.slice and isinstance(self.expression, ast.Name):
             last, name = self.slice[-1], self.expression.id
-            is_plain = isinstance(last, ast.Assign) and len(last.targets) == 1 and isinstance(last.targets[0], ast.Name)
+            if not isinstance(last, ast.Assign) or len(last.targets) != 1:
+                return
+            target = last.targets[0]
             uses = [n for s in self.slice[:-1] for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
-            if not is_plain or last.targets[0].id != name or (uses and name not in names_in(last).loaded):
+            if not isinstance(target, ast.Name) or target.id != name or (uses and name not in names_in(last).loaded):
                 return
             self.expression = last.value
             self.slice.pop()
@@ -303,116 +265,6 @@ class Value:
             if dotted.startswith("torch.") and not dotted.startswith("torch.nn."):
                 raise Refused(f"`{attribute}` is a plain tensor, made once, that .to() does not move")
 
-    # Its text.
-
-    def expression_text(self, indentation: str) -> str:
-        """The expression as the right side of an assignment or a return."""
-        text, is_wrapped = self._text(self.expression)
-        if "\n" not in text or is_wrapped:
-            return self._shifted(text, self.expression, indentation)
-        inner = self._shifted(text, self.expression, f"{indentation}    ", is_first_too=True)
-        return f"(\n{inner}\n{indentation})"
-
-    def expression_source(self) -> str:
-        """The expression as it stands, for where it stood."""
-        text = self.code.source(self.original)
-        return f"({text})" if "\n" in text else text
-
-    def statement_texts(self, indentation: str) -> list[str]:
-        return [f"{indentation}{self._shifted(self._text(s)[0], s, indentation)}" for s in self.slice]
-
-    def _text(self, node: ast.stmt | ast.expr) -> tuple[str, bool]:
-        """The text with attributes for variables; and whether its line breaks are all inside brackets of its own."""
-        if node in self._narrowed and isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            text, is_wrapped = self._text(node.value)
-            return f"{node.targets[0].id} = {text if is_wrapped or chr(10) not in text else f'({text})'}", False
-        (row, column), end = self.code.span(node)
-        replacements = sorted(self._replacements(node))
-        parts = []
-        position = self.code.span(node).start
-        for replacement in replacements:
-            parts += [self.code.between(self.code.span(node)._replace(start=position, end=replacement.start))]
-            parts += [replacement.text]
-            position = replacement.end
-        parts.append(self.code.between(self.code.span(node)._replace(start=position, end=end)))
-        bracketed = ast.Call | ast.Subscript | ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
-        is_wrapped = isinstance(node, bracketed) and "\n" not in self._before_bracket(node)
-        return "".join(parts), is_wrapped
-
-    def _before_bracket(self, node: ast.expr) -> str:
-        inner = node.func if isinstance(node, ast.Call) else node.value if isinstance(node, ast.Subscript) else None
-        return "" if inner is None else self.code.source(inner)
-
-    def _replacements(self, node: ast.AST) -> list[Replacement]:
-        found: list[Replacement] = []
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Name) and inner.id in self.aliases and isinstance(inner.ctx, ast.Load):
-                span = self.code.span(inner)
-                if any(isinstance(outer, ast.JoinedStr) for outer in self.code.above(inner)):
-                    raise Refused(f"`{inner.id}` stands in an f-string")
-                found.append(Replacement(span.start, span.end, self.aliases[inner.id]))
-            elif isinstance(inner, ast.Call) and inner in self.factories:
-                end = self.code.span(inner).end
-                before = end._replace(column=end.column - 1)
-                has_arguments = bool(inner.args or inner.keywords)
-                found.append(Replacement(before, before, f"{', ' if has_arguments else ''}device={self.device}"))
-        return found
-
-    def _shifted(self, text: str, node: ast.AST, indentation: str, *, is_first_too: bool = False) -> str:
-        """The rows of the text under another indentation."""
-        first_row = node.lineno  # type: ignore[attr-defined]
-        own = self.code.indentation(first_row)
-        strings = [(s.start.row - first_row + 1, s.end.row - first_row + 1) for s in self.code.strings(node)]
-        rows = text.split("\n")
-        kept = frozenset(n for n in range(1, len(rows)) if any(a <= n < b for a, b in strings))
-        moved = [row if n in kept or n == 0 else row.removeprefix(own) for n, row in enumerate(rows)]
-        joined = indented("\n".join(moved), indentation, kept if is_first_too else kept | {0})
-        return joined
-
-
-class Registered(NamedTuple):
-    """`register_parameter("name", value)` and the like."""
-
-    name: str
-    value: ast.expr
-    call: ast.Call
-
-
-def registered_name(statement: ast.stmt, is_self: object) -> Registered | None:
-    """What a statement registers on `self` by a call: register_parameter, register_buffer or setattr."""
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    if not isinstance(call, ast.Call):
-        return None
-    function = call.func
-    arguments = list(call.args)
-    if isinstance(function, ast.Name) and function.id == "setattr" and len(arguments) == 3:
-        receiver, *arguments = arguments
-    elif isinstance(function, ast.Attribute) and function.attr in ("register_parameter", "register_buffer"):
-        receiver = function.value
-    else:
-        return None
-    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    name = arguments[0] if arguments else keywords.get("name")
-    value = arguments[1] if len(arguments) > 1 else keywords.get("param", keywords.get("tensor"))
-    if not (isinstance(name, ast.Constant) and isinstance(name.value, str)) or value is None:
-        return None
-    return Registered(name.value, value, call) if callable(is_self) and is_self(receiver) else None
-
-
-def stores_of(code: Code, family: Family, attribute: str) -> list[ast.stmt]:
-    """The statements of a class and its relatives that give an attribute of `self` a new value."""
-    found: dict[ast.stmt, None] = {}
-    for method in family.all_methods:
-        for node in ast.walk(method):
-            if isinstance(node, ast.Attribute) and node.attr == attribute and not isinstance(node.ctx, ast.Load):
-                if family.is_self(node.value):
-                    found[code.statement(node)] = None
-            elif isinstance(node, ast.Expr):
-                registered = registered_name(node, family.is_self)
-                if registered is not None and registered.name == attribute:
-                    found[node] = None
-    return list(found)
-
 
 def _binds_for_sure(statement: ast.stmt) -> bool:
     """Whether a statement gives its variables new values, whatever they were before."""
@@ -447,37 +299,3 @@ def _path(name: str) -> str:
     """A dotted name of a Parameter as an expression: the elements of containers have numbers."""
     first, *rest = name.split(".")
     return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
-
-
-def _sizes(call: ast.Call) -> list[ast.expr]:
-    found: list[ast.expr] = []
-    for argument in call.args:
-        found += argument.elts if isinstance(argument, ast.Tuple | ast.List) else [argument]
-    return found
-
-
-_SIZED = frozenset(
-    {
-        *("zeros", "ones", "empty", "rand", "randn", "eye", "arange", "range", "Tensor", "FloatTensor", "full"),
-        *(
-            "Linear",
-            "Embedding",
-            "LayerNorm",
-            "BatchNorm1d",
-            "BatchNorm2d",
-            "Conv1d",
-            "Conv2d",
-            "Conv3d",
-            "GRU",
-            "LSTM",
-        ),
-    }
-)
-# What `torch.nn.Module` itself has, so that an attribute of that name would hide it.
-_MODULE_ATTRIBUTES = frozenset(
-    {
-        *("training", "parameters", "buffers", "modules", "children", "forward", "apply", "to", "cuda", "cpu", "half"),
-        *("float", "double", "type", "train", "eval", "state_dict", "load_state_dict", "zero_grad", "compile", "dump"),
-        *("bfloat16", "requires_grad_", "share_memory", "extra_repr", "add_module", "get_parameter", "get_buffer"),
-    }
-)
