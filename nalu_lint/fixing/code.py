@@ -180,7 +180,8 @@ class Family:
         """Whether an expression is the instance: the first argument of the method around it."""
         if not isinstance(node, ast.Name):
             return False
-        return any(self_name(f) == node.id for f in self.code.above(node) if isinstance(f, FUNCTIONS))
+        functions = [f for f in self.code.above(node) if isinstance(f, FUNCTIONS)]
+        return any(self_name(f) == node.id and _class_around(self.code, f) is not None for f in functions)
 
 
 def _class_around(code: Code, function: ast.AST) -> ast.AST | None:

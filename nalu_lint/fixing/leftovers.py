@@ -88,7 +88,7 @@ def _unused_variables(code: Code, tree: ast.Module, edits: list[Edit]) -> list[E
             continue
         gone = _loaded(function) - _loaded(after[path])
         for node in ast.walk(function) if gone else ():
-            if isinstance(node, ast.Assign) and code.function(node) is function and _is_pure(node.value):
+            if isinstance(node, ast.Assign) and code.function(node) is function and is_pure(node.value):
                 names = {t.id for t in node.targets if isinstance(t, ast.Name)}
                 if len(names) == len(node.targets) and names <= gone:
                     removal.remove(node)
@@ -108,7 +108,7 @@ def _functions(tree: ast.AST, path: tuple[str, ...] = ()) -> dict[tuple[str, ...
     return found
 
 
-def _is_pure(value: ast.expr) -> bool:
+def is_pure(value: ast.expr) -> bool:
     """Whether nothing is lost if the value is not computed."""
     for node in ast.walk(value):
         if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr):

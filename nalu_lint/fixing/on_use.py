@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.analysis.torch_semantics import BUFFER, INITIALISERS, PARAMETER
 from nalu_lint.diagnostic import Edit, Fix, Position
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, locals_of, names_in, self_name
+from nalu_lint.fixing.leftovers import is_pure
 from nalu_lint.fixing.moved import Moved
 from nalu_lint.fixing.removal import Removal
 from nalu_lint.fixing.stores import registered_name, stores_of
@@ -162,6 +163,7 @@ class _Plan:
 
     def edits(self) -> tuple[str, list[Edit]]:
         name = self.stored.name
+        self._discount_initialisation()
         if not self.uses.reads and not self.uses.by_name and not self.uses.foreign_reads:
             if not self.uses.construction_reads:
                 raise Refused(f"nothing reads `{name}`")
@@ -177,6 +179,20 @@ class _Plan:
             edits = self._as_property()
             what = f"Make `{name}` a property that computes it on each use"
         return what, [*removed, *edits]
+
+    def _discount_initialisation(self) -> None:
+        """Reads for variables that nothing but the initialisation of the attribute uses go with it."""
+        uses = self.uses
+        for read in list(uses.construction_reads):
+            statement = self.code.statement(read)
+            function = self.code.function(read)
+            if isinstance(statement, ast.Assign) and isinstance(function, FUNCTIONS) and is_pure(statement.value):
+                names = names_in(statement).bound
+                gone = [*uses.initialisations, statement]
+                if names and not any(self._is_loaded_elsewhere(name, gone, function) for name in names):
+                    uses.construction_reads.remove(read)
+                    if statement not in uses.initialisations:
+                        uses.initialisations.append(statement)
 
     def _only_reader(self) -> Function | None:
         """The one method that reads the attribute, if nothing else does."""
@@ -318,8 +334,8 @@ class _Plan:
             return statement
         return None
 
-    def _is_loaded_elsewhere(self, name: str, gone: list[ast.stmt]) -> bool:
-        for node in ast.walk(self.stored.method):
+    def _is_loaded_elsewhere(self, name: str, gone: list[ast.stmt], function: Function | None = None) -> bool:
+        for node in ast.walk(function or self.stored.method):
             if isinstance(node, ast.Name) and node.id == name:
                 is_read = isinstance(node.ctx, ast.Load) or isinstance(self.code.parents[node], ast.AugAssign)
                 if is_read and not any(outer in gone for outer in self.code.above(node)):
