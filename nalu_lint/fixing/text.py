@@ -63,8 +63,9 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     for edit in ordered:
         start, end = offset(edit.span.start), offset(edit.span.end)
         parts.append(text[position:start])
-        if start == len(text) and text and not text.endswith(("\n", "\r")) and edit.content.endswith("\n"):
-            parts.append(ending)  # the last line of the file has no ending
+        before = next((part for part in reversed(parts) if part), "\n")
+        if edit.span.start.column == 1 and edit.content.endswith("\n") and not before.endswith(("\n", "\r")):
+            parts.append(ending)  # rows behind the last line, which has no ending
         parts.append(edit.content.replace("\n", ending))
         position = end
     return "".join([*parts, text[position:]])

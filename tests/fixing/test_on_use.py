@@ -216,7 +216,9 @@ def test_property(method: str, rest: str) -> None:
 
 
 def test_names_of_globals_and_arguments_clash_with_a_local() -> None:
-    text = cell(init=f"{RAW}\nself.w = nn.Parameter(torch.tanh(self.raw))").replace("forward(self, x)", "forward(self, torch)")
+    text = cell(init=f"{RAW}\nself.w = nn.Parameter(torch.tanh(self.raw))").replace(
+        "forward(self, x)", "forward(self, torch)"
+    )
     text = text.replace("x * self.w", "torch * self.w")
     assert PROPERTY in rewritten(text)
 
