@@ -85,4 +85,4 @@ def _read(source: bytes, path: str, selected: frozenset[str]) -> _State:
     silences = suppressions.read(document.text) if findings else suppressions.NONE
     silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
     kept = [f for f in findings if f not in silenced]
-    return _State(document, kept, Planner(document.text, tree, findings, silenced, planner_codes))
+    return _State(document, kept, Planner(document.text, tree, findings, silenced, selected))

@@ -47,7 +47,8 @@ class Planner:
         self.tree = tree
         self.findings = findings
         self.silenced = silenced
-        self.selected = frozenset(selected) | _SAME.keys() | set(_SAME.values())
+        self.reported = frozenset(selected)
+        self.selected = self.reported | _SAME.keys() | set(_SAME.values())
         self._code: Code | None = None
         self._keys: Counter[Key] | None = None
 
@@ -94,7 +95,7 @@ class Planner:
         after = Counter(map(key, found))
         if after[key(finding)] >= self._keys[key(finding)]:
             raise Refused("the finding would remain")
-        new = [other for other in found if after[key(other)] > self._keys[key(other)]]
+        new = [o for o in found if after[key(o)] > self._keys[key(o)] and o.code in self.reported]
         if new:
             raise Refused(f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`")
 

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from fixing.rewriting import CODES
 from helpers import FAULTY, run, write
+from rewriting import CODES
 from test_fixtures import FIXTURES
 
 from nalu_lint import check

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fixing.rewriting import HEAD, cell, refusals, rewritten
+from rewriting import HEAD, cell, refusals, rewritten
 
 RAW = "self.raw = nn.Parameter(torch.randn(n))"
 
@@ -132,7 +132,10 @@ return x * w
             {"init": f"{RAW}\nself.w = nn.Parameter(torch.where(self.raw > 0, self.raw, torch.zeros(3)))"},
             {
                 "init": RAW,
-                "forward": "w = torch.where(self.raw > 0, self.raw, torch.zeros(3, device=self.raw.device))\nreturn x * w",
+                "forward": """
+w = torch.where(self.raw > 0, self.raw, torch.zeros(3, device=self.raw.device))
+return x * w
+""",
             },
         )
     ),
@@ -179,7 +182,13 @@ return x * w
         helper_of_which_nothing_is_left=(
             {
                 "init": f"{RAW}\nself._derive()",
-                "more": "def _derive(self):\n    self.w = nn.Parameter(torch.tanh(self.raw))\n\ndef k(self):\n    return 1",
+                "more": """
+def _derive(self):
+    self.w = nn.Parameter(torch.tanh(self.raw))
+
+def k(self):
+    return 1
+""",
             },
             {
                 "init": RAW,
