@@ -37,7 +37,15 @@ def halves(t):
     return low, t - low
 
 """
-UNARY = ["torch.tanh({})", "{}.exp()", "torch.sigmoid({})", "squash({}, by=0.5)", "-({})", "F.softplus({})", "({}).abs()"]
+UNARY = [
+    "torch.tanh({})",
+    "{}.exp()",
+    "torch.sigmoid({})",
+    "squash({}, by=0.5)",
+    "-({})",
+    "F.softplus({})",
+    "({}).abs()",
+]
 BINARY = ["({} + {})", "({} * {})", "torch.maximum({}, {})", "torch.stack([{}, {}]).mean(0)", "torch.lerp({}, {}, 0.3)"]
 SCALARS = ["2", "0.5", "math.pi", "self.k", "scale", "(n + 1)", "eps"]
 
@@ -85,13 +93,22 @@ class Maker:
         elif kind == 1:
             self.init += [f"{name} = {self.expression(1)}", f"{name} = {name} + {self.expression(1)}"]
         elif kind == 2:
-            self.init += [f"{name} = torch.zeros(n)", "for i in range(2):", f"{self.step}{name} = {name} + i * {self.expression(1)}"]
+            self.init += [
+                f"{name} = torch.zeros(n)",
+                "for i in range(2):",
+                f"{self.step}{name} = {name} + i * {self.expression(1)}",
+            ]
         elif kind == 3:
             other = self.local()
             self.init.append(f"{name}, {other} = halves({self.expression(1)})")
             return f"{name} * {other}"
         elif kind == 4:
-            self.init += ["if scale > 1:", f"{self.step}{name} = {self.expression(1)}", "else:", f"{self.step}{name} = {self.expression(1)}"]
+            self.init += [
+                "if scale > 1:",
+                f"{self.step}{name} = {self.expression(1)}",
+                "else:",
+                f"{self.step}{name} = {self.expression(1)}",
+            ]
         elif kind == 5:
             self.init += [f"{name} = [{self.expression(1)}]", f"{name}.append({self.expression(1)})"]
             return f"torch.stack({name}).sum(0)"
@@ -225,7 +242,9 @@ def probed(text: str) -> set[str]:
 
     from nalu_lint.probe import check
 
-    report = check(lambda: built(text), lambda model, x: model(x).sum(), torch.ones(2, 3), steps=2, device="cpu", history=False)
+    report = check(
+        lambda: built(text), lambda model, x: model(x).sum(), torch.ones(2, 3), steps=2, device="cpu", history=False
+    )
     return {f"{v.code} {v.parameter}" for v in report.reported}
 
 

@@ -56,23 +56,31 @@ def _shares(one: Planned, other: Planned) -> bool:
 def _apply_all(
     source: bytes, path: str, selected: frozenset[str], wanted: dict[Key, Planned]
 ) -> tuple[Fixed, Key | None]:
-    """Fix the wanted findings from the end of the file to its start; and the one that could not be, if any."""
+    """Fix the wanted findings from the end of each class to its start; and the one that could not be, if any."""
     done: list[Finding] = []
     while True:
         state = _read(source, path, selected)
-        ready = [f for f in state.findings if key(f) in wanted]
-        if not ready:
+        last: dict[str | None, Finding] = {}  # of each class
+        for finding in sorted(state.findings, key=lambda f: f.span):
+            if key(finding) in wanted:
+                last[finding.module_class] = finding
+        if not last:
             return Fixed(source, tuple(done)), None
-        finding = max(ready, key=lambda f: f.span)
-        code = wanted[key(finding)].finding.code  # it may be an opt-in one by now: see planning
-        planned = state.planner.plan(finding, by=code)
-        if planned.fix is None or not planned.fix.edits:
-            return Fixed(source, ()), key(finding)
+        # By the rule that found it: what it finds may be an opt-in one by now, see planning.
+        batch = [(finding, wanted[key(finding)].finding.code) for finding in last.values()]
+        edits = state.planner.joint(batch)
+        if edits is None:
+            batch = batch[-1:]
+            ((finding, code),) = batch
+            fix = state.planner.plan(finding, by=code).fix
+            if fix is None or not fix.edits:
+                return Fixed(source, ()), key(finding)
+            edits = list(fix.edits)
         try:
-            source = state.document.replaced(planned.fix.edits)
+            source = state.document.replaced(tuple(edits))
         except Refused:
-            return Fixed(source, ()), key(finding)
-        done.append(wanted[key(finding)].finding)
+            return Fixed(source, ()), key(batch[-1][0])
+        done += [wanted[key(finding)].finding for finding, _ in batch]
 
 
 def _read(source: bytes, path: str, selected: frozenset[str]) -> _State:

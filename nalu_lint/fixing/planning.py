@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.diagnostic import Fix
 from nalu_lint.fixing.code import Code, Refused
 from nalu_lint.fixing.leftovers import without_leftovers
 from nalu_lint.fixing.text import apply, last_row, overlap
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Iterable
 
-    from nalu_lint.diagnostic import Edit, Finding, Fix
+    from nalu_lint.diagnostic import Edit, Finding
 
 # Codes that say the same of one Parameter in different company: fixing one finding may turn another into it.
 _SAME = {"NAL002": "NAL001"}
@@ -59,20 +60,58 @@ class Planner:
         return self._code
 
     def plan(self, finding: Finding, *, by: str | None = None) -> Planned:
-        """The fix of one finding, by its own rule or by that of another code."""
+        """The fix of one finding, by its own rule or by that of another code, proven."""
+        planned = self._completed(finding, by)
+        if planned.fix is None or not planned.fix.edits:
+            return planned
+        try:
+            self._check([finding], list(planned.fix.edits))
+        except Refused as refused:
+            return Planned(finding, None, str(refused))
+        return planned
+
+    def plan_all(self, findings: list[Finding]) -> list[Planned]:
+        """The fixes of several findings. Those of different classes are proven together where that succeeds."""
+        planned = [self._completed(finding) for finding in findings]
+        for batch in _batches([n for n, one in enumerate(planned) if one.fix and one.fix.edits], findings):
+            edits = [edit for n in batch for edit in (planned[n].fix or _NOTHING).edits]
+            try:
+                self._check([findings[n] for n in batch], edits)
+            except Refused:
+                for n in batch:
+                    planned[n] = self.plan(findings[n])
+        return planned
+
+    def joint(self, findings: list[tuple[Finding, str]]) -> list[Edit] | None:
+        """The edits that fix findings of different classes together, each by the rule of a code; None if they do not."""
+        try:
+            edits = [edit for finding, by in findings for edit in self._proposed(finding, by).edits]
+            edits = self._without_leftovers(edits)
+            self._check([finding for finding, _ in findings], edits)
+        except Refused:
+            return None
+        return edits
+
+    def _proposed(self, finding: Finding, by: str | None = None) -> Fix:
         from nalu_lint.rules import all_rules  # start-up time
 
         try:
-            fix = all_rules()[by or finding.code].fix(finding, self.code)
-            if fix is not None and fix.edits:
-                fix = fix._replace(edits=self._proven(finding, list(fix.edits)))
+            return all_rules()[by or finding.code].fix(finding, self.code) or _NOTHING
+        except RecursionError as error:
+            raise Refused("the code is nested too deeply") from error
+
+    def _completed(self, finding: Finding, by: str | None = None) -> Planned:
+        """The fix, with what it leaves unused removed, but not proven."""
+        try:
+            fix = self._proposed(finding, by)
+            if fix is _NOTHING:
+                return Planned(finding, None)
+            edits = self._without_leftovers(list(fix.edits)) if fix.edits else []
         except Refused as refused:
             return Planned(finding, None, str(refused))
-        except RecursionError:
-            return Planned(finding, None, "the code is nested too deeply")
-        return Planned(finding, fix)
+        return Planned(finding, fix._replace(edits=tuple(sorted(edits, key=lambda edit: edit.span))))
 
-    def _proven(self, finding: Finding, edits: list[Edit]) -> tuple[Edit, ...]:
+    def _without_leftovers(self, edits: list[Edit]) -> list[Edit]:
         if overlap(edits):
             raise Refused("its parts are too close to each other in the text")
         try:
@@ -83,21 +122,41 @@ class Planner:
         for other in self.silenced:
             if rows & set(range(other.span.start.row, other.span.end.row + 1)):
                 raise Refused(f"it would change row {other.span.start.row}, where a finding is silenced")
-        self._check(finding, apply(self.text, edits))
-        return tuple(sorted(edits, key=lambda edit: edit.span))
+        return edits
 
-    def _check(self, finding: Finding, text: str) -> None:
+    def _check(self, fixed: list[Finding], edits: list[Edit]) -> None:
+        """Raise Refused unless the findings are gone after the edits, and no other is new."""
         from nalu_lint import engine  # it imports this package where it needs it
 
+        if overlap(edits):
+            raise Refused("its parts are too close to each other in the text")
         if self._keys is None:
             self._keys = Counter(map(key, engine.find(self.text, self.tree, self.selected)))
+        text = apply(self.text, edits)
         found = engine.find(text, engine.parse(text), self.selected)
         after = Counter(map(key, found))
-        if after[key(finding)] >= self._keys[key(finding)]:
+        if any(after[key(finding)] >= self._keys[key(finding)] for finding in fixed):
             raise Refused("the finding would remain")
         new = [o for o in found if after[key(o)] > self._keys[key(o)] and o.code in self.reported]
         if new:
             raise Refused(f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`")
+
+
+_NOTHING = Fix("display", "", ())
+
+
+def _batches(numbers: list[int], findings: list[Finding]) -> list[list[int]]:
+    """The findings in batches that hold one of each class."""
+    batches: list[list[int]] = []
+    for number in numbers:
+        name = findings[number].module_class
+        free = (batch for batch in batches if all(findings[other].module_class != name for other in batch))
+        batch = next(free, None)
+        if batch is None:
+            batches.append([number])
+        else:
+            batch.append(number)
+    return batches
 
 
 def with_fixes(planner: Planner, findings: list[Finding]) -> list[Planned]:
@@ -106,7 +165,7 @@ def with_fixes(planner: Planner, findings: list[Finding]) -> list[Planned]:
     A finding is not fixed alone where another with the same sources cannot be: that one would look less serious
     than it is, since its sources would be in use.
     """
-    planned = [planner.plan(finding) for finding in findings]
+    planned = planner.plan_all(findings)
     changed = True
     while changed:
         changed = False
