@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+_WORD = re.compile(r"\w+")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.ClassDef)
 
@@ -59,6 +62,39 @@ class Code:
         except (tokenize.TokenError, SyntaxError):
             pass  # what parses may still not tokenise: the comments up to there count
         return found
+
+    @cached_property
+    def attributes(self) -> dict[str, list[ast.Attribute]]:
+        """All `x.name`, by name."""
+        found: dict[str, list[ast.Attribute]] = {}
+        for node in self.parents:
+            if isinstance(node, ast.Attribute):
+                found.setdefault(node.attr, []).append(node)
+        return found
+
+    @cached_property
+    def literals(self) -> dict[str, list[ast.Constant]]:
+        """All string literals, by their text."""
+        found: dict[str, list[ast.Constant]] = {}
+        for node in self.parents:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.setdefault(node.value, []).append(node)
+        return found
+
+    @cached_property
+    def loads(self) -> Counter[str]:
+        """How often each name is read; words in strings count, since annotations and `__all__` are among them."""
+        return loads_of(self.tree)
+
+    @cached_property
+    def imported(self) -> set[str]:
+        """The names that import statements bind, anywhere."""
+        imports = [node for node in self.parents if isinstance(node, ast.Import | ast.ImportFrom)]
+        return {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
+
+    @cached_property
+    def functions(self) -> dict[tuple[str, ...], Function]:
+        return functions_of(self.tree)
 
     # Places.
 
@@ -204,6 +240,18 @@ def self_name(function: Function) -> str | None:
 # Names.
 
 
+def loads_of(*nodes: ast.AST) -> Counter[str]:
+    """How often names are read in a piece of code, words in strings included."""
+    found: Counter[str] = Counter()
+    for root in nodes:
+        for node in ast.walk(root):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
+                found[node.id] += 1
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.update(_WORD.findall(node.value))
+    return found
+
+
 class Names(NamedTuple):
     """The names that a piece of code binds and reads."""
 
@@ -251,6 +299,19 @@ def _collect_scope(node: ast.AST, bound: set[str], loaded: set[str]) -> None:
         bound |= walrus  # an assignment expression binds outside of the comprehension
         inner_bound -= walrus
     loaded |= inner_loaded - inner_bound
+
+
+def functions_of(tree: ast.AST, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Function]:
+    """The functions of a tree by the names of what they stand in; of several with one name, the last."""
+    found: dict[tuple[str, ...], Function] = {}
+    for child in ast.iter_child_nodes(tree):
+        inner = path
+        if isinstance(child, (*FUNCTIONS, ast.ClassDef)):
+            inner = (*path, child.name)
+            if isinstance(child, FUNCTIONS):
+                found[inner] = child
+        found.update(functions_of(child, inner))
+    return found
 
 
 def locals_of(function: Function) -> frozenset[str]:

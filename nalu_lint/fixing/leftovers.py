@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import METADATA_METHODS
 from nalu_lint.diagnostic import Edit, Position, Span
-from nalu_lint.fixing.code import FUNCTIONS, Function
+from nalu_lint.fixing.code import functions_of, loads_of, names_in
 from nalu_lint.fixing.removal import Removal
 from nalu_lint.fixing.text import apply, overlap
 
 if TYPE_CHECKING:
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.code import Code, Function
 
 _ROUNDS = 5  # a variable may be all that reads another one
 _PURE_FUNCTIONS = frozenset(
@@ -23,6 +24,8 @@ _PURE_FUNCTIONS = frozenset(
 
 def without_leftovers(code: Code, edits: list[Edit]) -> list[Edit]:
     """The edits, and those that remove what they leave unused. Raises SyntaxError where the result does not parse."""
+    if not _may_leave_some(code, edits):
+        return edits
     for _ in range(_ROUNDS):
         tree = ast.parse(apply(code.text, edits))
         found = [*_unused_imports(code, tree), *_unused_variables(code, tree, edits)]
@@ -33,19 +36,35 @@ def without_leftovers(code: Code, edits: list[Edit]) -> list[Edit]:
     return edits
 
 
-def _loaded(tree: ast.AST) -> set[str]:
-    """The names that a tree reads, and the words in its strings: annotations and `__all__` are among them."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.update(re.findall(r"\w+", node.value))
-    return found
+def _may_leave_some(code: Code, edits: list[Edit]) -> bool:
+    """Whether the edits may take away all uses of some name, by counting words: most do not, and cost no parsing."""
+    removed: Counter[str] = Counter()
+    for edit in edits:
+        removed.update(re.findall(r"\w+", code.between(edit.span)))
+    imported = code.imported
+    if any(word in imported and 0 < code.loads[word] <= count for word, count in removed.items()):
+        return True
+    for function in _touched(code, edits):
+        bound = names_in(*function.body).bound & removed.keys()
+        loads = loads_of(function) if bound else removed
+        if any(0 < loads[name] <= removed[name] for name in bound):
+            return True
+    return False
+
+
+def _touched(code: Code, edits: list[Edit]) -> list[Function]:
+    """The functions in which something is removed."""
+    rows = {
+        row
+        for edit in edits
+        if edit.span.start != edit.span.end
+        for row in range(edit.span.start.row, edit.span.end.row)
+    }
+    return [f for f in code.functions.values() if any(f.lineno <= row <= (f.end_lineno or f.lineno) for row in rows)]
 
 
 def _unused_imports(code: Code, tree: ast.Module) -> list[Edit]:
-    gone = _loaded(code.tree) - _loaded(tree)
+    gone = code.loads.keys() - loads_of(tree).keys()
     if not gone:
         return []
     edits: list[Edit] = []
@@ -80,32 +99,19 @@ def _end(code: Code, alias: ast.alias) -> Position:
 
 
 def _unused_variables(code: Code, tree: ast.Module, edits: list[Edit]) -> list[Edit]:
-    after = _functions(tree)
+    after = functions_of(tree)
     removal = Removal(code)
-    rows = {row for edit in edits for row in range(edit.span.start.row, edit.span.end.row + 1)}
-    for path, function in _functions(code.tree).items():
-        if path not in after or not rows & set(range(function.lineno, (function.end_lineno or 0) + 1)):
+    touched = _touched(code, edits)
+    for path, function in code.functions.items():
+        if path not in after or function not in touched:
             continue
-        gone = _loaded(function) - _loaded(after[path])
+        gone = loads_of(function).keys() - loads_of(after[path]).keys()
         for node in ast.walk(function) if gone else ():
             if isinstance(node, ast.Assign) and code.function(node) is function and is_pure(node.value):
                 names = {t.id for t in node.targets if isinstance(t, ast.Name)}
                 if len(names) == len(node.targets) and names <= gone:
                     removal.remove(node)
     return removal.edits()
-
-
-def _functions(tree: ast.AST, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Function]:
-    """The functions of a tree by the names of what they stand in; of several with one name, the last."""
-    found: dict[tuple[str, ...], Function] = {}
-    for child in ast.iter_child_nodes(tree):
-        inner = path
-        if isinstance(child, (*FUNCTIONS, ast.ClassDef)):
-            inner = (*path, child.name)
-            if isinstance(child, FUNCTIONS):
-                found[inner] = child
-        found.update(_functions(child, inner))
-    return found
 
 
 def is_pure(value: ast.expr) -> bool:

@@ -83,7 +83,7 @@ class Planner:
         return planned
 
     def joint(self, findings: list[tuple[Finding, str]]) -> list[Edit] | None:
-        """The edits that fix findings of different classes together, each by the rule of a code; None if they do not."""
+        """The edits that fix findings of several classes together, each by the rule of a code; None if there are none."""
         try:
             edits = [edit for finding, by in findings for edit in self._proposed(finding, by).edits]
             edits = self._without_leftovers(edits)
@@ -133,7 +133,11 @@ class Planner:
         if self._keys is None:
             self._keys = Counter(map(key, engine.find(self.text, self.tree, self.selected)))
         text = apply(self.text, edits)
-        found = engine.find(text, engine.parse(text), self.selected)
+        try:
+            tree = engine.parse(text)
+        except engine.UnreadableError as error:
+            raise Refused("the result would not parse") from error
+        found = engine.find(text, tree, self.selected)
         after = Counter(map(key, found))
         if any(after[key(finding)] >= self._keys[key(finding)] for finding in fixed):
             raise Refused("the finding would remain")

@@ -38,11 +38,10 @@ class Uses:
         self.annotations: list[ast.stmt] = []
         self.by_name: list[ast.AST] = []  # getattr(self, "name")
         self._check_definitions()
-        for node in ast.walk(code.tree):
-            if isinstance(node, ast.Attribute) and node.attr == name:
-                self._attribute(node)
-            elif isinstance(node, ast.Constant) and node.value == name:
-                self._string(node)
+        for attribute in code.attributes.get(name, ()):
+            self._attribute(attribute)
+        for literal in code.literals.get(name, ()):
+            self._string(literal)
 
     def _check_definitions(self) -> None:
         for member in self.family.members:
