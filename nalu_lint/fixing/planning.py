@@ -83,7 +83,7 @@ class Planner:
         return planned
 
     def joint(self, findings: list[tuple[Finding, str]]) -> list[Edit] | None:
-        """The edits that fix findings of several classes together, each by the rule of a code; None if there are none."""
+        """The edits that fix findings of several classes together, each by the rule of a code, if they do."""
         try:
             edits = [edit for finding, by in findings for edit in self._proposed(finding, by).edits]
             edits = self._without_leftovers(edits)
