@@ -21,6 +21,11 @@ NAL001 derived-parameter: Parameter `w` is computed once from `raw`; Parameter()
   |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
   = help: Compute it in forward()
+  = unsafe fix: Compute `w` in `forward`
+9 -         self.w = nn.Parameter(torch.tanh(self.raw))
+12 -         return x * self.w
+11 +         w = torch.tanh(self.raw)
+12 +         return x * w
 
 """
 
@@ -116,6 +121,14 @@ def edit(content: str, start: tuple[int, int], end: tuple[int, int]) -> dict[str
         "location": {"row": row, "column": column},
         "end_location": {"row": end_row, "column": end_column},
     }
+
+
+def test_full_says_why_there_is_no_fix(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY.replace("torch.tanh(self.raw)", "self.raw.detach().clone()")})
+    reason = "the copy is said out loud, and whether its source should train is not known"
+    assert run("m.py", cwd=tmp_path).stdout.endswith(f"  = no fix: {reason}\n\n")
+    (found,) = json.loads(run("m.py", "--output-format", "json", cwd=tmp_path).stdout)
+    assert (found["fix"], found["fix_refused"]) == (None, reason)
 
 
 def test_json_fields(tmp_path: Path) -> None:
