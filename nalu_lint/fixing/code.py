@@ -99,7 +99,7 @@ class Code:
     # Places.
 
     def position(self, row: int, offset: int) -> Position:
-        line = self.rows[row - 1]
+        line = self.rows[min(row, len(self.rows)) - 1]  # before Python 3.12, rows inside f-strings are anything
         column = offset if line.isascii() else len(line.encode()[:offset].decode(errors="replace"))
         return Position(row, column + 1)
 

@@ -34,11 +34,12 @@ class Stored(NamedTuple):
     statements: list[ast.stmt]
     value: ast.expr
     kept: list[str]
+    is_tensor: bool = True
 
 
 def compute_on_use(code: Code, finding: Finding) -> Fix:
     """The fix, unsafe since it changes what trains. Raises Refused."""
-    stored = _stored(code, finding)
+    stored = _stored(code, finding)._replace(is_tensor=finding.code != "NAL003")
     info = code.class_of(stored.method)
     if info is None:
         raise Refused(f"`{stored.name}` is made outside of its class")
@@ -265,13 +266,24 @@ class _Plan:
         lines = [
             "",
             f"{outer}@property",
-            f"{outer}def {self.stored.name}({self.value.self_name}):",
+            f"{outer}def {self.stored.name}({self.value.self_name}){self._annotation()}:",
             *self.moved.statements(self.value.slice, step),
             *(f"{step}{comment}" for comment in self._comments_inside()),
             f"{step}return {self.moved.expression(self.value.expression, step)}{self._trailing_comment()}",
         ]
         last = method.end_lineno or method.lineno
         return [Edit("".join(f"{line}\n" for line in lines), at(last + 1))]
+
+    def _annotation(self) -> str:
+        """What a property returns, where the constructor says what it returns and the value is known to be a tensor."""
+        if self.stored.method.returns is None or not self.stored.is_tensor:
+            return ""
+        scope = self.family.info.scope
+        names = {
+            "torch.Tensor": scope.dotted_name("torch") == "torch",
+            "Tensor": scope.dotted_name("Tensor") == "torch.Tensor",
+        }
+        return next((f" -> {name}" for name, is_known in names.items() if is_known), "")
 
     def _comments_inside(self) -> list[str]:
         """Comments of the statement outside of the value and before its end: they go with it."""

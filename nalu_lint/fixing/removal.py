@@ -6,7 +6,6 @@ import ast
 from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Edit, Position, Span
-from nalu_lint.fixing.code import FUNCTIONS
 from nalu_lint.fixing.text import row_span
 
 if TYPE_CHECKING:
@@ -32,7 +31,30 @@ class Removal:
             if not replacement and self._is_emptied_first(statement):
                 replacement = ["pass"]
             found += self._edits(statement, replacement)
-        return found
+        return self._merged(found)
+
+    def _merged(self, edits: list[Edit]) -> list[Edit]:
+        """Rows that go in one piece; of blank rows before and behind it, those before go with it."""
+        rows = self.code.rows
+        whole = sorted(e for e in edits if not e.content and e.span.start.column == e.span.end.column == 1)
+        pieces: list[tuple[int, int]] = []
+        for edit in whole:
+            first, end = edit.span.start.row, edit.span.end.row
+            if pieces and pieces[-1][1] >= first:
+                pieces[-1] = (pieces[-1][0], max(end, pieces[-1][1]))
+            else:
+                pieces.append((first, end))
+        merged = []
+        for first, end in pieces:
+            is_blank_behind = end > len(rows) or not rows[end - 1].strip()
+            while is_blank_behind and first > 1 and not rows[first - 2].strip() and not self._is_blank_kept(first):
+                first -= 1
+            merged.append(Edit("", row_span(first, end - 1)))
+        return [*merged, *(e for e in edits if e not in whole)]
+
+    def _is_blank_kept(self, first: int) -> bool:
+        """Whether the rows before are what sets a class or function at the outermost level apart."""
+        return self.code.indentation(first) == ""
 
     def _widen(self) -> None:
         """A `with torch.no_grad():` around statements that all go, goes with them."""
@@ -101,7 +123,4 @@ class Removal:
         decorators = getattr(statement, "decorator_list", ())
         first = min([statement.lineno, *(d.lineno for d in decorators)])
         last = statement.end_lineno or statement.lineno
-        if isinstance(statement, FUNCTIONS):
-            while first > 1 and not code.rows[first - 2].strip():
-                first -= 1
         return [Edit("", row_span(first, last))]

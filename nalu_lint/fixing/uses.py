@@ -107,7 +107,8 @@ class Uses:
                 return False
             if isinstance(function, ast.Attribute) and self._chain(function.value) is node:
                 return True
-            return bool(call.args) and self._chain(call.args[0]) is node  # nn.init.zeros_(self.w)
+            given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "tensor")]
+            return bool(given) and self._chain(given[0]) is node  # nn.init.zeros_(self.w)
         targets = statement.targets if isinstance(statement, ast.Assign) else []
         if isinstance(statement, ast.AugAssign):
             targets = [statement.target]
