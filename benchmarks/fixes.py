@@ -45,7 +45,7 @@ UNARY = [
     "F.softplus({})",
     "({}).abs()",
 ]
-BINARY = ["({} + {})", "({} * {})", "torch.maximum({}, {})", "torch.stack([{}, {}]).mean(0)", "torch.lerp({}, {}, 0.3)"]
+BINARY = ["({} + {})", "({} * {})", "torch.hypot({}, {})", "torch.stack([{}, {}]).mean(0)", "torch.lerp({}, {}, 0.3)"]
 SCALARS = ["2", "0.5", "math.pi", "self.k", "scale", "(n + 1)", "eps"]
 
 
@@ -295,12 +295,15 @@ def one(text: str, counts: Counter[str], reasons: Counter[str], *, with_probe: b
     if not problem and with_probe and "scale > 1" not in text:  # the sources of the other branch get no gradient
         gone = {f"{finding.code} {finding.parameter}" for finding in result.findings}
         try:
-            before, left = probed(text), probed(after)
+            before = probed(text)
         except Exception as error:
             if "no graph" in str(error):  # all that forward reads is frozen: nothing to be seen before
                 counts["not to be probed"] += 1
                 return ""
-            return f"the probe fails: {error}"
+            if "second time" not in str(error):  # the stale graph of a tensor
+                return f"the probe fails: {error}"
+            before = gone
+        left = probed(after)
         counts["probed classes"] += 1
         # A stale tensor or an untied copy in the same class may keep a source in use: then that is the cause it names.
         counts["the probe names all before" if gone <= before else "the probe names another cause before"] += 1

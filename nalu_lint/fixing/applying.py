@@ -32,6 +32,15 @@ def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool) -> 
 
     A second call on the result changes nothing. Raises engine.UnreadableError for what cannot be parsed.
     """
+    done: tuple[Finding, ...] = ()
+    while True:  # one fix may make another possible; each takes away a finding and adds none
+        source, found = _round(source, path, selected, unsafe=unsafe)
+        if not found:
+            return Fixed(source, done)
+        done += found
+
+
+def _round(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool) -> Fixed:
     wanted = _applicable(_read(source, path, selected), unsafe=unsafe)
     while wanted:
         result, failed = _apply_all(source, path, selected, wanted)
