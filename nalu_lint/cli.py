@@ -331,7 +331,11 @@ def _check(
     gc.disable()
     if options.verbose:
         print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
-    tasks = [task._replace(with_fixes=True) for task in tasks]
+    # What nobody sees costs nothing.
+    shows_fixes = not options.quiet or any(
+        task.config.output_format in ("full", "json", "json-lines") for task in tasks
+    )
+    tasks = [task._replace(with_fixes=shows_fixes) for task in tasks]
     if options.paths != [STDIN]:
         return engine.check_files(tasks, options.jobs, mode.work), b""
     if not mode.is_active or not tasks:

@@ -35,7 +35,13 @@ def tie(code: Code, finding: Finding) -> Fix:
     if ast.unparse(inner) != source:
         kind = _kind(inner)
         if kind == "view":
-            what = f"Leave `{finding.parameter}` out and use `{code.source(inner)}` in its place in forward()"
+            holder, _, name = (finding.parameter or "").rpartition(".")
+            what = f"Leave `{name}` out and use `{code.source(inner)}` in its place in forward()"
+            if holder:
+                what = (
+                    f"In forward(), in place of `{holder}`, call the function that it stands for, "
+                    f"with `{code.source(inner)}` for its {name}"
+                )
         elif kind == "copy":
             what = f"Write `{target} = {source}` for a tie, or `{code.source(inner)}.clone()` for a copy"
         else:
