@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -101,7 +100,9 @@ def _raw(source: bytes) -> str:
 
 
 def _unified(name: str, old: str, new: str) -> str:
-    from nalu_lint.fixing.text import lines_of  # start-up time
+    import difflib  # start-up time
+
+    from nalu_lint.fixing.text import lines_of
 
     lines = difflib.unified_diff(lines_of(old), lines_of(new), name, name)
     return "".join(
