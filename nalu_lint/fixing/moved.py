@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Position, Span
 from nalu_lint.fixing.code import Refused
+from nalu_lint.fixing.removal import Removal
 from nalu_lint.fixing.text import indented
 
 if TYPE_CHECKING:
@@ -37,7 +38,16 @@ class Moved:
         return f"(\n{inner}\n{indentation})"
 
     def statements(self, statements: list[ast.stmt], indentation: str) -> list[str]:
-        return [f"{indentation}{self._shifted(self._text(s)[0], s, indentation)}" for s in statements]
+        """The statements, each with the comment behind it."""
+        return [
+            f"{indentation}{self._shifted(self._text(s)[0], s, indentation)}{self._comment_behind(s)}"
+            for s in statements
+        ]
+
+    def _comment_behind(self, statement: ast.stmt) -> str:
+        found = self.code.comments.get(statement.end_lineno or statement.lineno)
+        is_own = found is not None and statement not in self.value.narrowed and Removal.is_alone(self.code, statement)
+        return f"  {found[1]}" if found is not None and is_own else ""
 
     def _text(self, node: ast.stmt | ast.expr) -> tuple[str, bool]:
         """The text with attributes for variables; and whether its line breaks are all inside brackets of its own."""

@@ -233,6 +233,8 @@ class Value:
 
     def check(self, info: ClassInfo, sources: tuple[Source, ...]) -> None:
         """Raise Refused where the value is another one, or not to be had, when it is computed later."""
+        if not sources:
+            raise Refused("what it is computed from is not known")
         examination = Examination(self.code, self.family, info.scope)
         examination.examine(self.nodes, self.method)
         roots = {source.name.split(".")[0] for source in sources}

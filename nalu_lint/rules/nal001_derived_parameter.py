@@ -74,7 +74,8 @@ class DerivedParameterRule(Rule):
     ## Fix safety
     Unsafe: computing the value on use changes what trains and removes the derived Parameter from
     `state_dict`: old checkpoints hold a key that the new module does not have. It becomes a local
-    where one method reads it, else a property. There is no fix where the value would be another one
+    where one method of the class reads it and nothing else in the file does, else a property: other
+    files that read the attribute then find none. There is no fix where the value would be another one
     on use (drawn at random, made from arguments that may be tensors), where the copy is said out
     loud, or where something needs the derived Parameter to be one.
 

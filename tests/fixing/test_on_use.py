@@ -141,8 +141,8 @@ return x * w
     ),
     case(
         locals_move=(
-            {"init": f"{RAW}\nupper = self.raw.exp()\nself.w = nn.Parameter(upper + upper.sum())"},
-            {"init": RAW, "forward": "upper = self.raw.exp()\nw = upper + upper.sum()\nreturn x * w"},
+            {"init": f"{RAW}\nupper = self.raw.exp()  # not negative\nself.w = nn.Parameter(upper + upper.sum())"},
+            {"init": RAW, "forward": "upper = self.raw.exp()  # not negative\nw = upper + upper.sum()\nreturn x * w"},
         )
     ),
     case(
