@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Fix
@@ -12,7 +13,7 @@ from nalu_lint.fixing.text import apply, last_row, overlap
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from nalu_lint.diagnostic import Edit, Finding
 
@@ -95,10 +96,8 @@ class Planner:
     def _proposed(self, finding: Finding, by: str | None = None) -> Fix:
         from nalu_lint.rules import all_rules  # start-up time
 
-        try:
+        with _refusing_on_defects():
             return all_rules()[by or finding.code].fix(finding, self.code) or _NOTHING
-        except RecursionError as error:
-            raise Refused("the code is nested too deeply") from error
 
     def _completed(self, finding: Finding, by: str | None = None) -> Planned:
         """The fix, with what it leaves unused removed, but not proven."""
@@ -114,10 +113,8 @@ class Planner:
     def _without_leftovers(self, edits: list[Edit]) -> list[Edit]:
         if overlap(edits):
             raise Refused("its parts are too close to each other in the text")
-        try:
+        with _refusing_on_defects():
             edits = without_leftovers(self.code, edits)
-        except SyntaxError as error:
-            raise Refused("the result would not parse") from error
         rows = {row for edit in edits for row in range(edit.span.start.row, last_row(edit) + 1)}
         for other in self.silenced:
             if rows & set(range(other.span.start.row, other.span.end.row + 1)):
@@ -132,12 +129,9 @@ class Planner:
             raise Refused("its parts are too close to each other in the text")
         if self._keys is None:
             self._keys = Counter(map(key, engine.find(self.text, self.tree, self.selected)))
-        text = apply(self.text, edits)
-        try:
-            tree = engine.parse(text)
-        except engine.UnreadableError as error:
-            raise Refused("the result would not parse") from error
-        found = engine.find(text, tree, self.selected)
+        with _refusing_on_defects():
+            text = apply(self.text, edits)
+            found = engine.find(text, engine.parse(text), self.selected)
         after = Counter(map(key, found))
         if any(after[key(finding)] >= self._keys[key(finding)] for finding in fixed):
             raise Refused("the finding would remain")
@@ -147,6 +141,24 @@ class Planner:
 
 
 _NOTHING = Fix("display", "", ())
+
+
+@contextmanager
+def _refusing_on_defects() -> Iterator[None]:
+    """Whatever goes wrong with a fix, the finding stands. Raises Refused."""
+    from nalu_lint import engine  # it imports this package where it needs it
+
+    try:
+        yield
+    except Refused:
+        raise
+    except RecursionError as error:
+        raise Refused("the code is nested too deeply") from error
+    except (SyntaxError, engine.UnreadableError) as error:
+        raise Refused("the result would not parse") from error
+    except Exception as error:
+        text = str(error).partition("\n")[0][:100]
+        raise Refused(f"a defect of the fix, please report it: {type(error).__name__}: {text}") from error
 
 
 def _batches(numbers: list[int], findings: list[Finding]) -> list[list[int]]:

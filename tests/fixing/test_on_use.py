@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from rewriting import HEAD, cell, refusals, rewritten
 
+from nalu_lint.rules import all_rules
+
 RAW = "self.raw = nn.Parameter(torch.randn(n))"
 
 
@@ -327,6 +329,16 @@ def test_refused(reason: str, init: str) -> None:
     if reason == "the class defines `w`" and not found:
         pytest.skip("not reported")
     assert any(reason in refusal for refusal in found), found
+    assert rewritten(text) == text
+
+
+def test_a_defect_of_a_fix_hides_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fix(self: object, finding: object, code: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(type(all_rules()["NAL001"]), "fix", fix)
+    text = cell(init=f"{RAW}\nself.w = nn.Parameter(torch.tanh(self.raw))")
+    assert refusals(text) == ["a defect of the fix, please report it: KeyError: 'x'"]
     assert rewritten(text) == text
 
 
