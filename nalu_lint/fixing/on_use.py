@@ -26,7 +26,7 @@ class Stored(NamedTuple):
     """Where and how a value is stored on `self`.
 
     `statements`: those that go away; the value is computed in the first. `kept`: variables that are given the
-    value in the same statement.
+    value in the same statement. `is_plain`: it is no Parameter and no buffer, so that `state_dict` has no key for it.
     """
 
     name: str
@@ -34,11 +34,12 @@ class Stored(NamedTuple):
     statements: list[ast.stmt]
     value: ast.expr
     kept: list[str]
+    is_plain: bool
     is_tensor: bool = True
 
 
 def compute_on_use(code: Code, finding: Finding) -> Fix:
-    """The fix, unsafe since it changes what trains. Raises Refused."""
+    """The fix: unsafe, but for a view that is a plain attribute, which trains as it did. Raises Refused."""
     stored = _stored(code, finding)._replace(is_tensor=finding.code != "NAL003")
     info = code.class_of(stored.method)
     if info is None:
@@ -55,7 +56,8 @@ def compute_on_use(code: Code, finding: Finding) -> Fix:
     value.check(info, finding.sources)
     uses = Uses(code, family, stored.name, set(stored.statements))
     what, edits = _Plan(code, family, stored, value, uses).edits()
-    return Fix("unsafe", what, tuple(edits))
+    is_safe = stored.is_plain and all(source.shares_storage for source in finding.sources)
+    return Fix("safe" if is_safe else "unsafe", what, tuple(edits))
 
 
 # How it is stored.
@@ -81,7 +83,9 @@ def _stored(code: Code, finding: Finding) -> Stored:
     if registered is not None:
         if registered.name != name or (node is not statement and registered.value is not node):
             raise Refused(f"the statement that makes `{name}` has a form that is not followed")
-        return Stored(name, method, [statement], _wrapped(code, method, registered.value), [])
+        inner = _wrapped(code, method, registered.value)
+        is_setattr = isinstance(registered.call.func, ast.Name)
+        return Stored(name, method, [statement], inner, [], is_plain=is_setattr and inner is registered.value)
     targets: list[ast.expr]
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
         targets, assigned = [statement.target], statement.value
@@ -99,9 +103,9 @@ def _stored(code: Code, finding: Finding) -> Stored:
         raise Refused(f"`{name}` is another name of `{attributes[0]}`")
     value = _wrapped(code, method, assigned)
     if attributes:
-        return Stored(name, method, [statement], value, variables)
+        return Stored(name, method, [statement], value, variables, is_plain=value is assigned)
     later = _later_store(code, method, statement, variables, name, is_self)
-    return Stored(name, method, [statement, later], value, variables)
+    return Stored(name, method, [statement, later], value, variables, is_plain=False)
 
 
 def _wrapped(code: Code, method: Function, expression: ast.expr) -> ast.expr:

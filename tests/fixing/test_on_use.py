@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from rewriting import HEAD, cell, refusals, rewritten
+from rewriting import CODES, HEAD, cell, refusals, rewritten
 
+from nalu_lint import check
+from nalu_lint.config import Config
+from nalu_lint.fixing.applying import fix
 from nalu_lint.rules import all_rules
 
 RAW = "self.raw = nn.Parameter(torch.randn(n))"
@@ -262,8 +265,6 @@ def test_every_other_byte_stays(ending: str, tail: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig"])
 def test_encodings(encoding: str) -> None:
-    from nalu_lint.fixing.applying import fix
-
     text = cell(init=f"{RAW}\nself.w = nn.Parameter(torch.tanh(self.raw))  # é")
     text = f"# coding: {encoding}\n{text}" if encoding != "utf-8-sig" else text
     result = fix(text.encode(encoding), "m.py", frozenset({"NAL001"}), unsafe=True).source
@@ -332,11 +333,25 @@ def test_refused(reason: str, init: str) -> None:
     assert rewritten(text) == text
 
 
+def test_only_a_view_is_fixed_safely() -> None:
+    kept = {
+        "self.w = self.raw[0]": "safe",
+        'self.register_buffer("w", -self.raw)': "unsafe",
+        "self.w = -self.raw": "unsafe",
+    }
+    for statement, applicability in kept.items():
+        text = cell(init=f"{RAW}\n{statement}").encode()
+        (found,) = check(text, "m.py", Config.of(select=["NAL003"]), with_fixes=True)
+        assert found.finding.fix is not None
+        assert found.finding.fix.applicability == applicability
+        assert (fix(text, "m.py", CODES, unsafe=False).source != text) is (applicability == "safe")
+
+
 def test_a_defect_of_a_fix_hides_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fix(self: object, finding: object, code: object) -> None:
+    def broken(self: object, finding: object, code: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(type(all_rules()["NAL001"]), "fix", fix)
+    monkeypatch.setattr(type(all_rules()["NAL001"]), "fix", broken)
     text = cell(init=f"{RAW}\nself.w = nn.Parameter(torch.tanh(self.raw))")
     assert refusals(text) == ["a defect of the fix, please report it: KeyError: 'x'"]
     assert rewritten(text) == text
