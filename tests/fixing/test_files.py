@@ -47,18 +47,20 @@ def test_the_messages_and_exit_codes_are_as_in_ruff(tmp_path: Path) -> None:
     assert outcome(*FIX, "-q") == (0, "")
 
 
+def identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns
+
+
 def test_fix_writes_and_a_second_run_does_not(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": FAULTY, "clean.py": CLEAN})
-    before = os.stat(tmp_path / "clean.py")
+    before = identity(tmp_path / "clean.py")
     assert run(*FIX, cwd=tmp_path).returncode == 0
     assert (tmp_path / "m.py").read_text() == FIXED
-    assert os.stat(tmp_path / "clean.py") == before
-    first = os.stat(tmp_path / "m.py")
+    assert identity(tmp_path / "clean.py") == before
+    first = identity(tmp_path / "m.py")
     assert run(*FIX, cwd=tmp_path).stderr == "All checks passed!\n"
-    assert (os.stat(tmp_path / "m.py").st_ino, os.stat(tmp_path / "m.py").st_mtime_ns) == (
-        first.st_ino,
-        first.st_mtime_ns,
-    )
+    assert identity(tmp_path / "m.py") == first
     assert sorted(os.listdir(tmp_path)) == ["clean.py", "m.py"]
 
 

@@ -335,7 +335,7 @@ def test_refused(reason: str, init: str) -> None:
 
 def test_only_a_view_is_fixed_safely() -> None:
     kept = {
-        "self.w = self.raw[0]": "safe",
+        "self.w = self.raw[:2]": "safe",
         'self.register_buffer("w", -self.raw)': "unsafe",
         "self.w = -self.raw": "unsafe",
     }
