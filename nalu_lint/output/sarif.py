@@ -50,11 +50,7 @@ def _result(diagnostic: Diagnostic, index: int) -> dict[str, Any]:
     related = [source for source in diagnostic.sources if source.span is not None]
     if related:
         result["relatedLocations"] = [
-            {
-                **_location(diagnostic.path, source.span),
-                "id": number,
-                "message": {"text": f"{source.name} is defined here"},
-            }
+            {**_location(diagnostic.path, source.span), "id": number, "message": {"text": f"{source.name} is defined here"}}
             for number, source in enumerate(related, 1)
             if source.span is not None
         ]
