@@ -63,8 +63,8 @@ class HiddenParameterRule(Rule):
     an optimiser.
 
     ## Fix safety
-    `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` or `nn.ParameterDict` around the container
-    changes what trains and the keys of `state_dict`.
+    No automatic fix: `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` or `nn.ParameterDict` around
+    the container changes what trains and the keys of `state_dict`.
 
     ## References
     - PyTorch documentation, `torch.nn.ModuleList`, `torch.nn.ParameterList`.

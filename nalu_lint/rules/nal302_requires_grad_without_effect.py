@@ -61,7 +61,7 @@ class RequiresGradWithoutEffectRule(Rule):
     name that the file also reads is taken for an attribute of its own.
 
     ## Fix safety
-    `requires_grad_(...)` does what was meant, and changes what trains.
+    No automatic fix: `requires_grad_(...)` does what was meant, and changes what trains.
 
     ## References
     - PyTorch documentation, `torch.nn.Module.requires_grad_`.
