@@ -15,7 +15,7 @@ import sys
 print(" ".join(name for name in {names!r} if name in sys.modules))
 """
 HEAVY = [
-    "nalu_lint.fixing",
+    "nalu_lint.fixing.code",
     "difflib",
     "torch",
     "libcst",
