@@ -219,6 +219,19 @@ class Family:
         functions = [f for f in self.code.above(node) if isinstance(f, FUNCTIONS)]
         return any(self_name(f) == node.id and _class_around(self.code, f) is not None for f in functions)
 
+    def attributes(self, name: str) -> list[ast.Attribute]:
+        """All `x.name` of the file, but those of the `self` of other classes."""
+        own = {member.node for member in self.members}
+        return [node for node in self.code.attributes.get(name, ()) if self._class_of_self(node.value) in (None, *own)]
+
+    def _class_of_self(self, node: ast.AST) -> ast.AST | None:
+        """The class whose instance an expression is; None where it may be anything."""
+        if isinstance(node, ast.Name):
+            for function in self.code.above(node):
+                if isinstance(function, FUNCTIONS) and self_name(function) == node.id:
+                    return _class_around(self.code, function)
+        return None
+
 
 def _class_around(code: Code, function: ast.AST) -> ast.AST | None:
     """The class in whose body a function is defined, `if` and `try` there included."""

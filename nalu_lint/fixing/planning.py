@@ -26,7 +26,7 @@ Key = tuple[str, "str | None", "str | None"]
 
 def key(finding: Finding) -> Key:
     """What a finding is about, wherever it stands: so it is recognised after an edit."""
-    return (_SAME.get(finding.code, finding.code), finding.module_class, finding.parameter)
+    return (_SAME.get(finding.code, finding.code), finding.module_class, finding.parameter or finding.message)
 
 
 class Planned(NamedTuple):

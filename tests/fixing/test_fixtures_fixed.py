@@ -21,7 +21,7 @@ from nalu_lint.fixing.planning import key
 if TYPE_CHECKING:
     from types import ModuleType
 
-CODES = frozenset({"NAL001", "NAL003", "NAL004"})
+CODES = frozenset({"NAL001", "NAL003", "NAL004", "NAL101", "NAL102", "NAL302"})
 CONFIG = Config.of(select=sorted(CODES))
 # Classes whose derived value is not the function of its sources that the fix computes, and why.
 OTHER_VALUES = {
@@ -32,6 +32,8 @@ OTHER_VALUES = {
 }
 # Classes whose second backward pass fails before the probe has a report.
 FAILS = {"Prior": "backward through the graph a second time"}
+# Classes that have nothing to convert on the CPU, so that all is well there.
+LUCKY = {"WorksByLuck"}
 
 
 @cache
@@ -144,10 +146,10 @@ def test_the_probe_finds_it_before_and_nothing_after(path: Path, name: str, tmp_
             device="cpu",
             optimizer=sgd,
         )
-        return {(v.code, v.parameter) for v in report.reported}
+        return {(v.code, v.parameter.partition("[")[0]) for v in report.reported}  # the elements of a list as one
 
     here = [f for f in fixed(path).findings if f.module_class == name]
-    expected = {(f.code, f.parameter) for f in here}
+    expected = set() if name in LUCKY else {(f.code, f.parameter) for f in here}
     if name in FAILS:
         with pytest.raises(ProbeError, match=FAILS[name]):
             reported(before)
@@ -166,11 +168,14 @@ def test_the_output_is_the_same_bit_for_bit(path: Path, name: str, tmp_path: Pat
     before, after, inputs = both(path, name, tmp_path)
     arguments = before.RUN[name][0]
     torch.manual_seed(0)
-    old, new = getattr(before, name)(*arguments), getattr(after, name)(*arguments)
+    old = getattr(before, name)(*arguments)
+    torch.manual_seed(0)
+    new = getattr(after, name)(*arguments)
     sources = dict(old.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for own_name, parameter in new.named_parameters(remove_duplicate=False):
-            parameter.copy_(sources[own_name])
+            if own_name in sources:  # else the module did not know it before
+                parameter.copy_(sources[own_name])
         for own_name, buffer in new.named_buffers():
             buffer.copy_(dict(old.named_buffers())[own_name])
     assert same(torch, old(*inputs), new(*inputs))
