@@ -122,14 +122,18 @@ def _check_input(source: bytes, tasks: list[Task], mode: Mode) -> tuple[list[Out
     """What becomes of standard input, and its bytes after fixes, which are written to standard output."""
     from nalu_lint import engine  # start-up time
 
-    if not mode.is_active or not tasks:
-        return [engine.check_bytes(source, task._replace(with_fixes=True)) for task in tasks], source
+    tasks = [task._replace(with_fixes=True) for task in tasks]
+    if not mode.is_active:
+        return [engine.check_bytes(source, task) for task in tasks], source
     from nalu_lint.fixing.command import fix_bytes  # start-up time
 
-    outcome, fixed = fix_bytes(source, tasks[0]._replace(with_fixes=True), mode)
+    outcomes = []
+    for task in tasks:  # one, or none where it is excluded
+        outcome, source = fix_bytes(source, task, mode)
+        outcomes.append(outcome)
     if not mode.diff:
-        sys.stdout.buffer.write(fixed)
-    return [outcome], fixed
+        sys.stdout.buffer.write(source)
+    return outcomes, source
 
 
 def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode: Mode) -> list[Outcome]:

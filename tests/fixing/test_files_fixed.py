@@ -103,6 +103,27 @@ def test_standard_input(tmp_path: Path) -> None:
     assert run("--diff", "--unsafe-fixes", "-", cwd=tmp_path, stdin=FAULTY).stdout.startswith("--- -\n+++ -\n")
 
 
+def test_standard_input_that_is_left_alone_goes_through(tmp_path: Path) -> None:
+    excluded = run(*FIX, "--stdin-filename", "m.py", "--exclude", "m.py", "--force-exclude", cwd=tmp_path, stdin=FAULTY)
+    assert (excluded.returncode, excluded.stdout) == (0, FAULTY)
+    broken = run(*FIX, "-", cwd=tmp_path, stdin="x = (\n")
+    assert (broken.returncode, broken.stdout) == (1, "x = (\n")
+    assert "NAL901" in broken.stderr
+
+
+def test_a_baseline_and_fixes(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    known = ("--baseline", "known.json")
+    assert run(*known, "--update-baseline", cwd=tmp_path).returncode == 0
+    assert run(*known, cwd=tmp_path).returncode == 0
+    shown = run(*known, "--diff", "--unsafe-fixes", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (1, "Would fix 1 finding.\n")
+    fixed = run(*known, *FIX, cwd=tmp_path)
+    assert fixed.returncode == 0
+    assert fixed.stderr.startswith("fixed: m.py: NAL001 Parameter `w`")
+    assert (tmp_path / "m.py").read_text() == FIXED
+
+
 def test_what_is_left_is_reported_where_it_stands_now(tmp_path: Path) -> None:
     other = "\n\nclass Other(nn.Module):\n" + FAULTY.split("class Cell(nn.Module):\n")[1].replace("tanh(", "bernoulli(")
     write(tmp_path, {"m.py": FAULTY + other})
