@@ -30,7 +30,9 @@ RETRIES = 5
 
 def check_batch(paths: list[str], config: Config) -> list[Diagnostic]:
     """What one worker does: pure, so that it may be done twice."""
-    return [found for path in paths for found in check_file(Task(path, config, is_named=False)).diagnostics]
+    return [
+        found for path in paths for found in check_file(Task(path, config, is_named=False, with_fixes=True)).diagnostics
+    ]
 
 
 def check_many(client: Client, paths: Iterable[str], config: Config, batch: int = BATCH) -> Iterator[list[Diagnostic]]:

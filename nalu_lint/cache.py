@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nalu_lint.tasks import Task
 
 DEFAULT_FOLDER = ".nalu_lint_cache"
-_FORMAT = "1"
+_FORMAT = "2"
 _ENDING = ".txt"
 # A file changed twice within this time may look the same: some file systems count in steps of two seconds.
 _RACY_NS = 2_000_000_000
@@ -80,7 +80,7 @@ class Cache:
         self._now = time.time_ns()
 
     def find(self, task: Task) -> Outcome | None:
-        """What became of this file, if that still holds."""
+        """What became of this file, if that still holds; with fixes, if the task asks for them."""
         name = self._name(task)
         record = self._records.get(name)
         if record is None:
@@ -97,14 +97,14 @@ class Cache:
                 self._changed[name] = "\t".join((now, hashed, dependencies, outcome))
         if dependencies and not self._hold(dependencies):
             return None
-        return _decoded(outcome, task.path) if outcome else Outcome([])
+        return _decoded(outcome, task) if outcome else Outcome([])
 
     def add(self, task: Task, outcome: Outcome) -> None:
         """Remember what became of a file."""
         if outcome.content is None or outcome.defect or any(sign in task.path for sign in "\t\n"):
             return
         dependencies = _as_json(outcome.dependencies)
-        encoded = _encoded(outcome) if outcome.diagnostics or outcome.unused else ""
+        encoded = _encoded(outcome, with_fixes=task.with_fixes) if outcome.diagnostics or outcome.unused else ""
         self._changed[self._name(task)] = "\t".join((*outcome.content, dependencies, encoded))
 
     def save(self) -> None:
@@ -157,7 +157,7 @@ def _key(config: Config) -> str:
 def _installation() -> str:
     """What changes when the package does, also where its version does not: the times of its files."""
     latest = count = 0
-    for folder in ("", "analysis", "rules"):
+    for folder in ("", "analysis", "fixing", "rules"):
         with os.scandir(os.path.join(_PACKAGE, folder)) as entries:
             for entry in entries:
                 if entry.name.endswith(".py"):
@@ -257,17 +257,20 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _encoded(outcome: Outcome) -> str:
-    return _as_json([[d[1:] for d in outcome.diagnostics], outcome.unused])
+def _encoded(outcome: Outcome, *, with_fixes: bool) -> str:
+    return _as_json([[d[1:] for d in outcome.diagnostics], outcome.unused, with_fixes])
 
 
-def _decoded(text: str, path: str) -> Outcome:
+def _decoded(text: str, task: Task) -> Outcome | None:
     import json  # start-up time
 
     from nalu_lint.suppressions import Unused
 
-    diagnostics, unused = json.loads(text)
-    return Outcome([_diagnostic(path, *fields) for fields in diagnostics], unused=tuple(Unused(*one) for one in unused))
+    diagnostics, unused, with_fixes = json.loads(text)
+    if diagnostics and task.with_fixes and not with_fixes:
+        return None
+    found = [_diagnostic(task.path, *fields) for fields in diagnostics]
+    return Outcome(found, unused=tuple(Unused(*one) for one in unused))
 
 
 def _diagnostic(path: str, finding: list[Any], span: Any, sources: Any, noqa_row: int, cell: int | None) -> Diagnostic:

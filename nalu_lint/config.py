@@ -59,6 +59,9 @@ class Layer(NamedTuple):
     output_format: str | None = None
     cache_dir: str | None = None
     baseline: str | None = None
+    fix: bool | None = None
+    fix_only: bool | None = None
+    unsafe_fixes: bool | None = None
 
 
 class Config(NamedTuple):
@@ -73,6 +76,9 @@ class Config(NamedTuple):
     output_format: str = "full"
     cache_dir: str | None = None  # None: in the root
     baseline: str | None = None
+    fix: bool = False
+    fix_only: bool = False
+    unsafe_fixes: bool = False
 
     @property
     def selected(self) -> frozenset[str]:
@@ -106,6 +112,13 @@ def matching(selector: str) -> frozenset[str]:
     return frozenset(code for code in codes() if code.startswith(selector) and len(selector) >= 3)
 
 
+# The settings of which the last layer that has one counts.
+_PLAIN = (
+    *("force_exclude", "respect_gitignore", "output_format", "cache_dir", "baseline"),
+    *("fix", "fix_only", "unsafe_fixes"),
+)
+
+
 def merge(layers: list[Layer]) -> Config:
     """One configuration out of layers, the last of which counts most."""
     chosen: frozenset[str] | None = None
@@ -120,7 +133,7 @@ def merge(layers: list[Layer]) -> Config:
             config = config._replace(exclude=config.exclude + layer.extend_exclude)
         if layer.per_file_ignores is not None:
             config = config._replace(per_file_ignores=config.per_file_ignores + layer.per_file_ignores)
-        for name in ("force_exclude", "respect_gitignore", "output_format", "cache_dir", "baseline"):
+        for name in _PLAIN:
             value = getattr(layer, name)
             if value is not None:
                 config = config._replace(**{name: value})
@@ -387,4 +400,7 @@ _KEYS: dict[str, Any] = {
     "output-format": _format,
     "cache-dir": _path,
     "baseline": _path,
+    "fix": _boolean,
+    "fix-only": _boolean,
+    "unsafe-fixes": _boolean,
 }

@@ -23,17 +23,27 @@ class Span(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A Parameter that a finding is computed from, and where it is defined."""
+    """A Parameter that a finding is computed from, and where it is defined.
+
+    `is_explicit`: its history is cut by something that says so (`detach`, `no_grad`, `deepcopy`, ...).
+    `shares_storage`: what is computed from it is a view of it.
+    """
 
     name: str
     span: Span | None
+    is_explicit: bool = False
+    shares_storage: bool = False
 
 
 class Edit(NamedTuple):
-    """Replace the text of `span` by `content`."""
+    """Replace the text of `span` by `content`.
+
+    `cell`: in a notebook, the code cell whose rows the span counts, where that is another one than the finding's.
+    """
 
     content: str
     span: Span
+    cell: int | None = None
 
 
 class Fix(NamedTuple):
@@ -60,6 +70,7 @@ class Finding(NamedTuple):
     sources: tuple[Source, ...] = ()
     module_class: str | None = None
     fix: Fix | None = None
+    fix_refused: str | None = None  # why there is no fix, where the rule has some
 
 
 class Diagnostic(NamedTuple):

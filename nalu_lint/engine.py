@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import suppressions
 from nalu_lint.analysis import sieve
 from nalu_lint.config import UNREADABLE, Config
-from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
+from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Position, Source, Span
 from nalu_lint.tasks import Content, Dependency, Outcome, Task
 
 if TYPE_CHECKING:
     import ast
+    from collections.abc import Callable
 
     from nalu_lint.analysis.project import Project
     from nalu_lint.notebooks import Cell, Notebook
+    from nalu_lint.suppressions import Suppressions
 
 # In a folder, a larger file that the sieve passes over is not parsed: see NAL901.
 ALWAYS_PARSED_BYTES = 1024
@@ -52,6 +54,7 @@ def check(
     honour_noqa: bool = True,
     firing: frozenset[str] | None = None,
     follow_imports: bool = False,
+    with_fixes: bool = False,
 ) -> list[Diagnostic]:
     """The diagnostics of one file, sorted.
 
@@ -64,9 +67,17 @@ def check(
         firing: what `analysis.sieve.firing` says of these bytes, if the caller has asked it.
         follow_imports: read the base classes and helpers that the file imports from its own project,
             where a class needs them; else they are unknown, and no file is read.
+        with_fixes: whether findings come with their fix, or the reason that there is none.
     """
     return examine(
-        source, path, config, tree=tree, honour_noqa=honour_noqa, firing=firing, follow_imports=follow_imports
+        source,
+        path,
+        config,
+        tree=tree,
+        honour_noqa=honour_noqa,
+        firing=firing,
+        follow_imports=follow_imports,
+        with_fixes=with_fixes,
     ).diagnostics
 
 
@@ -79,6 +90,7 @@ def examine(
     honour_noqa: bool = True,
     firing: frozenset[str] | None = None,
     follow_imports: bool = False,
+    with_fixes: bool = False,
 ) -> Outcome:
     """`check`, and which suppressions suppress nothing."""
     config = Config() if config is None else config
@@ -87,7 +99,7 @@ def examine(
         return Outcome([])
     try:
         if path.endswith(".ipynb"):
-            outcome = _check_notebook(source, path, selected)
+            outcome = _check_notebook(source, path, selected, with_fixes=with_fixes)
         else:
             text = decode(source)
             if tree is None:
@@ -95,7 +107,8 @@ def examine(
             codes = _firing(source, selected) if firing is None else firing & selected
             followed = project() if follow_imports else None
             findings = find(text, tree, codes, path, followed) if codes else []
-            outcome = _unsuppressed(source, text, path, findings, selected, honour_noqa=honour_noqa)
+            checked = _Checked(text, tree, path, followed, findings, selected)
+            outcome = _unsuppressed(source, checked, honour_noqa=honour_noqa, with_fixes=with_fixes)
     except UnreadableError as error:
         outcome = Outcome([unreadable(path, error)])
     found = sorted((d for d in outcome.diagnostics if d.code in selected), key=lambda d: d.sort_key)
@@ -127,19 +140,46 @@ def _is_decodable(source: bytes) -> bool:
 # Python files.
 
 
-def _unsuppressed(
-    source: bytes, text: str, path: str, findings: list[Finding], selected: frozenset[str], *, honour_noqa: bool
-) -> Outcome:
+class _Checked(NamedTuple):
+    """One module, and what the selected rules find in it."""
+
+    text: str
+    tree: ast.Module
+    path: str
+    project: Project | None
+    findings: list[Finding]
+    selected: frozenset[str]
+
+
+def _unsuppressed(source: bytes, checked: _Checked, *, honour_noqa: bool, with_fixes: bool) -> Outcome:
     may_be_unused = honour_noqa and suppressions.may_be_unused(source)
-    if not findings and not may_be_unused:
+    if not checked.findings and not may_be_unused:
         return Outcome([])
-    silenced = suppressions.read(text, honour_noqa=honour_noqa)
+    silences = suppressions.read(checked.text, honour_noqa=honour_noqa)
     found = [
-        Diagnostic(path, finding, finding.span, finding.sources, finding.span.end.row)
-        for finding in findings
-        if not silenced.silences(*_rows(finding))
+        Diagnostic(checked.path, finding, finding.span, finding.sources, finding.span.end.row)
+        for finding in _kept(checked, silences, with_fixes=with_fixes)
     ]
-    return Outcome(found, unused=tuple(silenced.unused(map(_rows, findings), selected)) if may_be_unused else ())
+    unused = tuple(silences.unused(map(_rows, checked.findings), checked.selected)) if may_be_unused else ()
+    return Outcome(found, unused=unused)
+
+
+def _kept(checked: _Checked, silences: Suppressions, *, with_fixes: bool) -> list[Finding]:
+    """The findings that no comment silences."""
+    kept: list[Finding] = []
+    silenced: list[Finding] = []
+    for finding in checked.findings:
+        (silenced if silences.silences(*_rows(finding)) else kept).append(finding)
+    if not (kept and with_fixes):
+        return kept
+    from nalu_lint.fixing import planning  # start-up time
+
+    text, tree, path, project, findings, selected = checked
+    planner = planning.Planner(text, tree, findings, silenced, selected, path=path, project=project)
+    return [
+        planned.finding._replace(fix=planned.fix, fix_refused=planned.refusal or None)
+        for planned in planning.with_fixes(planner, kept)
+    ]
 
 
 def _rows(finding: Finding) -> tuple[str, int, int]:
@@ -252,7 +292,7 @@ def _defect(error: Exception) -> str:
 # Notebooks.
 
 
-def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> Outcome:
+def _check_notebook(source: bytes, path: str, selected: frozenset[str], *, with_fixes: bool) -> Outcome:
     from nalu_lint import notebooks  # start-up time
 
     try:
@@ -265,16 +305,18 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str]) -> Outco
     codes = sieve.firing(text.encode("utf-8", "surrogatepass"), selected)
     if not codes and not suppressions.may_be_unused(source):
         return Outcome(found)
-    findings = find(text, parse(text), codes) if codes else []
-    silenced = suppressions.read(text)
-    for finding in findings:
-        if silenced.silences(*_rows(finding)):
-            continue
+    tree = parse(text)
+    findings = find(text, tree, codes) if codes else []
+    silences = suppressions.read(text)
+    for finding in _kept(_Checked(text, tree, "", None, findings, selected), silences, with_fixes=with_fixes):
         cell_number, _ = notebook.locate(finding.span.start.row)
         span = _in_cell(notebook, finding.span)
         sources = tuple(_source_in_cell(notebook, source, cell_number) for source in finding.sources)
+        if finding.fix is not None:
+            edits = tuple(_edit_in_cell(notebook, edit, cell_number) for edit in finding.fix.edits)
+            finding = finding._replace(fix=finding.fix._replace(edits=edits))
         found.append(Diagnostic(path, finding, span, sources, span.end.row, cell_number))
-    unused = silenced.unused(map(_rows, findings), selected)
+    unused = silences.unused(map(_rows, findings), selected)
     places = [notebook.locate(one.row) for one in unused]
     in_cells = tuple(one._replace(row=row, cell=cell) for one, (cell, row) in zip(unused, places, strict=True))
     return Outcome(found, unused=in_cells)
@@ -305,6 +347,13 @@ def _source_in_cell(notebook: Notebook, source: Source, cell_number: int) -> Sou
     """A Parameter defined in another cell has no place in this one."""
     is_here = source.span is not None and notebook.locate(source.span.start.row)[0] == cell_number
     return Source(source.name, _in_cell(notebook, source.span) if source.span is not None and is_here else None)
+
+
+def _edit_in_cell(notebook: Notebook, edit: Edit, cell_number: int) -> Edit:
+    from nalu_lint.fixing.documents import in_cell  # start-up time
+
+    number, inner = in_cell(notebook, edit)
+    return inner if number == cell_number else inner._replace(cell=number)
 
 
 # Many files.
@@ -383,7 +432,7 @@ def forget() -> None:
 def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
     """`examine`, with a defect of the analysis reported for the file that shows it."""
     try:
-        return examine(source, task.path, task.config, firing=firing, follow_imports=True)
+        return examine(source, task.path, task.config, firing=firing, follow_imports=True, with_fixes=task.with_fixes)
     except Exception as error:  # whatever it is, the other files are checked
         import traceback  # only on the way to an error
 
@@ -401,10 +450,17 @@ def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
 FILES_PER_WORKER = 100
 
 
-def check_files(tasks: list[Task], jobs: int | None = None, *, identify: bool = False) -> list[Outcome]:
+def check_files(
+    tasks: list[Task],
+    jobs: int | None = None,
+    *,
+    identify: bool = False,
+    work: Callable[..., Outcome] = check_file,
+) -> list[Outcome]:
     """The outcomes of many files, in the order of `tasks`, whatever the number of workers.
 
-    `jobs`: worker processes; None for as many as pay. `identify`: as in `check_file`.
+    `jobs`: worker processes; None for as many as pay. `identify`: as in `check_file`. `work`: what to do with each
+    file in its place, with the same arguments.
     """
     from functools import partial  # start-up time
 
@@ -413,7 +469,7 @@ def check_files(tasks: list[Task], jobs: int | None = None, *, identify: bool = 
 
         jobs = min(os.cpu_count() or 1, len(tasks) // (20 * FILES_PER_WORKER))
     jobs = min(jobs, len(tasks))
-    check_one = partial(check_file, identify=identify)
+    check_one = partial(work, identify=identify)
     if jobs <= 1:
         return [check_one(task) for task in tasks]
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor  # start-up time

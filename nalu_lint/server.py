@@ -96,7 +96,7 @@ class Server(LanguageServer):
 def examine(document: TextDocument, config: Config) -> Outcome:
     """What is found in the text of a document."""
     text = document.source.encode("utf-8", "replace")
-    return engine.check_bytes(_BOM + text, Task(document.path, config, is_named=True))
+    return engine.check_bytes(_BOM + text, Task(document.path, config, is_named=True, with_fixes=True))
 
 
 def make_server() -> Server:
@@ -155,6 +155,12 @@ def _rows(document: TextDocument) -> list[str]:
     return _ROW_END.split(document.source)
 
 
+def _ending(document: TextDocument) -> str:
+    """What the first row of a document ends in."""
+    found = _ROW_END.search(document.source)
+    return found[0] if found is not None else "\n"
+
+
 def _range(document: TextDocument, span: Span) -> types.Range:
     """A span in the units of the editor: rows and columns from 0, columns mostly in UTF-16."""
     start, end = (types.Position(position.row - 1, position.column - 1) for position in span)
@@ -196,7 +202,8 @@ def _actions(document: TextDocument, diagnostic: Diagnostic) -> list[types.CodeA
     actions: list[types.CodeAction] = []
     fix = diagnostic.finding.fix
     if fix is not None and fix.applicability != "display":
-        edits = [types.TextEdit(_range(document, edit.span), edit.content) for edit in fix.edits]
+        ending = _ending(document)
+        edits = [types.TextEdit(_range(document, e.span), e.content.replace("\n", ending)) for e in fix.edits]
         actions.append(_action(document, diagnostic, _title(fix), edits, is_preferred=fix.applicability == "safe"))
     rows = _rows(document)
     for row, column, text in noqa_comments.insertions("\n".join(rows), rows, [(diagnostic.noqa_row, diagnostic.code)]):

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from nalu_lint.config import Config
-    from nalu_lint.diagnostic import Diagnostic
+    from nalu_lint.diagnostic import Diagnostic, Finding
     from nalu_lint.suppressions import Unused
 
 
 class Task(NamedTuple):
-    """A file to check: where it is, what to call it, and how."""
+    """A file to check: where it is, what to call it, and how.
+
+    `with_fixes`: whether findings come with their fix, or the reason that there is none.
+    """
 
     path: str
     config: Config
     is_named: bool  # on the command line, rather than found in a folder
+    with_fixes: bool = False
 
 
 class Dependency(NamedTuple):
@@ -37,10 +41,17 @@ class Content(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one file. `defect`: the traceback of a defect in the analysis, if any."""
+    """What became of one file.
+
+    `defect`: the traceback of a defect in the analysis, if any. `fixed`: the findings that were fixed, or would be
+    by `diff`, which is what would change in the file. `error`: why the file could not be fixed.
+    """
 
     diagnostics: list[Diagnostic]
     defect: str = ""
     unused: tuple[Unused, ...] = ()  # suppressions that suppress nothing
     dependencies: tuple[Dependency, ...] = ()  # the outcome is another one when these change
     content: Content | None = None  # where it was asked for
+    fixed: tuple[Finding, ...] = ()
+    diff: str = ""
+    error: str = ""

@@ -256,6 +256,44 @@ def test_fixes_come_back_the_same(tmp_path: Path) -> None:
     assert type(again.diagnostics[0].span.start) is type(found.span.start)
 
 
+def test_a_run_without_fixes_is_no_record_of_them(tree: Path) -> None:
+    run("--output-format", "concise", "--quiet", cwd=tree)
+    fresh = run("--no-cache", cwd=tree)
+    assert "= unsafe fix: Compute `w` in `forward`" in fresh.stdout
+    for _ in range(2):
+        assert (again := run(cwd=tree)).stdout == fresh.stdout
+        assert again.stderr == fresh.stderr
+    left = run("--output-format", "concise", "--quiet", cwd=tree)
+    assert (left.returncode, len(left.stdout.splitlines())) == (1, 2)
+
+
+def test_fixing_is_never_left_out_nor_remembered(tree: Path) -> None:
+    (tree / "bad.py").unlink()
+    before = (tree / "a.py").read_text()
+    reported = run(cwd=tree).stdout
+    shown = run("--diff", "--unsafe-fixes", cwd=tree)
+    assert (shown.returncode, shown.stderr) == (1, "Would fix 1 finding.\n")
+    assert run("--diff", "--unsafe-fixes", cwd=tree).stdout == shown.stdout
+    assert run(cwd=tree).stdout == reported
+    assert run("--fix", cwd=tree).stdout == reported
+    assert (tree / "a.py").read_text() == before
+    fixed = run("--fix", "--unsafe-fixes", cwd=tree)
+    assert (fixed.returncode, fixed.stdout) == (0, "")
+    assert fixed.stderr == "Found 1 finding (1 fixed, 0 remaining).\n"
+    for arguments in ((), ("--fix", "--unsafe-fixes")):
+        assert run(*arguments, cwd=tree).stderr == "All checks passed!\n"
+    (tree / "a.py").write_text(before)
+    assert run(cwd=tree).stdout == reported
+
+
+def test_fixing_opens_no_file_that_is_known_to_be_clean(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": CLEAN})
+    os.utime(tmp_path / "a.py", (0, 0))
+    run("--fix", cwd=tmp_path)
+    said = run("--fix", "--verbose", cwd=tmp_path).stderr
+    assert "1 of them unchanged since the last run" in said
+
+
 def test_defects_are_not_remembered(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY})
     task = Task(str(tmp_path / "a.py"), Config(), is_named=True)
@@ -311,7 +349,8 @@ def test_a_place_that_cannot_be_written_is_no_error(tree: Path) -> None:
     write(tree, {FOLDER: "a file"})
     result = run("--output-format", "concise", cwd=tree)
     assert (result.returncode, len(result.stdout.splitlines())) == (1, 2)
-    assert result.stderr == "Found 2 findings.\n"
+    assert result.stderr.startswith("Found 2 findings.\n")
+    assert "cache" not in result.stderr
     asked = run("--cache-dir", FOLDER, cwd=tree)
     assert asked.returncode == 1
     assert asked.stderr.startswith("warning: the cache cannot be written: ")

@@ -14,7 +14,19 @@ import sys
 {action}
 print(" ".join(name for name in {names!r} if name in sys.modules))
 """
-HEAVY = ["torch", "libcst", "ast", "argparse", "flake8", "tomllib", "tokenize", "json", "multiprocessing"]
+HEAVY = [
+    "nalu_lint.fixing.code",
+    "difflib",
+    "torch",
+    "libcst",
+    "ast",
+    "argparse",
+    "flake8",
+    "tomllib",
+    "tokenize",
+    "json",
+    "multiprocessing",
+]
 
 
 def loaded_after(action: str, cwd: Path) -> set[str]:
@@ -44,6 +56,20 @@ def test_the_command_on_one_file(tmp_path: Path, content: str, expected: set[str
     assert loaded >= expected
     assert not loaded & {"torch", "flake8"}
     assert ("libcst" in loaded) is ("libcst" in expected)
+    assert ("nalu_lint.fixing.code" in loaded) is ("libcst" in expected)
+
+
+@pytest.mark.parametrize("flags", ["", "'--fix', ", "'--diff', "])
+def test_fixes_are_loaded_where_there_is_something_to_fix(tmp_path: Path, flags: str) -> None:
+    write(tmp_path, {"a.py": CLEAN, "b.py": "x = 1\n"})
+    assert "nalu_lint.fixing.code" not in loaded_after(COMMAND.format(arguments=f"{flags}'a.py', 'b.py'"), tmp_path)
+
+
+def test_findings_in_a_line_each_need_no_fixes(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY})
+    assert "nalu_lint.fixing.code" not in loaded_after(
+        COMMAND.format(arguments="'--output-format', 'concise', 'a.py'"), tmp_path
+    )
 
 
 def test_the_command_on_a_folder_without_torch_code(tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ NAL001 derived-parameter: Parameter `w` is computed once from `raw`; Parameter()
   │                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   │
   = help: Compute it in forward()
+  = unsafe fix: Compute `w` in `forward`
+9 -         self.w = nn.Parameter(torch.tanh(self.raw))
+12 -         return x * self.w
+11 +         w = torch.tanh(self.raw)
+12 +         return x * w
 
 """
 
@@ -98,7 +103,7 @@ def test_full_shows_what_a_fix_changes() -> None:
     found = found._replace(finding=found.finding._replace(fix=Fix("unsafe", "Do this", edits)))
     text = render("full", [found], read_source=lambda _: source)
     assert text.splitlines()[-7:] == [
-        "  = fix (unsafe): Do this",
+        "  = unsafe fix: Do this",
         "1 - a = 1",
         "2 - b = 2",
         "3 - w = f(raw)",
@@ -141,6 +146,23 @@ def test_full_colours_only_when_asked() -> None:
     assert not any("\x1b" in line for line in body("x = f(y)", "f(y)"))
 
 
+def edit(content: str, start: tuple[int, int], end: tuple[int, int]) -> dict[str, object]:
+    (row, column), (end_row, end_column) = start, end
+    return {
+        "content": content,
+        "location": {"row": row, "column": column},
+        "end_location": {"row": end_row, "column": end_column},
+    }
+
+
+def test_full_says_why_there_is_no_fix(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY.replace("torch.tanh(self.raw)", "self.raw.detach().clone()")})
+    reason = "the copy is said out loud, and whether its source should train is not known"
+    assert run("m.py", cwd=tmp_path).stdout.endswith(f"  = no fix: {reason}\n\n")
+    (found,) = json.loads(run("m.py", "--output-format", "json", cwd=tmp_path).stdout)
+    assert (found["fix"], found["fix_refused"]) == (None, reason)
+
+
 def test_json_fields(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": FAULTY})
     (found,) = json.loads(run("m.py", "--output-format", "json", cwd=tmp_path).stdout)
@@ -153,7 +175,16 @@ def test_json_fields(tmp_path: Path) -> None:
         "location": {"row": 9, "column": 18},
         "end_location": {"row": 9, "column": 52},
         "cell": None,
-        "fix": None,
+        "fix": {
+            "applicability": "unsafe",
+            "message": "Compute `w` in `forward`",
+            "edits": [
+                edit("", (9, 1), (10, 1)),
+                edit("        w = torch.tanh(self.raw)\n", (12, 1), (12, 1)),
+                edit("w", (12, 20), (12, 26)),
+            ],
+        },
+        "fix_refused": None,
         "noqa_row": 9,
         "url": None,
         "severity": "error",

@@ -80,6 +80,7 @@ def test_the_commands_are_the_ones_that_are_tested() -> None:
         "nalu-lint examples/nac.py",
         "nalu-lint --explain NAL001",
         "nalu-lint --list-rules",
+        "nalu-lint --diff --unsafe-fixes examples/faux_nac.py",
         "flake8 --select NAL examples/nac.py",
     }
 
@@ -98,7 +99,8 @@ def test_install_and_use(tmp_path: Path) -> None:
         result = subprocess.run(
             command, shell=True, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
         )
-        assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+        expected = 1 if "examples/faux_nac.py" in command else 0
+        assert result.returncode == expected, f"{command}\n{result.stdout}{result.stderr}"
     installed = environment / "bin" / "nalu-lint"
     found = subprocess.run([installed, "examples/faux_nac.py"], cwd=ROOT, env=variables, check=False)
     assert found.returncode == 1

@@ -100,13 +100,14 @@ def session(folder: Path, body: Callable[[Client], Coroutine[Any, Any, None]], *
 
 def applied(text: str, edits: list[types.TextEdit]) -> str:
     """What an editor makes of edits in a text of ASCII."""
-    rows = text.split("\n")
+    rows = text.splitlines(keepends=True)
+
+    def offset(place: types.Position) -> int:
+        return sum(map(len, rows[: place.line])) + place.character
+
     for edit in sorted(edits, key=lambda e: (e.range.start.line, e.range.start.character), reverse=True):
-        start, end = edit.range.start, edit.range.end
-        assert start.line == end.line
-        row = rows[start.line]
-        rows[start.line] = row[: start.character] + edit.new_text + row[end.character :]
-    return "\n".join(rows)
+        text = text[: offset(edit.range.start)] + edit.new_text + text[offset(edit.range.end) :]
+    return text
 
 
 def test_findings_while_typing(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_the_comment_that_silences_a_finding(tmp_path: Path) -> None:
 
     async def body(client: Client) -> None:
         (found,) = await client.open(path, text)
-        (action,) = await client.actions(path, found.range)
+        *_, action = await client.actions(path, found.range)
         assert (action.title, action.kind) == ("Silence NAL001 here with a comment", types.CodeActionKind.QuickFix)
         assert action.edit is not None
         edits = list((action.edit.changes or {})[path.as_uri()])
@@ -208,6 +209,39 @@ def test_quick_fixes(tmp_path: Path, applicability: str) -> None:
             )
 
     session(tmp_path, body, "-c", WITH_FIXES)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_the_fix_of_a_rule_is_a_quick_fix(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "m.py"
+    text = FAULTY.replace("\n", ending)
+
+    async def body(client: Client) -> None:
+        (found,) = await client.open(path, text)
+        fix, silence = await client.actions(path, found.range)
+        assert fix.title == "Compute `w` in `forward` (changes what trains, or the keys of state_dict)"
+        assert (fix.kind, fix.is_preferred) == (types.CodeActionKind.QuickFix, False)
+        assert silence.title == "Silence NAL001 here with a comment"
+        assert fix.edit is not None
+        fixed = applied(text, list((fix.edit.changes or {})[path.as_uri()]))
+        assert "w = torch.tanh(self.raw)" in fixed
+        assert fixed.count(ending) == fixed.count("\n")
+        client.change(path, 2, fixed)
+        assert await client.diagnostics() == []
+
+    session(tmp_path, body)
+
+
+def test_a_suggestion_or_a_refusal_is_no_quick_fix(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+    text = FAULTY.replace("torch.tanh(self.raw)", "self.raw.detach().clone()")
+
+    async def body(client: Client) -> None:
+        (found,) = await client.open(path, text)
+        (action,) = await client.actions(path, found.range)
+        assert action.title == "Silence NAL001 here with a comment"
+
+    session(tmp_path, body)
 
 
 def test_configuration_counts_and_a_broken_one_is_said_once(tmp_path: Path) -> None:

@@ -64,6 +64,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     files.add_argument("--stdin-filename", metavar="PATH", help="what to call standard input")
     files.add_argument("--show-files", action="store_true", help="list the files that would be checked and stop")
+    fixes = parser.add_argument_group("fixes")
+    toggle = argparse.BooleanOptionalAction
+    fixes.add_argument("--fix", action=toggle, help="apply fixes to the files, and report what is left")
+    fixes.add_argument("--unsafe-fixes", action=toggle, help="those, too, that change what trains or the state_dict")
+    fixes.add_argument("--fix-only", action=toggle, help="apply fixes, report nothing; implies --fix")
+    fixes.add_argument("--diff", action="store_true", help="show what fixes would change; implies --fix-only")
+    fixes.add_argument("--exit-non-zero-on-fix", action="store_true", help="exit with 1 if any file was fixed")
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output-format",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nalu_lint import cache
 from nalu_lint.cache import Cache
 from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS, report
+from nalu_lint.commands.fixes import Mode, summary
 from nalu_lint.commands.settings import Configs, cache_folder
 from nalu_lint.errors import UsageError
 from nalu_lint.sources import STDIN, Sources
@@ -16,7 +17,11 @@ from nalu_lint.sources import STDIN, Sources
 if TYPE_CHECKING:
     import argparse
 
+    from nalu_lint.config import Config
     from nalu_lint.tasks import Outcome, Task
+
+# The formats that show fixes.
+_WITH_FIXES = frozenset({"full", "json", "json-lines", "sarif"})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,13 +37,21 @@ def run(options: argparse.Namespace) -> int:
         print("".join(f"{task.path}\n" for task in tasks), end="")
         return CANNOT_RUN if missing else CLEAN
     standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else None
-    outcomes = check(options, tasks, configs, standard_input)
+    here = configs.for_folder(".")
+    mode = _mode(options, here)
+    if standard_input is not None:
+        outcomes, standard_input = _check_input(standard_input, tasks, mode)
+    else:
+        outcomes = check(options, tasks, configs, mode)
     for outcome in outcomes:
         if outcome.defect and options.verbose:
             print(outcome.defect, file=sys.stderr)
+        if outcome.error:
+            print(f"nalu-lint: error: {outcome.error}", file=sys.stderr)
+        sys.stdout.write(outcome.diff)
     diagnostics = sorted((d for outcome in outcomes for d in outcome.diagnostics), key=lambda d: d.sort_key)
-    here, sources = configs.for_folder("."), Sources(standard_input)
-    if here.baseline is not None or options.update_baseline:
+    sources = Sources(standard_input)
+    if mode.shows_findings and (here.baseline is not None or options.update_baseline):
         from nalu_lint.commands import adopting  # start-up time
 
         diagnostics = adopting.without_known(options, tasks, diagnostics, here.baseline, sources)
@@ -46,15 +59,31 @@ def run(options: argparse.Namespace) -> int:
         from nalu_lint.commands import adopting  # start-up time
 
         return adopting.add_noqa(options, tasks, diagnostics) or (CANNOT_RUN if missing else CLEAN)
-    if not options.update_baseline:
-        report.write(options, diagnostics, here.output_format, sources)
+    if mode.shows_findings and not options.update_baseline:
+        # Where standard output is the fixed source, findings go the other way.
+        stream = sys.stderr if mode.fix and standard_input is not None else None
+        report.write(options, diagnostics, here.output_format, sources, stream)
     if not options.quiet:
         report.warn_of_unused(tasks, outcomes)
         if not options.update_baseline:
-            print(report.summary(diagnostics, len(tasks)), file=sys.stderr)
-    if missing:
+            text = summary(outcomes, diagnostics, mode) if tasks else "warning: no Python files found"
+            print(text, file=sys.stderr)
+    if missing or any(outcome.error for outcome in outcomes):
         return CANNOT_RUN
-    return FINDINGS if diagnostics and not options.exit_zero and not options.update_baseline else CLEAN
+    if (mode.diff or options.exit_non_zero_on_fix) and any(outcome.fixed for outcome in outcomes):
+        return FINDINGS
+    is_left = mode.shows_findings and diagnostics and not options.update_baseline
+    return FINDINGS if is_left and not options.exit_zero else CLEAN
+
+
+def _mode(options: argparse.Namespace, config: Config) -> Mode:
+    """What to do with fixes."""
+    if options.add_noqa or options.update_baseline:
+        if options.fix or options.fix_only or options.diff:
+            flag = "--add-noqa" if options.add_noqa else "--update-baseline"
+            raise UsageError(f"{flag} records findings as they are: it does not go together with fixes")
+        return Mode()
+    return Mode(config.fix, config.fix_only, options.diff, config.unsafe_fixes)
 
 
 def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], bool]:
@@ -89,20 +118,36 @@ def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task
     return list(tasks.values()), missing
 
 
-def check(
-    options: argparse.Namespace, tasks: list[Task], configs: Configs, standard_input: bytes | None
-) -> list[Outcome]:
+def _check_input(source: bytes, tasks: list[Task], mode: Mode) -> tuple[list[Outcome], bytes]:
+    """What becomes of standard input, and its bytes after fixes, which are written to standard output."""
+    from nalu_lint import engine  # start-up time
+
+    tasks = [task._replace(with_fixes=True) for task in tasks]
+    if not mode.is_active:
+        return [engine.check_bytes(source, task) for task in tasks], source
+    from nalu_lint.fixing.command import fix_bytes  # start-up time
+
+    outcomes = []
+    for task in tasks:  # one, or none where it is excluded
+        outcome, source = fix_bytes(source, task, mode)
+        outcomes.append(outcome)
+    if not mode.diff:
+        sys.stdout.buffer.write(source)
+    return outcomes, source
+
+
+def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode: Mode) -> list[Outcome]:
     """What becomes of each task, in their order."""
+    # What nobody sees costs nothing.
+    formats = {task.config.output_format for task in tasks}
+    with_fixes = not options.quiet or bool(formats & _WITH_FIXES)
+    tasks = [task._replace(with_fixes=with_fixes) for task in tasks]
     if options.verbose:
         origins = sorted({os.path.relpath(path) for path in configs.by_file if path is not None})
         print(f"configuration: {', '.join(origins) or 'flags and defaults only'}", file=sys.stderr)
         print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
-    if standard_input is not None:
-        from nalu_lint import engine  # start-up time
-
-        return [engine.check_bytes(standard_input, task) for task in tasks]
     if options.no_cache:
-        return _check_files(options, tasks)
+        return _check_files(options, tasks, mode)
     caches: dict[int, Cache] = {}  # by the identity of configurations: their hash takes time
     folder = cache_folder(configs.for_folder("."))
     known: list[Outcome | None] = []
@@ -110,11 +155,13 @@ def check(
         held = caches.get(id(task.config))
         if held is None:
             held = caches[id(task.config)] = Cache(folder, task.config)
-        known.append(held.find(task))
+        outcome = held.find(task)
+        # What is to be fixed is checked as it is now.
+        known.append(None if outcome is not None and outcome.diagnostics and mode.is_active else outcome)
     new = [task for task, outcome in zip(tasks, known, strict=True) if outcome is None]
     if options.verbose:
         print(f"{len(tasks) - len(new)} of them unchanged since the last run ({folder})", file=sys.stderr)
-    fresh = iter(_check_files(options, new, identify=True) if new else [])
+    fresh = iter(_check_files(options, new, mode, identify=True) if new else [])
     outcomes = [next(fresh) if outcome is None else outcome for outcome in known]
     for task, before, outcome in zip(tasks, known, outcomes, strict=True):
         if before is None:
@@ -128,7 +175,9 @@ def check(
     return outcomes
 
 
-def _check_files(options: argparse.Namespace, tasks: list[Task], *, identify: bool = False) -> list[Outcome]:
+def _check_files(
+    options: argparse.Namespace, tasks: list[Task], mode: Mode, *, identify: bool = False
+) -> list[Outcome]:
     import gc  # start-up time
 
     from nalu_lint import engine
@@ -136,4 +185,10 @@ def _check_files(options: argparse.Namespace, tasks: list[Task], *, identify: bo
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
     gc.disable()
-    return engine.check_files(tasks, options.jobs, identify=identify)
+    if not mode.is_active:
+        return engine.check_files(tasks, options.jobs, identify=identify)
+    from functools import partial  # start-up time
+
+    from nalu_lint.fixing.command import fix_file
+
+    return engine.check_files(tasks, options.jobs, identify=identify, work=partial(fix_file, mode=mode))

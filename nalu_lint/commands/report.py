@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nalu_lint.errors import UsageError
 
@@ -16,14 +16,21 @@ if TYPE_CHECKING:
     from nalu_lint.tasks import Outcome, Task
 
 
-def write(options: argparse.Namespace, diagnostics: list[Diagnostic], output_format: str, sources: Sources) -> None:
-    """The findings in a format, to standard output or to `--output-file`."""
+def write(
+    options: argparse.Namespace,
+    diagnostics: list[Diagnostic],
+    output_format: str,
+    sources: Sources,
+    stream: TextIO | None = None,
+) -> None:
+    """The findings in a format, to `--output-file`, or to a stream: standard output unless another is given."""
+    stream = sys.stdout if stream is None else stream
     if options.statistics:
         text = _statistics(diagnostics, output_format)
     elif not diagnostics and output_format in ("full", "concise"):
         text = ""
     else:
-        text = _rendered(options, diagnostics, output_format, sources)
+        text = _rendered(options, diagnostics, output_format, sources, stream)
     if options.output_file is not None:
         try:
             with open(options.output_file, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
@@ -31,23 +38,25 @@ def write(options: argparse.Namespace, diagnostics: list[Diagnostic], output_for
         except OSError as error:
             raise UsageError(f"{options.output_file}: cannot be written: {error.strerror}") from error
     else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream.write(text)
+        stream.flush()
 
 
-def _rendered(options: argparse.Namespace, diagnostics: list[Diagnostic], output_format: str, sources: Sources) -> str:
+def _rendered(
+    options: argparse.Namespace, diagnostics: list[Diagnostic], output_format: str, sources: Sources, stream: TextIO
+) -> str:
     from nalu_lint.output import render  # start-up time
 
     to_file = options.output_file is not None
-    color = not to_file and _use_color(options.color, sys.stdout)
+    color = not to_file and _use_color(options.color, stream)
     return render(
         output_format,
         diagnostics,
         read_source=sources.text,
         in_file=sources.in_file,
         color=color,
-        links=color and sys.stdout.isatty(),
-        unicode=to_file or _can_draw(sys.stdout),
+        links=color and stream.isatty(),
+        unicode=to_file or _can_draw(stream),
     )
 
 
@@ -86,15 +95,6 @@ def _statistics(diagnostics: list[Diagnostic], output_format: str) -> str:
     if output_format == "json":
         return json.dumps(objects, indent=2) + "\n"
     return "".join(json.dumps(found) + "\n" for found in objects)
-
-
-def summary(diagnostics: list[Diagnostic], n_files: int) -> str:
-    """The last line, on standard error."""
-    if not n_files:
-        return "warning: no Python files found"
-    if not diagnostics:
-        return "All checks passed!"
-    return f"Found {len(diagnostics)} finding{'s' if len(diagnostics) != 1 else ''}."
 
 
 def warn_of_unused(tasks: list[Task], outcomes: list[Outcome]) -> None:

@@ -59,6 +59,9 @@ class Configs:
             output_format=options.output_format,
             cache_dir=options.cache_dir,
             baseline=options.baseline,
+            fix=options.fix,
+            fix_only=options.fix_only,
+            unsafe_fixes=options.unsafe_fixes,
         )
         config.merge([*self.given, self.flags])  # unknown codes are errors even where no file is checked
 
@@ -102,6 +105,9 @@ def show(options: argparse.Namespace) -> int:
         "respect-gitignore": found.respect_gitignore,
         "output-format": found.output_format,
         "cache-dir": cache_folder(found),
+        "fix": found.fix,
+        "fix-only": found.fix_only,
+        "unsafe-fixes": found.unsafe_fixes,
     }
     if found.baseline is not None:
         settings["baseline"] = found.baseline

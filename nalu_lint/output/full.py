@@ -11,7 +11,7 @@ from nalu_lint.output.concise import CONTROL_PICTURES, linked_place
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nalu_lint.diagnostic import Diagnostic, Fix, Span
+    from nalu_lint.diagnostic import Diagnostic, Span
     from nalu_lint.output import View
 
 _ROW = re.compile(r"\r\n|\r|\n")
@@ -93,49 +93,26 @@ def _one(diagnostic: Diagnostic, view: View, style: _Style) -> str:
         lines += _excerpt(labels, rows, width, style._replace(red=paint))
         lines.append(f"{gutter} {style.blue}{style.bar}{style.reset}")
     lines.append(f"{gutter} {style.blue}={style.reset} {style.bold}help{style.reset}: {advice}")
-    fix = diagnostic.finding.fix
-    if fix is not None:
-        lines += _suggestion(fix, rows, width, style)
+    lines += _fix(diagnostic, source, width, style)
     return "\n".join(lines) + "\n"
 
 
-def _suggestion(fix: Fix, rows: list[str], width: int, style: _Style) -> list[str]:
-    """The rows that a fix removes and adds."""
-    kinds = {"safe": "fix", "unsafe": "fix (unsafe)"}
-    title = kinds.get(fix.applicability, "suggestion")
-    gutter = " " * width
-    lines = [f"{gutter} {style.blue}={style.reset} {style.bold}{title}{style.reset}: {fix.message}"]
-    shift = 0
-    for first, last, new in _changed_rows(fix, rows):
-        old = rows[first - 1 : last]
-        lines += [_changed(row, "-", text, width, style.red, style) for row, text in enumerate(old, first)]
-        lines += [_changed(row, "+", text, width, style.green, style) for row, text in enumerate(new, first + shift)]
-        shift += len(new) - (last - first + 1)
+def _fix(diagnostic: Diagnostic, source: str | None, width: int, style: _Style) -> list[str]:
+    """What the fix would do, with the rows that it changes; or why there is none."""
+    fix, refused = diagnostic.finding.fix, diagnostic.finding.fix_refused
+    mark = f"{' ' * width} {style.blue}={style.reset}"
+    if fix is None:
+        return [f"{mark} {style.bold}no fix{style.reset}: {refused}".translate(CONTROL_PICTURES)] if refused else []
+    kind = {"safe": "fix", "unsafe": "unsafe fix"}.get(fix.applicability, "suggestion")
+    lines = [f"{mark} {style.bold}{kind}{style.reset}: {fix.message}"]
+    if fix.edits and source is not None:
+        from nalu_lint.fixing.preview import changed_rows  # start-up time
+
+        paints = {"-": style.red, "+": style.green}
+        for number, sign, text in changed_rows(source, fix):
+            shown = f"{number:>{width}} {sign} {_expand(_cut(text, 0))}".rstrip()
+            lines.append(f"{paints[sign]}{shown}{style.reset}")
     return lines
-
-
-def _changed(row: int, sign: str, text: str, width: int, paint: str, style: _Style) -> str:
-    return f"{paint}{row:>{width}} {sign} {_expand(_cut(text, 0))}".rstrip() + style.reset
-
-
-def _changed_rows(fix: Fix, rows: list[str]) -> list[tuple[int, int, list[str]]]:
-    """Each stretch of rows that edits touch: its first and last row, and what stands there afterwards."""
-    changes: list[tuple[int, int, list[str]]] = []
-    for edit in sorted(fix.edits, key=lambda edit: edit.span, reverse=True):
-        start, end = edit.span
-        if not 1 <= start.row <= end.row <= len(rows):
-            continue
-        last, tail = end.row, rows[end.row - 1][end.column - 1 :]
-        behind: list[str] = []
-        if changes and changes[-1][0] == end.row:  # another edit, further right in the same row
-            _, last, behind = changes.pop()
-            tail, behind = behind[0][end.column - 1 :], behind[1:]
-        text = rows[start.row - 1][: start.column - 1] + edit.content + tail
-        new = _ROW.split(text) + behind
-        if end.column == 1 and end.row > start.row and new[-1] == rows[last - 1]:
-            last, new = last - 1, new[:-1]  # whole rows, up to the start of the next one
-        changes.append((start.row, last, new if any(new) else []))
-    return changes[::-1]
 
 
 def _split(message: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nalu_lint.diagnostic import Diagnostic, Fix, Position
+    from nalu_lint.diagnostic import Diagnostic, Edit, Fix, Position
     from nalu_lint.output import View
 
 
@@ -24,6 +24,7 @@ def as_object(diagnostic: Diagnostic) -> dict[str, Any]:
         "end_location": _position(diagnostic.span.end),
         "cell": diagnostic.cell,
         "fix": None if finding.fix is None else _fix(finding.fix),
+        "fix_refused": finding.fix_refused,
         "noqa_row": diagnostic.noqa_row,
         "url": None,
         "severity": finding.severity,
@@ -45,11 +46,13 @@ def _position(position: Position) -> dict[str, int]:
 
 
 def _fix(fix: Fix) -> dict[str, Any]:
-    edits = [
-        {"content": e.content, "location": _position(e.span.start), "end_location": _position(e.span.end)}
-        for e in fix.edits
-    ]
-    return {"applicability": fix.applicability, "message": fix.message, "edits": edits}
+    return {"applicability": fix.applicability, "message": fix.message, "edits": [_edit(edit) for edit in fix.edits]}
+
+
+def _edit(edit: Edit) -> dict[str, Any]:
+    """`cell` is there only where it is another one than the finding's."""
+    place = {"location": _position(edit.span.start), "end_location": _position(edit.span.end)}
+    return {"content": edit.content, **place, **({} if edit.cell is None else {"cell": edit.cell})}
 
 
 def render(diagnostics: Sequence[Diagnostic], view: View) -> str:

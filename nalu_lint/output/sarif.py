@@ -76,8 +76,9 @@ def _result(diagnostic: Diagnostic, index: int, fingerprint: str, view: View) ->
             if source.span is not None
         ]
     # The text of a cell is escaped in the .ipynb: what replaces it there would be another text.
-    if diagnostic.finding.fix is not None and diagnostic.cell is None:
-        result["fixes"] = [_fix(diagnostic.path, diagnostic.finding.fix)]
+    fix = diagnostic.finding.fix
+    if fix is not None and fix.applicability != "display" and diagnostic.cell is None:
+        result["fixes"] = [_fix(diagnostic.path, fix)]
     return result
 
 
@@ -85,8 +86,10 @@ def _fix(path: str, fix: Fix) -> dict[str, Any]:
     replacements = [
         {"deletedRegion": _region(edit.span), "insertedContent": {"text": edit.content}} for edit in fix.edits
     ]
+    # The format has no field for what `--unsafe-fixes` is about.
+    warning = " (changes what trains, or the keys of state_dict)" if fix.applicability == "unsafe" else ""
     change = {"artifactLocation": _artifact(path), "replacements": replacements}
-    return {"description": {"text": fix.message}, "artifactChanges": [change]}
+    return {"description": {"text": f"{fix.message}{warning}"}, "artifactChanges": [change]}
 
 
 def _location(path: str, span: Span) -> dict[str, Any]:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nalu_lint.analysis.facts import ClassModel, FileModel, SourceParameter
+    from nalu_lint.diagnostic import Fix
+    from nalu_lint.fixing.code import Code
 
 
 class Rule:
@@ -35,6 +37,14 @@ class Rule:
         """Findings of this rule outside classes: in functions and at module level."""
         return ()
 
+    def fix(self, finding: Finding, code: Code) -> Fix | None:
+        """The edits that remove a finding of this rule; None where the rule has no fixes.
+
+        They need not be proven: the result is checked again before it counts. Raises `fixing.code.Refused`, with
+        the reason, where there is none for this finding.
+        """
+        return None
+
 
 def finding(
     rule: Rule,
@@ -51,9 +61,13 @@ def finding(
         message=message,
         span=span,
         parameter=parameter,
-        sources=tuple(Source(source.name, source.span) for source in sources),
+        sources=tuple(map(_source, sources)),
         module_class=None if model is None else model.name,
     )
+
+
+def _source(found: SourceParameter | Source) -> Source:
+    return Source(found.name, found.span, found.is_explicit, found.shares_storage)
 
 
 def quoted(sources: Sequence[SourceParameter]) -> str:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel, DerivedParameter, SourceParameter
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class DerivedParameterRule(Rule):
@@ -72,8 +73,12 @@ class DerivedParameterRule(Rule):
     into its loss is not seen.
 
     ## Fix safety
-    No automatic fix. Computing the value on use changes what trains and removes the derived
-    Parameter from `state_dict`: old checkpoints hold a key that the new module does not have.
+    Unsafe: computing the value on use changes what trains and removes the derived Parameter from
+    `state_dict`: old checkpoints hold a key that the new module does not have. It becomes a local
+    where one method of the class reads it and nothing else in the file does, else a property: other
+    files that read the attribute then find none. There is no fix where the value would be another one
+    on use (drawn at random, made from arguments that may be tensors), where the copy is said out
+    loud, or where something needs the derived Parameter to be one.
 
     ## References
     - PyTorch documentation, `torch.nn.parameter.Parameter` and `torch.nn.utils.skip_init`: a module
@@ -94,6 +99,11 @@ class DerivedParameterRule(Rule):
             if orphans and derived.is_used and not any(s.shares_storage for s in derived.sources):
                 message = _message(derived, trainable, orphans)
                 yield finding(self, model, derived.span, message, derived.name, tuple(trainable))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.on_use import compute_on_use  # start-up time
+
+        return compute_on_use(code, finding)
 
 
 def _message(derived: DerivedParameter, trainable: list[SourceParameter], orphans: list[SourceParameter]) -> str:

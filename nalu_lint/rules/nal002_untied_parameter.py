@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class UntiedParameterRule(Rule):
@@ -60,7 +61,7 @@ class UntiedParameterRule(Rule):
     Whether the relation was meant to last cannot be seen in the code: the rule is for reviews.
 
     ## Fix safety
-    No automatic fix: both intentions are common.
+    Display-only: both intentions are common. The rewrite that keeps the relation is shown.
 
     ## References
     - PyTorch documentation, `torch.nn.parameter.Parameter`.
@@ -84,3 +85,8 @@ class UntiedParameterRule(Rule):
                     "the first step. Compute it in forward() if the relation is meant to last"
                 )
                 yield finding(self, model, derived.span, message, derived.name, tuple(untied))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.on_use import compute_on_use  # start-up time
+
+        return compute_on_use(code, finding)._replace(applicability="display")

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class DerivedTensorRule(Rule):
@@ -62,7 +63,9 @@ class DerivedTensorRule(Rule):
     reported: it follows the steps of the optimiser, but not `.to()` or `copy.deepcopy`.
 
     ## Fix safety
-    No automatic fix. Computing the value on use removes a buffer from `state_dict`.
+    Unsafe: computing the value on use changes what trains, and removes a buffer from `state_dict`.
+    It becomes a local where one method reads it, else a property. Safe for a view that is kept as a
+    plain attribute: it trains as it did, and has no key in `state_dict`.
 
     ## References
     - PyTorch documentation, "Autograd mechanics": saved tensors are freed by `backward()`.
@@ -86,3 +89,8 @@ class DerivedTensorRule(Rule):
                     what = "is computed once from {}: it is stale after the first step"
                 message = f"Tensor `{tensor.name}` {what.format(quoted(sources))}. Compute it in forward()"
                 yield finding(self, model, tensor.span, message, tensor.name, tuple(sources))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.on_use import compute_on_use  # start-up time
+
+        return compute_on_use(code, finding)

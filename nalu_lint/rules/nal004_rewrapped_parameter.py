@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class RewrappedParameterRule(Rule):
@@ -65,8 +66,8 @@ class RewrappedParameterRule(Rule):
     `.to()` are taken for copies.
 
     ## Fix safety
-    No automatic fix. The real tie changes what trains, and `parameters()` then yields one Parameter
-    where there were two.
+    Unsafe: the real tie changes what trains, and `parameters()` then yields one Parameter where there
+    were two. Display-only for a view, and where the history is cut on the way.
 
     ## References
     - PyTorch documentation, `torch.nn.Module.parameters`: shared Parameters are yielded once.
@@ -86,3 +87,8 @@ class RewrappedParameterRule(Rule):
                     ".detach().clone()"
                 )
                 yield finding(self, model, derived.span, message, derived.name, tuple(sources))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.tie import tie  # start-up time
+
+        return tie(code, finding)

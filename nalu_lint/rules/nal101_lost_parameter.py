@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel, LostParameter
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class LostParameterRule(Rule):
@@ -63,7 +64,10 @@ class LostParameterRule(Rule):
     is, and about `.data` and `.detach()`, which say what they do.
 
     ## Fix safety
-    No automatic fix: the attribute becomes a Parameter, with a key in `state_dict`.
+    Unsafe: the attribute becomes a Parameter, which trains and has a key in `state_dict`. Conversions
+    that follow the call directly move inside of it. There is no fix for other operations (an initial
+    value that is scaled, and a scaled Parameter, train differently), nor where the attribute is
+    assigned again or changed in place, which a Parameter does not allow.
 
     ## References
     - PyTorch documentation, `torch.nn.parameter.Parameter`, `torch.Tensor.to`.
@@ -76,6 +80,11 @@ class LostParameterRule(Rule):
     def check(self, model: ClassModel) -> Iterator[Finding]:
         for lost in model.lost:
             yield finding(self, model, lost.span, _message(lost), lost.name)
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.wrapped_last import wrap_last  # start-up time
+
+        return wrap_last(code, finding)
 
 
 def _message(lost: LostParameter) -> str:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class HiddenParameterRule(Rule):
@@ -63,8 +64,10 @@ class HiddenParameterRule(Rule):
     an optimiser.
 
     ## Fix safety
-    `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` or `nn.ParameterDict` around the container
-    changes what trains and the keys of `state_dict`.
+    Unsafe: `nn.ModuleList` or `nn.ParameterList` around a list changes what trains and the keys of
+    `state_dict`, and layers then follow `train()` and `eval()`. There is no fix for dictionaries and
+    nested lists, nor where the list is used in another way than to add to it, to iterate over it and
+    to take single elements.
 
     ## References
     - PyTorch documentation, `torch.nn.ModuleList`, `torch.nn.ParameterList`.
@@ -84,3 +87,8 @@ class HiddenParameterRule(Rule):
                 f"so no optimiser steps them. Keep them in {container}"
             )
             yield finding(self, model, hidden.span, message, hidden.name)
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.containers import register  # start-up time
+
+        return register(code, finding)

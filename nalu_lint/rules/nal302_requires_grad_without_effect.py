@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import FileModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class RequiresGradWithoutEffectRule(Rule):
@@ -61,7 +62,7 @@ class RequiresGradWithoutEffectRule(Rule):
     name that the file also reads is taken for an attribute of its own.
 
     ## Fix safety
-    `requires_grad_(...)` does what was meant, and changes what trains.
+    Unsafe: `requires_grad_(...)`, or the right spelling, does what was meant, and changes what trains.
 
     ## References
     - PyTorch documentation, `torch.nn.Module.requires_grad_`.
@@ -81,3 +82,8 @@ class RequiresGradWithoutEffectRule(Rule):
                     "Use requires_grad_()"
                 )
             yield finding(self, None, flag.span, message)
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.flags import set_flag  # start-up time
+
+        return set_flag(code, finding)

@@ -1,0 +1,85 @@
+"""The bytes of a file and the text in them that is checked: edits of the one become bytes of the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint.diagnostic import Edit, Position, Span
+from nalu_lint.fixing.code import Refused
+from nalu_lint.fixing.text import apply, last_row
+
+if TYPE_CHECKING:
+    from nalu_lint.notebooks import Notebook
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Document(NamedTuple):
+    """A Python file or notebook.
+
+    `text`: what is checked, with `\\n` at the ends of rows; `notebook`: its cells, where it has some.
+    """
+
+    source: bytes
+    text: str
+    notebook: Notebook | None
+
+    def replaced(self, edits: tuple[Edit, ...]) -> bytes:
+        """The bytes after edits of the text. Raises Refused where they would not be the same elsewhere."""
+        if self.notebook is not None:
+            return self._replaced_cells(self.notebook, edits)
+        from nalu_lint.engine import encoding_of  # it imports this package where it needs it
+
+        encoding = encoding_of(self.source)
+        mark = _BOM if self.source.startswith(_BOM) else b""
+        body = self.source[len(mark) :]
+        text = body.decode(encoding)
+        if text.encode(encoding) != body:
+            raise Refused(f"the file's bytes cannot be written back in {encoding} as they are")
+        return mark + apply(text, edits).encode(encoding)
+
+    def _replaced_cells(self, notebook: Notebook, edits: tuple[Edit, ...]) -> bytes:
+        from nalu_lint import notebooks  # start-up time
+        from nalu_lint.fixing.notebook_source import replace_cells
+
+        rows = self.text.split("\n")
+        by_cell: dict[int, list[Edit]] = {}
+        for edit in edits:
+            for row in range(edit.span.start.row, last_row(edit) + 1):
+                number, own_row = notebook.locate(row)
+                raw = (notebooks.cell_text(self.source, number) or "").split("\n")
+                if own_row <= len(raw) and raw[own_row - 1] != rows[row - 1]:
+                    raise Refused(f"row {own_row} of cell {number} holds a magic")
+            number, edit_in_cell = in_cell(notebook, edit)
+            by_cell.setdefault(number, []).append(edit_in_cell)
+        new = {}
+        for number, found in by_cell.items():
+            code = notebooks.cell_text(self.source, number) or ""
+            new[number] = apply(code, found)
+            if not code.endswith("\n"):
+                new[number] = new[number].removesuffix("\n")
+        return replace_cells(self.source, new)
+
+
+def in_cell(notebook: Notebook, edit: Edit) -> tuple[int, Edit]:
+    """The cell that an edit is about, and the edit in the rows of that cell.
+
+    Rows inserted between two cells belong to the end of the first.
+    """
+    start = edit.span.start
+    is_insertion = start == edit.span.end and start.column == 1 and start.row > 1
+    number, first = notebook.locate(start.row - is_insertion)
+    first += is_insertion
+    end = Position(first + edit.span.end.row - start.row, edit.span.end.column)
+    return number, Edit(edit.content, Span(Position(first, edit.span.start.column), end))
+
+
+def read(source: bytes, path: str) -> Document:
+    """The document in the bytes of a file. Raises engine.UnreadableError or notebooks.NotebookError."""
+    from nalu_lint import engine, notebooks  # they import this package where they need it
+
+    if not path.endswith(".ipynb"):
+        return Document(source, engine.decode(source), None)
+    notebook = notebooks.read_notebook(source)
+    broken = [cell for cell, _ in notebooks.broken_cells(notebook)]
+    return Document(source, notebook.without(broken) if broken else notebook.text, notebook)

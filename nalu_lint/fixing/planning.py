@@ -1,0 +1,218 @@
+"""From findings to fixes that are proven on the text: the result parses, the finding is gone, and no other is new."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint.diagnostic import Fix
+from nalu_lint.fixing.code import Code, Refused
+from nalu_lint.fixing.leftovers import without_leftovers
+from nalu_lint.fixing.text import apply, last_row, overlap
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterable, Iterator
+
+    from nalu_lint.analysis.project import Project
+    from nalu_lint.diagnostic import Edit, Finding
+
+# Codes that say the same of one Parameter in different company: fixing one finding may turn another into it.
+_SAME = {"NAL002": "NAL001"}
+
+Key = tuple[str, "str | None", "str | None"]
+
+
+def key(finding: Finding) -> Key:
+    """What a finding is about, wherever it stands: so it is recognised after an edit."""
+    return (_SAME.get(finding.code, finding.code), finding.module_class, finding.parameter or finding.message)
+
+
+class Planned(NamedTuple):
+    """A finding with its fix, or with the reason that there is none."""
+
+    finding: Finding
+    fix: Fix | None
+    refusal: str = ""
+
+
+class Planner:
+    """Plans and proves the fixes of one text.
+
+    `findings`: all that the selected rules find in it; `silenced`: those of them that comments silence; `project`:
+    the files that its imports are followed to, from `path`.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        tree: ast.Module,
+        findings: list[Finding],
+        silenced: list[Finding],
+        selected: Iterable[str],
+        *,
+        path: str = "",
+        project: Project | None = None,
+    ) -> None:
+        self.text = text
+        self.tree = tree
+        self.findings = findings
+        self.silenced = silenced
+        self.path = path
+        self.project = project
+        self.reported = frozenset(selected)
+        self.selected = self.reported | _SAME.keys() | set(_SAME.values())
+        self._code: Code | None = None
+        self._keys: Counter[Key] | None = None
+
+    @property
+    def code(self) -> Code:
+        if self._code is None:
+            self._code = Code(self.text, self.tree)
+        return self._code
+
+    def plan(self, finding: Finding, *, by: str | None = None) -> Planned:
+        """The fix of one finding, by its own rule or by that of another code, proven."""
+        planned = self._completed(finding, by)
+        if planned.fix is None or not planned.fix.edits:
+            return planned
+        try:
+            self._check([finding], list(planned.fix.edits))
+        except Refused as refused:
+            return Planned(finding, None, str(refused))
+        return planned
+
+    def plan_all(self, findings: list[Finding]) -> list[Planned]:
+        """The fixes of several findings. Those of different classes are proven together where that succeeds."""
+        planned = [self._completed(finding) for finding in findings]
+        for batch in _batches([n for n, one in enumerate(planned) if one.fix and one.fix.edits], findings):
+            edits = [edit for n in batch for edit in (planned[n].fix or _NOTHING).edits]
+            try:
+                self._check([findings[n] for n in batch], edits)
+            except Refused:
+                for n in batch:
+                    planned[n] = self.plan(findings[n])
+        return planned
+
+    def joint(self, findings: list[tuple[Finding, str]]) -> list[Edit] | None:
+        """The edits that fix findings of several classes together, each by the rule of a code, if they do."""
+        try:
+            edits = [edit for finding, by in findings for edit in self._proposed(finding, by).edits]
+            edits = self._without_leftovers(edits)
+            self._check([finding for finding, _ in findings], edits)
+        except Refused:
+            return None
+        return edits
+
+    def _proposed(self, finding: Finding, by: str | None = None) -> Fix:
+        from nalu_lint.rules import all_rules  # start-up time
+
+        with _refusing_on_defects():
+            return all_rules()[by or finding.code].fix(finding, self.code) or _NOTHING
+
+    def _completed(self, finding: Finding, by: str | None = None) -> Planned:
+        """The fix, with what it leaves unused removed, but not proven."""
+        try:
+            fix = self._proposed(finding, by)
+            if fix is _NOTHING:
+                return Planned(finding, None)
+            edits = self._without_leftovers(list(fix.edits)) if fix.edits else []
+        except Refused as refused:
+            return Planned(finding, None, str(refused))
+        return Planned(finding, fix._replace(edits=tuple(sorted(edits, key=lambda edit: edit.span))))
+
+    def _without_leftovers(self, edits: list[Edit]) -> list[Edit]:
+        if overlap(edits):
+            raise Refused("its parts are too close to each other in the text")
+        with _refusing_on_defects():
+            edits = without_leftovers(self.code, edits)
+        rows = {row for edit in edits for row in range(edit.span.start.row, last_row(edit) + 1)}
+        for other in self.silenced:
+            if rows & set(range(other.span.start.row, other.span.end.row + 1)):
+                raise Refused(f"it would change row {other.span.start.row}, where a finding is silenced")
+        return edits
+
+    def _check(self, fixed: list[Finding], edits: list[Edit]) -> None:
+        """Raise Refused unless the findings are gone after the edits, and no other is new."""
+        from nalu_lint import engine  # it imports this package where it needs it
+
+        if overlap(edits):
+            raise Refused("its parts are too close to each other in the text")
+        if self._keys is None:
+            self._keys = Counter(map(key, engine.find(self.text, self.tree, self.selected, self.path, self.project)))
+        with _refusing_on_defects():
+            text = apply(self.text, edits)
+            found = engine.find(text, engine.parse(text), self.selected, self.path, self.project)
+        after = Counter(map(key, found))
+        if any(after[key(finding)] >= self._keys[key(finding)] for finding in fixed):
+            raise Refused("the finding would remain")
+        new = [o for o in found if after[key(o)] > self._keys[key(o)] and o.code in self.reported]
+        if new:
+            raise Refused(f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`")
+
+
+_NOTHING = Fix("display", "", ())
+
+
+@contextmanager
+def _refusing_on_defects() -> Iterator[None]:
+    """Whatever goes wrong with a fix, the finding stands. Raises Refused."""
+    from nalu_lint import engine  # it imports this package where it needs it
+
+    try:
+        yield
+    except Refused:
+        raise
+    except RecursionError as error:
+        raise Refused("the code is nested too deeply") from error
+    except (SyntaxError, engine.UnreadableError) as error:
+        raise Refused("the result would not parse") from error
+    except Exception as error:
+        text = str(error).partition("\n")[0][:100]
+        raise Refused(f"a defect of the fix, please report it: {type(error).__name__}: {text}") from error
+
+
+def _batches(numbers: list[int], findings: list[Finding]) -> list[list[int]]:
+    """The findings in batches that hold one of each class."""
+    batches: list[list[int]] = []
+    for number in numbers:
+        name = findings[number].module_class
+        free = (batch for batch in batches if all(findings[other].module_class != name for other in batch))
+        batch = next(free, None)
+        if batch is None:
+            batches.append([number])
+        else:
+            batch.append(number)
+    return batches
+
+
+def with_fixes(planner: Planner, findings: list[Finding]) -> list[Planned]:
+    """The fixes of several findings of one text, each by itself.
+
+    A finding is not fixed alone where another with the same sources cannot be: that one would look less serious
+    than it is, since its sources would be in use.
+    """
+    planned = planner.plan_all(findings)
+    changed = True
+    while changed:
+        changed = False
+        for index, one in enumerate(planned):
+            blocker = next((other for other in planned if one.fix and _is_left_behind(one, other)), None)
+            if blocker is not None:
+                reason = f"`{blocker.finding.parameter}` is computed from the same source and cannot be fixed"
+                planned[index] = Planned(one.finding, None, reason)
+                changed = True
+    return planned
+
+
+def _is_left_behind(fixed: Planned, other: Planned) -> bool:
+    if (
+        other.fix is not None
+        or other.finding is fixed.finding
+        or "NAL001" not in (fixed.finding.code, other.finding.code)
+    ):
+        return False
+    if other.finding.code != "NAL001" or other.finding.module_class != fixed.finding.module_class:
+        return False
+    return bool({s.name for s in fixed.finding.sources} & {s.name for s in other.finding.sources})

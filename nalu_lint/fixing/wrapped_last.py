@@ -1,0 +1,116 @@
+"""The fix of a Parameter that is converted after it was made: convert the tensor, and wrap it last."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from nalu_lint.diagnostic import Edit, Fix
+from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Refused, self_name
+from nalu_lint.fixing.text import at
+
+if TYPE_CHECKING:
+    from nalu_lint.diagnostic import Finding
+
+# Conversions after which the value is one that can be trained.
+_CONVERSIONS = frozenset({"to", "cuda", "half", "double", "bfloat16"})
+# Arguments of `to` after which it is not, or may be another tensor's.
+_INTEGERS = frozenset(
+    {"bool", "uint8", "int8", "int16", "short", "int32", "int", "int64", "long", "type_as", "qint8", "quint8", "qint32"}
+)
+_NEEDS_NO_PARENTHESES = (ast.Call, ast.Name, ast.Attribute, ast.Subscript)
+
+
+def wrap_last(code: Code, finding: Finding) -> Fix:
+    """`Parameter(x).to(device)` becomes `Parameter(x.to(device))`. Raises Refused."""
+    name = finding.parameter or ""
+    call = code.at(finding.span)
+    if not isinstance(call, ast.Call):
+        raise Refused("the call that makes the Parameter is not found in the text")
+    inner = _wrapped(call)
+    converted = _converted(code, call)
+    statement = code.parents[converted]
+    method = code.function(call)
+    info = code.class_of(method) if isinstance(method, FUNCTIONS) else None
+    if not isinstance(method, FUNCTIONS) or info is None or not _stores(code, statement, converted, method, name):
+        raise Refused(f"the statement that makes `{name}` has a form that is not followed")
+    family = Family(code, info)
+    if any(member.is_open for member in family.members):
+        raise Refused("a base class is not in this file, and may use it")
+    _check_initialised(method, call)
+    _check_uses(family, name, statement)
+    before, after = ("", "") if isinstance(inner, _NEEDS_NO_PARENTHESES) else ("(", ")")
+    start, end = code.span(inner)
+    conversion = code.span(call)._replace(start=code.span(call).end, end=code.span(converted).end)
+    edits = [Edit(f"{after}{code.between(conversion)}", at(*end)), Edit("", conversion)]
+    if before:
+        edits.insert(0, Edit(before, at(*start)))
+    return Fix("unsafe", f"Convert the tensor, and make `{name}` a Parameter last", tuple(edits))
+
+
+def _wrapped(call: ast.Call) -> ast.expr:
+    arguments = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
+    if not arguments or isinstance(arguments[0], ast.Starred):
+        raise Refused("what the Parameter is made of is not clear")
+    return arguments[0]
+
+
+def _converted(code: Code, call: ast.Call) -> ast.Call:
+    """The last of the conversions that are called on the Parameter, one on the other."""
+    node = call
+    while True:
+        taken = code.parents[node]
+        if not (isinstance(taken, ast.Attribute) and taken.value is node):
+            break
+        outer = code.parents[taken]
+        is_call = isinstance(outer, ast.Call) and outer.func is taken
+        if not isinstance(outer, ast.Call) or not is_call or taken.attr not in _CONVERSIONS:
+            raise Refused(f"what `.{taken.attr}` gives is not a conversion of the same values")
+        names = {n.attr for n in ast.walk(outer) if isinstance(n, ast.Attribute) and n is not taken}
+        if names & _INTEGERS:
+            raise Refused("integers do not train")
+        node = outer
+    if node is call:
+        raise Refused("what is done with the Parameter is not a conversion of the same values")
+    return node
+
+
+def _stores(code: Code, statement: ast.AST, value: ast.expr, method: ast.AST, name: str) -> bool:
+    """Whether a statement does no more than to store a value as this attribute of `self`."""
+    if not isinstance(statement, ast.Assign) or statement.value is not value or len(statement.targets) != 1:
+        return False
+    target = statement.targets[0]
+    receiver = self_name(method) if isinstance(method, FUNCTIONS) else None
+    is_own = isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == receiver
+    return is_own and isinstance(target, ast.Attribute) and target.attr == name
+
+
+def _check_initialised(method: ast.AST, call: ast.Call) -> None:
+    """A Module takes Parameters only after its own `__init__`; other tensors it takes before."""
+    for node in ast.walk(method):
+        is_init = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__"
+        if is_init and isinstance(node, ast.Call) and node.lineno > call.lineno:
+            raise Refused(f"`__init__` of a base class is called later, in row {node.lineno}")
+
+
+def _check_uses(family: Family, name: str, statement: ast.AST) -> None:
+    """Refuse where something is done with the attribute that a Parameter does not allow."""
+    code = family.code
+    if name in code.literals:
+        raise Refused(f"`{name}` is also written as a string")
+    for node in family.attributes(name):
+        parent = code.parents[node]
+        if parent is statement:
+            continue
+        if not isinstance(node.ctx, ast.Load):
+            raise Refused(f"`{name}` is assigned in row {node.lineno}, too")
+        while isinstance(parent, ast.Subscript) and parent.value is node:
+            node, parent = parent, code.parents[parent]  # type: ignore[assignment]
+            if not isinstance(node.ctx, ast.Load):
+                raise Refused(f"`{name}` is changed in place in row {node.lineno}")
+        if isinstance(parent, ast.Attribute) and parent.value is node and _is_in_place(parent.attr):
+            raise Refused(f"`{name}` is changed in place in row {node.lineno}")
+
+
+def _is_in_place(method: str) -> bool:
+    return method.endswith("_") and not method.endswith("__")
