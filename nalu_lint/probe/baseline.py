@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nalu_lint import atomic
 from nalu_lint.probe.errors import ProbeError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
 
     from nalu_lint.probe.diagnosis import Verdict
@@ -54,16 +55,9 @@ def read_baseline(path: str | os.PathLike[str]) -> Accepted:
 
 def write_baseline(path: str | os.PathLike[str], verdicts: Iterable[Verdict]) -> None:
     """Accept these verdicts from now on. The file is written whole or not at all. Raises ProbeError."""
-    import os
-    import tempfile
-
     entries = sorted({(verdict.code, verdict.parameter) for verdict in verdicts})
     text = json.dumps({"accepted": [{"code": code, "parameter": name} for code, name in entries]}, indent=2) + "\n"
-    folder = os.path.dirname(os.path.abspath(path))
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".baseline")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
+        atomic.write(os.fspath(path), text.encode())
     except OSError as error:
         raise ProbeError(f"{path}: cannot be written: {error.strerror}") from error
