@@ -31,7 +31,19 @@ class Cell{number}(nn.Module):
 FIXED = FAULTY.replace("        self.w = nn.Parameter(torch.tanh(self.raw))\n", "").replace(
     "return x * self.w", "w = torch.tanh(self.raw)\n        return x * w"
 )
-COMMAND = [sys.executable, "-m", "nalu_lint", "--fix", "--unsafe-fixes", "-q", "--isolated", "-j", "1", "."]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "nalu_lint",
+    "--fix",
+    "--unsafe-fixes",
+    "-q",
+    "--isolated",
+    "--no-cache",
+    "-j",
+    "1",
+    ".",
+]
 
 
 def main(kills: int = 200, files: int = 500, seed: int = 0) -> int:
