@@ -230,9 +230,21 @@ _MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
 def hides_parameter(source: bytes, definitions: _Definitions) -> bool:
     """Whether a plain container that is an attribute may be filled with modules or Parameters."""
     for name, start, end in definitions.regions():
-        if name in _INITIALISERS and _fills_container(source[start:end], source):
+        if name in _INITIALISERS and _fills_container(source[start:end], source) and _holds_objects(source, start):
             return True
     return False
+
+
+def _holds_objects(source: bytes, start: int) -> bool:
+    """Whether the constructor at `start`, parsed by itself, may store a plain container of objects."""
+    from nalu_lint.analysis.candidates import containers  # start-up time
+    from nalu_lint.analysis.snippets import function_at
+
+    function = function_at(source, start)
+    if function is None:
+        return True
+    literal, filled = containers(function)
+    return bool(literal & filled)
 
 
 def _fills_container(constructor: bytes, source: bytes) -> bool:
