@@ -343,11 +343,19 @@ _OWN = re.compile(rb"self\.(\w+)")
 
 def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
     """Whether a class mentions an attribute that may hold Parameters only where something cuts gradients."""
-    places = [
-        (place, token) for token in (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT) for place in _places(source, token)
-    ]
+    return any(True for _ in _cutting_classes(source, definitions))
+
+
+def cutting_rows(source: bytes) -> set[int]:
+    """The rows of the classes of which `cuts_reads` is true."""
+    return {source.count(b"\n", 0, start) + 1 for start in _cutting_classes(source, _Definitions(source))}
+
+
+def _cutting_classes(source: bytes, definitions: _Definitions) -> Iterator[int]:
+    tokens = (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT)
+    places = [(place, token) for token in tokens for place in _places(source, token)]
     if not places:
-        return False
+        return
     bounds = [match.start() for match in _CLASS.finditer(source)]
     by_class: dict[int, list[tuple[int, bytes]]] = {}
     for place, token in places:
@@ -355,17 +363,10 @@ def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
         if index:
             by_class.setdefault(index - 1, []).append((place, token))
     modules = set(_MODULE_CLASS.findall(source))
-    return any(
-        _class_cuts(
-            source,
-            definitions,
-            modules,
-            bounds[index],
-            bounds[index + 1] if index + 1 < len(bounds) else len(source),
-            found,
-        )
-        for index, found in by_class.items()
-    )
+    bounds.append(len(source))
+    for index, found in by_class.items():
+        if _class_cuts(source, definitions, modules, bounds[index], bounds[index + 1], found):
+            yield bounds[index]
 
 
 def _class_cuts(
