@@ -33,6 +33,7 @@ _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 _OWN_VALUE = re.compile(rb"self\.(\w+)(?![\w.(]|\[)|self\.(\w+)\.(?=\w+\()")
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
 _WORD = re.compile(rb"\w+")
+_COMMENT_LINE = re.compile(rb"\n[ \t]*#[^\n]*")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
 _CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
@@ -84,6 +85,22 @@ def _may_derive(source: bytes) -> bool:
     if b"Parameter" not in source and b".weight" not in source and b".bias" not in source:
         return False
     construction = _construction(source, _functions(source))
+    return _shows_derivation(source, construction) and _derives(source, construction)
+
+
+def _derives(source: bytes, construction: list[tuple[int, int]]) -> bool:
+    """The closer look, at the functions that construction may reach."""
+    from nalu_lint.analysis import closer_look, signs  # start-up time
+
+    return _renames_parameter(source) or closer_look.may_derive(
+        source,
+        construction,
+        extends_layer=_LAYER_BASE.search(source) is not None,
+        inherits=signs.IMPORTED_BASE.search(source) is not None,
+    )
+
+
+def _shows_derivation(source: bytes, construction: list[tuple[int, int]]) -> bool:
     names, unclear = _parameter_names(source)
     if any(start <= place < end for place in unclear for start, end in construction):
         return True
@@ -137,11 +154,7 @@ def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
     """Attributes that are assigned Parameters, and the places where that cannot be told."""
     names: set[bytes] = set()
     unclear: list[int] = []
-    makes = _MAKES
-    for match in _RENAMES.finditer(source):
-        line_start = source.rfind(b"\n", 0, match.start()) + 1
-        if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
-            makes = _MAKES_RENAMED
+    makes = _MAKES_RENAMED if _renames_parameter(source) else _MAKES
     for match in makes.finditer(source):
         before = source[max(0, match.start() - 10) : match.start()]
         if makes is _MAKES and not before.endswith((b"P", b"register_p")):
@@ -166,19 +179,30 @@ def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
     return names, unclear
 
 
+def _renames_parameter(source: bytes) -> bool:
+    """Whether Parameter may have another name in the file."""
+    for match in _RENAMES.finditer(source):
+        line_start = source.rfind(b"\n", 0, match.start()) + 1
+        if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
+            return True
+    return False
+
+
 def _construction(source: bytes, functions: list[tuple[bytes, int, int]]) -> list[tuple[int, int]]:
     """The functions that construction may reach: initialisers, and whatever they mention."""
     by_name: dict[bytes, list[tuple[int, int]]] = {}
     for name, start, end in functions:
         by_name.setdefault(name, []).append((start, end))
-    reached = {name for name in by_name if name in _INITIALISERS}
-    pending = list(reached)
-    while pending:
-        for start, end in by_name[pending.pop()]:
-            for word in set(_WORD.findall(source, start, end)):
-                if word in by_name and word not in reached and word != _NEVER_CONSTRUCTION:
-                    reached.add(word)
-                    pending.append(word)
+    reached = by_name.keys() & _INITIALISERS
+    unreached = by_name.keys() - reached - {_NEVER_CONSTRUCTION}
+    pending = [place for name in reached for place in by_name[name]]
+    while pending and unreached:
+        start, end = pending.pop()
+        if not unreached.isdisjoint(_WORD.findall(source, start, end)):
+            for word in unreached.intersection(_WORD.findall(_COMMENT_LINE.sub(b"", source[start:end]))):
+                unreached.remove(word)
+                reached.add(word)
+                pending += by_name[word]
     return [place for name in reached for place in by_name[name]]
 
 

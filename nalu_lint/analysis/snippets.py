@@ -22,13 +22,14 @@ def function_at(source: bytes, start: int) -> FunctionNode | None:
     # It ends at the next line that is indented no more; brackets may close there.
     dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#)\]}]" % len(indentation)).search(source, start)
     text = source[line_start : dedent.start() if dedent is not None else len(source)]
-    body = _parsed(b"if 1:\n" + text if indentation else text)
+    body = parsed(b"if 1:\n" + text if indentation else text)
     if indentation and body and isinstance(body[0], ast.If):
         body = body[0].body
     return body[0] if body and isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef) else None
 
 
-def _parsed(text: bytes) -> list[ast.stmt]:
+def parsed(text: bytes) -> list[ast.stmt]:
+    """The statements of a text; none where it cannot be parsed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

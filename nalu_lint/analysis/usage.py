@@ -10,6 +10,8 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.torch_semantics import (
+    FACTORIES,
+    FILLING_FACTORIES,
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
@@ -34,6 +36,7 @@ DISCARD = "discard"  # it is a statement of its own
 
 _DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_modules"})
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
+_SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
 
 
@@ -475,11 +478,15 @@ class _Scanner:
         if argument_use == READ and any(self.is_self(argument) for argument in arguments):
             self.usage.given_self.add(last)
             arguments = [argument for argument in arguments if not self.is_self(argument)]
+        flowing = self.flowing
+        self.flowing = flowing and self.scope.dotted(node.func) not in _SIZED_FACTORIES
         self.arguments(last, arguments, argument_use, writes_first=True)
+        self.flowing = flowing
 
     def method_call(self, function: ast.Attribute, arguments: list[ast.expr], use: str) -> None:
         method = function.attr
         receiver = function.value
+        dotted = self.scope.dotted(function)
         argument_use = METADATA if method in METADATA_FUNCTIONS else READ
         if arguments and self.is_self(arguments[0]) and isinstance(receiver, ast.Name | ast.Attribute):
             arguments = arguments[1:]  # Base.method(self, ...)
@@ -505,10 +512,12 @@ class _Scanner:
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
             self.expression(receiver, METADATA if use == METADATA else READ)
-            dotted = self.scope.dotted(function)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
-        self.arguments(method, arguments, argument_use, writes_first=self.scope.dotted(function) is not None)
+        flowing = self.flowing
+        self.flowing = flowing and dotted not in _SIZED_FACTORIES
+        self.arguments(method, arguments, argument_use, writes_first=dotted is not None)
+        self.flowing = flowing
 
     def arguments(self, callee: str, arguments: list[ast.expr], use: str, *, writes_first: bool) -> None:
         """`writes_first`: a function in place changes its first argument, a method its receiver."""
