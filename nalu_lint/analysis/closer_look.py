@@ -65,6 +65,8 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
             if function is None:
                 return True
             found = _usage(function, scope)
+            if _flows(found, set(), LAYER_PARAMETER_NAMES):
+                return True
             blocks.usage(place[0]).update(found)
             if found.makes_parameters:
                 makers.add(function.name)

@@ -53,6 +53,7 @@ _NO_READ = re.compile(
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+_ALWAYS_LOOKED_AT = _LAYER_NAMES | {b"parameters", b"named_parameters"}
 TORCH = b"torch"  # no rule says anything about a file without it
 # The rules about values that are derived at construction.
 DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
@@ -104,12 +105,14 @@ def _shows_derivation(source: bytes, construction: list[tuple[int, int]]) -> boo
     names, unclear = _parameter_names(source)
     if any(start <= place < end for place in unclear for start, end in construction):
         return True
-    for start, end in construction:
-        for line in source[start:end].split(b"\n"):
-            if line.rstrip().rpartition(b".")[2] in names:
-                alias = _ALIAS.match(line)
-                if alias is not None:
-                    names.add(alias.group(2))
+    if names:
+        for start, end in construction:
+            if not names.isdisjoint(_ATTRIBUTE.findall(source, start, end)):
+                for line in source[start:end].split(b"\n"):
+                    if line.rstrip().rpartition(b".")[2] in names:
+                        alias = _ALIAS.match(line)
+                        if alias is not None:
+                            names.add(alias.group(2))
     if _derives_inherited(source, construction):
         return True
     extends_layer = _LAYER_BASE.search(source) is not None
@@ -208,6 +211,9 @@ def _construction(source: bytes, functions: list[tuple[bytes, int, int]]) -> lis
 
 def _reads(source: bytes, start: int, end: int, names: set[bytes], extends_layer: bool) -> bool:
     """Whether the value of a Parameter may be read between `start` and `end`."""
+    attributes = _ATTRIBUTE.findall(source, start, end)
+    if names.isdisjoint(attributes) and _ALWAYS_LOOKED_AT.isdisjoint(attributes):
+        return False
     for match in _ATTRIBUTE.finditer(source, start, end):
         name = match.group(1)
         if (name in names or name in _LAYER_NAMES) and _is_read(source, start, match, names, extends_layer):

@@ -32,7 +32,7 @@ _DEFINITION = re.compile(rb"def[ \t]+(\w+)")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 
-_BACKWARD = re.compile(rb"(\w[\w.]*|\))\.backward\(")
+_RECEIVER = re.compile(rb"(?:\w[\w.]*|\))\Z")
 _SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t]*(?:True|False)")
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
 _MISSPELT = tuple(f".{name}".encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
@@ -137,12 +137,13 @@ def of_scripts(source: bytes) -> set[str]:
 
 
 def _wraps_loss(source: bytes) -> bool:
-    if b".backward(" not in source or b"requires_grad" not in source:
+    if b"requires_grad" not in source or b".backward(" not in source:
         return False
-    for name in set(_BACKWARD.findall(source)):
-        if name == b")":
+    before = (source[max(0, place - 200) : place] for place in _places(source, b".backward("))
+    for receiver in {found.group() for found in map(_RECEIVER.search, before) if found is not None}:
+        if receiver == b")":
             return True
-        last = re.escape(name)
+        last = re.escape(receiver)
         if re.search(rb"(?<![\w.])%s(?:\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad)" % last, source):
             return True
         if re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad" % last, source):
@@ -151,7 +152,7 @@ def _wraps_loss(source: bytes) -> bool:
 
 
 def _sets_flag_in_vain(source: bytes) -> bool:
-    if b".require_" in source or b".required_" in source or b".requires_grad" in source:
+    if b".require" in source:
         if any(name in source for name in _MISSPELT):
             return True
         for match in _SETS_FLAG.finditer(source):
@@ -324,6 +325,7 @@ def _is_used(source: bytes, name: bytes) -> bool:
 _CUTS_BLOCK = (b"no_grad(", b"inference_mode(", b"set_grad_enabled(")
 _CUTS_VALUE = (b".detach(", b".data", b".item(", b".numpy(", b".tolist(")
 _CUTS_ARGUMENT = (b"tensor(self.", b"deepcopy(self.", b"float(self.")
+_EXAMPLE = (b">>>", b"...")  # in a docstring
 _WRITES = re.compile(
     rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
 )
@@ -339,6 +341,8 @@ _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
+_ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
+_IN_WORD = re.compile(rb"[\w.]")
 
 
 def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
@@ -377,16 +381,12 @@ def _class_cuts(
     end: int,
     places: list[tuple[int, bytes]],
 ) -> bool:
-    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
-    made.update(_MADE_BY_NAME.findall(source, start, end))
-    # A base class of another file may have made any attribute that this file never assigns.
-    is_inherited = _inherits_from_elsewhere(source, start)
-    if not made and not is_inherited:
-        return False
     regions = definitions.within(start, end)
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
     for place, token in places:
         line_start = source.rfind(b"\n", 0, place) + 1
+        if source[line_start:place].lstrip(b" \t").startswith(_EXAMPLE):
+            continue
         function = definitions.start(place)
         if token in _CUTS_BLOCK and b"@" in source[line_start:place]:
             function = next((first for first in regions if first > place), -1)
@@ -399,6 +399,14 @@ def _class_cuts(
             continue
         if names and regions[function][0] not in _INITIALISERS:
             cut.setdefault(function, set()).update(names)
+    if not cut:
+        return False
+    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
+    made.update(_MADE_BY_NAME.findall(source, start, end))
+    # A base class of another file may have made any attribute that this file never assigns.
+    is_inherited = _inherits_from_elsewhere(source, start)
+    if not made and not is_inherited:
+        return False
     called = {name for names in cut.values() for name in names}
     for first, (name, last) in regions.items():
         if name in called:  # a helper that is only called where gradients are cut
@@ -429,11 +437,11 @@ def is_assigned(source: bytes, name: bytes) -> bool:
     return any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"=")) or b"def %s(" % name in source
 
 
-def _places(source: bytes, token: bytes) -> Iterator[int]:
-    place = source.find(token)
+def _places(source: bytes, token: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
+    place = source.find(token, start, end)
     while place >= 0:
         yield place
-        place = source.find(token, place + len(token))
+        place = source.find(token, place + len(token), end)
 
 
 def _cut_names(source: bytes, place: int, token: bytes, line_start: int, start: int, end: int) -> set[bytes]:
@@ -446,9 +454,10 @@ def _cut_names(source: bytes, place: int, token: bytes, line_start: int, start: 
     names = set(_OWN.findall(source, max(start, line_start), line_end if line_end >= 0 else end))
     variable = _LAST_WORD.search(source, max(0, place - 60), place)
     if variable is not None and token in _CUTS_VALUE:
-        assigned = re.compile(rb"(?<![\w.])%s[ \t]*=[^=\n][^\n]*" % re.escape(variable.group(1)))
-        for found in assigned.finditer(source, start, end):
-            names.update(_OWN.findall(found.group()))
+        for found in _places(source, variable.group(1), start, end):
+            assigned = _ASSIGNS.match(source, found + len(variable.group(1)), end)
+            if assigned is not None and _IN_WORD.match(source, found - 1) is None:
+                names.update(_OWN.findall(assigned.group()))
     return names
 
 
