@@ -71,11 +71,11 @@ class _Builder:
     def is_in_question(self, info: ClassInfo) -> bool:
         """Whether the text of a class shows any reason to know what its base classes do."""
         text = "\n".join(self.file.rows[info.node.lineno - 1 : info.node.end_lineno])
-        tokens = (
-            *(_DERIVING if self.codes - GRADIENT_CODES else ()),
-            *(_CUTTING if self.codes & GRADIENT_CODES else ()),
-        )
-        return any(token in text for token in tokens)
+        if self.codes - GRADIENT_CODES and any(token in text for token in _DERIVING):
+            return True
+        if "NAL204" in self.codes:
+            return any(token in text for token in _CUTTING)
+        return bool(self.codes & GRADIENT_CODES) and self.may_cut(info)
 
     def class_model(self, info: ClassInfo) -> ClassModel | None:
         model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None

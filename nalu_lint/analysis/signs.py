@@ -224,7 +224,7 @@ _PLAIN_CONTAINER = re.compile(
 )
 _CONTAINERS = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
 _LOCAL_CONTAINER = re.compile(rb"\n[ \t]+(\w+)[ \t]*=[ \t]*[\[{(]")
-_OPENINGS = (b"= [", b"= {", b"= (", b"=[", b"={", b"=(", b"= dict(", b"= list(", b"= tuple(", b"= set(")
+_OPENING = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\()")
 _MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
 
 
@@ -249,7 +249,7 @@ def _holds_objects(source: bytes, start: int) -> bool:
 
 
 def _fills_container(constructor: bytes, source: bytes) -> bool:
-    if not any(opening in constructor for opening in _OPENINGS):
+    if _OPENING.search(constructor) is None:
         return False
     literals: dict[bytes, int] | None = None  # local variables that are given a container, and where
     for match in _PLAIN_CONTAINER.finditer(constructor):
