@@ -10,6 +10,7 @@ told, the answer is yes: the next stage looks closer. The traces of the other fi
 from __future__ import annotations
 
 import re
+import string
 
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
@@ -38,7 +39,7 @@ _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
 _CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
 _VARIABLE = re.compile(rb"(?<![\w.\])])\w+(?:\[[^\]]*\])?\.\Z")
-_ROOT = re.compile(rb"(\w+)[\w.\[\]]*\Z")
+_CHAIN = string.ascii_letters.encode() + string.digits.encode() + b"_.[]"
 
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # What may follow a name without its value being read.
@@ -227,16 +228,18 @@ def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes
     if _NO_READ.match(source, match.end()):
         return False
     before = source[max(start, match.start() - 120) : match.start()]
-    root = _ROOT.search(before)
+    chain = before[len(before.rstrip(_CHAIN)) :].lstrip(b".[]")
+    root = _WORD.match(chain)
     if root is None:
         return True
-    if match.group(1) not in names and root.group() == b"self" and not extends_layer:
+    if match.group(1) not in names and chain == b"self" and not extends_layer:
         return False  # `self.bias` of a class that is no layer and assigns no such Parameter
     head = source[start : source.find(b":", start)]
     is_initialiser = head[4:].partition(b"(")[0].strip() in _INITIALISERS
-    if is_initialiser and root.group(1) != b"self" and root.group(1) in _WORD.findall(head):
+    if is_initialiser and root.group() != b"self" and root.group() in _WORD.findall(head):
         return False  # an argument of which nothing is known
-    callee = _CALLEE.search(before)
+    bracket = before.rfind(b"(")
+    callee = _CALLEE.search(before, max(0, bracket - 60)) if bracket >= 0 else None
     if callee is not None and (callee.group(1) in _INERT_CALLEES or _initialises(before, callee)):
         return False
     line_start = source.rfind(b"\n", 0, match.start()) + 1

@@ -28,6 +28,7 @@ _MAKES_LAYER = re.compile(rf"nn\.(?:{_LAYERS})\(".encode())
 _IMPORTS = re.compile(rb"from[ \t]+torch\.nn(?:\.modules[\w.]*)?[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)")
 _MAKES_PARAMETER = re.compile(rb"Parameter[ \t]*\(")
 _RUNS_FORWARD = (b"def forward", b"def training_step", b"def __call__")
+_IN_NAME = re.compile(rb"\w")
 _DEFINITION = re.compile(rb"def[ \t]+(\w+)")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
@@ -79,9 +80,13 @@ class _Definitions:
             return False
         if name not in self._reached:
             self._reached[name] = False  # for functions that call one another
-            calls = re.finditer(rb"(?<!def )\b%s\(" % re.escape(name), self.source)
-            self._reached[name] = any(self.runs_in_forward(self.around(call.start())) for call in calls)
+            calls = _places(self.source, name + b"(")
+            self._reached[name] = any(self.runs_in_forward(self.around(p)) for p in calls if self._is_call(p))
         return self._reached[name]
+
+    def _is_call(self, place: int) -> bool:
+        """Whether a name begins there, and not that of the function that is defined."""
+        return _IN_NAME.match(self.source, place - 1) is None and self.source[max(0, place - 4) : place] != b"def "
 
 
 def has_forward(source: bytes) -> bool:
@@ -225,6 +230,7 @@ _PLAIN_CONTAINER = re.compile(
 _CONTAINERS = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
 _LOCAL_CONTAINER = re.compile(rb"\n[ \t]+(\w+)[ \t]*=[ \t]*[\[{(]")
 _OPENING = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\()")
+_ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
 _MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
 
 
@@ -273,10 +279,10 @@ def _fills_container(constructor: bytes, source: bytes) -> bool:
 
 def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
     """Whether something that is made there, or a variable that holds it, is added to a container."""
-    added = rb"(?<!\w)%s(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)" % re.escape(
-        name
-    )
-    for found in re.finditer(added, constructor):
+    for place in _places(constructor, name):
+        found = _ADDED.match(constructor, place + len(name))
+        if found is None or _IN_NAME.match(constructor, place - 1):
+            continue
         if _makes_module(found.group(1), source):
             return True
         variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
