@@ -38,7 +38,7 @@ class Candidates:
             construction.own_flows & own
             or construction.foreign_flows & (self.everywhere | LAYER_PARAMETER_NAMES)
             or construction.variable_flows & construction.parameter_variables
-            or construction.reads_all_parameters
+            or construction.flows_all_parameters
             or construction.getattr_prefixes
             or (construction.names_parameters_dynamically and construction.makes_parameters)
         )

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode
 
 _WORD = re.compile(rb"\w+")
-_IMPORT = re.compile(rb"^(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)", re.MULTILINE)
-_TOP_LEVEL = re.compile(rb"^(?:class|def|async|if|try|with|for)\b", re.MULTILINE)
+_IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
+_TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
 _HEADER = re.compile(rb"class[ \t]+(\w+)[ \t]*(?:\(([^)]*)\))?")
 _SUBCLASS = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*Parameter\b")
 # Words without which a function has no part in it.
@@ -99,7 +99,7 @@ class _Blocks:
     """The statements of a file that begin at its left margin: classes, by inheritance, and everything else."""
 
     def __init__(self, source: bytes) -> None:
-        starts = [match.start() for match in _TOP_LEVEL.finditer(source)]
+        starts = [match.end() for match in _TOP_LEVEL.finditer(source)]
         self._starts = [0, *starts]
         self._usages: dict[int, Usage] = {}
         self._families: dict[int, int] = {}  # by block: the first block that it is related to
@@ -149,7 +149,7 @@ def _flows(usage: Usage, own: set[str], everywhere: frozenset[str]) -> bool:
         usage.own_flows & own
         or usage.foreign_flows & everywhere
         or usage.variable_flows & usage.parameter_variables
-        or usage.reads_all_parameters
+        or usage.flows_all_parameters
         or usage.getattr_prefixes
         or (usage.names_parameters_dynamically and usage.makes_parameters)
     )
@@ -164,7 +164,7 @@ def _is_assigned(source: bytes, name: str) -> bool:
 def _imported(source: bytes) -> Scope:
     """What the imports of a file bind; those that are not at its top level are not known."""
     scope = Scope()
-    for statement in parsed(b"\n".join(_IMPORT.findall(source))):
+    for statement in parsed(b"".join(_IMPORT.findall(b"\n" + source))):
         if isinstance(statement, ast.Import | ast.ImportFrom):
             bind_statement(statement, scope)
     return scope

@@ -127,12 +127,10 @@ def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bo
     if not signs.IMPORTED_BASE.search(source):
         return False
     for match in _MAKES.finditer(source):
-        if not any(start <= match.start() < end for start, end in construction):
-            continue
         line_end = source.find(b"\n", match.end())
         for read in _OWN_VALUE.finditer(source, match.end(), line_end if line_end >= 0 else len(source)):
             name = read.group(1) or read.group(2)
-            if not signs.is_assigned(source, name):
+            if any(start <= match.start() < end for start, end in construction) and not signs.is_assigned(source, name):
                 return True
     return False
 
