@@ -9,16 +9,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from nalu_lint.analysis.syntax import (
-    innermost_receiver,
-    is_in_place,
-    is_static,
-    is_super,
-    iterates_parameters,
-    last_name,
-    literal_prefix,
-    root_name,
-)
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import (
     FACTORIES,
     FILLING_FACTORIES,
@@ -119,7 +110,7 @@ def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> 
     """How `function` uses attributes; its first argument is `self` where it is a method."""
     self_names: set[str] = set()
     arguments = [*function.args.posonlyargs, *function.args.args]
-    if is_method and arguments and not is_static(function):
+    if is_method and arguments and not syntax.is_static(function):
         self_names = {arguments[0].arg}
     scanner = _Scanner(self_names, scope, function.name)
     if function.name in INITIALISERS:
@@ -191,7 +182,7 @@ class _Scanner:
             self.flowing = False
             self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
         elif isinstance(value, ast.Call):
-            callee = last_name(value.func)
+            callee = syntax.last_name(value.func)
             kind = self.scope.dotted(value.func) or callee
             for target in targets:
                 if isinstance(target, ast.Attribute) and self.is_self(target.value):
@@ -216,7 +207,7 @@ class _Scanner:
 
     def expression_statement(self, node: ast.Expr) -> None:
         flowing = self.flowing
-        if isinstance(node.value, ast.Call) and is_in_place(last_name(node.value.func)):
+        if isinstance(node.value, ast.Call) and syntax.is_in_place(syntax.last_name(node.value.func)):
             self.flowing = self.writes_variable(node.value.func)
         self.expression(node.value, DISCARD)
         self.flowing = flowing
@@ -225,7 +216,7 @@ class _Scanner:
         """Whether a method in place changes a local variable, so that its operands flow into it."""
         target: ast.expr = function
         while isinstance(target, ast.Subscript | ast.Call) or (
-            isinstance(target, ast.Attribute) and is_in_place(target.attr)
+            isinstance(target, ast.Attribute) and syntax.is_in_place(target.attr)
         ):
             target = target.func if isinstance(target, ast.Call) else target.value
         is_variable = isinstance(target, ast.Name) and target is not function
@@ -291,13 +282,13 @@ class _Scanner:
                 self.later.update(result.later)
 
     def iteration(self, target: ast.expr, iterable: ast.expr) -> None:
-        if iterates_parameters(iterable):
+        if syntax.iterates_parameters(iterable):
             self.parameter_loops.update(n.id for n in ast.walk(target) if isinstance(n, ast.Name))
-            is_named = isinstance(iterable, ast.Call) and last_name(iterable.func) == "named_parameters"
+            is_named = isinstance(iterable, ast.Call) and syntax.last_name(iterable.func) == "named_parameters"
             if is_named and isinstance(target, ast.Tuple):
                 self.parameter_keys.update(n.id for n in target.elts[:1] if isinstance(n, ast.Name))
             self.expression(iterable, METADATA)
-            if not self.is_self(innermost_receiver(iterable)):
+            if not self.is_self(syntax.innermost_receiver(iterable)):
                 # The Parameters of a submodule: whoever loops over them may read them.
                 self.expression(iterable, READ)
         else:
@@ -388,7 +379,7 @@ class _Scanner:
                 self.usage.inner_reads.add((holder, node.attr))
             else:
                 self.usage.foreign_reads.add(node.attr)
-            if self.flowing and root_name(node) not in self.unknown_names:
+            if self.flowing and syntax.root_name(node) not in self.unknown_names:
                 self.usage.foreign_flows.add(node.attr)
         # `.data` and views are the tensor itself; anything else that has attributes is no tensor.
         flowing = self.flowing
@@ -442,7 +433,7 @@ class _Scanner:
 
     def call(self, node: ast.Call, use: str) -> None:
         function = node.func
-        last = last_name(function)
+        last = syntax.last_name(function)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if self.makes_parameter(function, last):
             self.made += 1
@@ -492,10 +483,7 @@ class _Scanner:
         if argument_use == READ and any(self.is_self(argument) for argument in arguments):
             self.usage.given_self.add(last)
             arguments = [argument for argument in arguments if not self.is_self(argument)]
-        flowing = self.flowing
-        self.flowing = flowing and self.scope.dotted(node.func) not in _SIZED_FACTORIES
-        self.arguments(last, arguments, argument_use, writes_first=True)
-        self.flowing = flowing
+        self.arguments(last, arguments, argument_use, self.scope.dotted(node.func), writes_first=True)
 
     def method_call(self, function: ast.Attribute, arguments: list[ast.expr], use: str) -> None:
         method = function.attr
@@ -507,14 +495,14 @@ class _Scanner:
             if method != "__init__":
                 self.usage.mentions.add(method)
                 self.usage.reads.add(method)
-                self.usage.given_self.add(last_name(receiver))
+                self.usage.given_self.add(syntax.last_name(receiver))
         elif method == "get_parameter" and self.is_self(receiver) and arguments:
             if isinstance(arguments[0], ast.Constant):
                 self.own_attribute(str(arguments[0].value), use)
         if method in ("__getattr__", "__getattribute__"):
             # A computed name is another one than that which was asked for.
             self.usage.reads_anything |= not all(isinstance(a, ast.Name | ast.Constant) for a in arguments)
-        if self.is_self(receiver) or is_super(receiver):
+        if self.is_self(receiver) or syntax.is_super(receiver):
             if method in PARAMETER_ITERATORS:
                 self.own_attribute(method, use)
             else:
@@ -522,28 +510,30 @@ class _Scanner:
                 self.usage.reads.add(method)
         elif method in METADATA_METHODS:
             self.expression(receiver, METADATA)
-        elif is_in_place(method):
+        elif syntax.is_in_place(method):
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
             self.expression(receiver, METADATA if use == METADATA else READ)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
+        self.arguments(method, arguments, argument_use, dotted, writes_first=dotted is not None)
+
+    def arguments(
+        self, callee: str, arguments: list[ast.expr], use: str, dotted: str | None, *, writes_first: bool
+    ) -> None:
+        """`writes_first`: a function in place changes its first argument, a method its receiver."""
         flowing = self.flowing
         self.flowing = flowing and dotted not in _SIZED_FACTORIES
-        self.arguments(method, arguments, argument_use, writes_first=dotted is not None)
-        self.flowing = flowing
-
-    def arguments(self, callee: str, arguments: list[ast.expr], use: str, *, writes_first: bool) -> None:
-        """`writes_first`: a function in place changes its first argument, a method its receiver."""
         for index, argument in enumerate(arguments):
             if isinstance(argument, ast.Starred):
                 argument = argument.value
-            if index == 0 and writes_first and is_in_place(callee):
+            if index == 0 and writes_first and syntax.is_in_place(callee):
                 self.expression(argument, WRITE)  # nn.init.normal_(self.weight)
             elif callee in PARAMETER_CONSUMERS or self.function_name in OPTIMISER_METHODS:
-                self.expression(argument, METADATA if iterates_parameters(argument) else use)
+                self.expression(argument, METADATA if syntax.iterates_parameters(argument) else use)
             else:
                 self.expression(argument, use)
+        self.flowing = flowing
 
     def reflection(self, function: str, node: ast.Call, use: str) -> None:
         receiver, *rest = node.args
@@ -556,7 +546,7 @@ class _Scanner:
             if literal is not None:
                 self.own_attribute(literal, effect)
             elif function == "getattr":
-                prefix = literal_prefix(name)
+                prefix = syntax.literal_prefix(name)
                 if prefix:
                     self.usage.getattr_prefixes.add(prefix)
                 else:
