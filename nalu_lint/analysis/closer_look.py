@@ -55,6 +55,7 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     while True:
         seen = {word.encode() for word in wanted}
         places = [place for place, words in pending.items() if not seen.isdisjoint(words)]
+        places.sort(key=lambda place: place[1] - place[0])  # a short one may settle it
         if not places:
             break
         for place in places:

@@ -106,18 +106,20 @@ def _shows_derivation(source: bytes, construction: list[tuple[int, int]]) -> boo
     names, unclear = _parameter_names(source)
     if any(start <= place < end for place in unclear for start, end in construction):
         return True
-    if names:
-        for start, end in construction:
-            if not names.isdisjoint(_ATTRIBUTE.findall(source, start, end)):
-                for line in source[start:end].split(b"\n"):
-                    if line.rstrip().rpartition(b".")[2] in names:
-                        alias = _ALIAS.match(line)
-                        if alias is not None:
-                            names.add(alias.group(2))
+    attributes = {place: _ATTRIBUTE.findall(source, *place) for place in construction}
+    for (start, end), mentioned in attributes.items():
+        if not names.isdisjoint(mentioned):
+            for line in source[start:end].split(b"\n"):
+                if line.rstrip().rpartition(b".")[2] in names:
+                    alias = _ALIAS.match(line)
+                    if alias is not None:
+                        names.add(alias.group(2))
     if _derives_inherited(source, construction):
         return True
-    extends_layer = _LAYER_BASE.search(source) is not None
-    return any(_reads(source, start, end, names, extends_layer) for start, end in construction)
+    looked_at = names | _ALWAYS_LOOKED_AT
+    places = [place for place, mentioned in attributes.items() if not looked_at.isdisjoint(mentioned)]
+    extends_layer = bool(places) and _LAYER_BASE.search(source) is not None
+    return any(_reads(source, start, end, names, extends_layer) for start, end in places)
 
 
 def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bool:
@@ -210,9 +212,6 @@ def _construction(source: bytes, functions: list[tuple[bytes, int, int]]) -> lis
 
 def _reads(source: bytes, start: int, end: int, names: set[bytes], extends_layer: bool) -> bool:
     """Whether the value of a Parameter may be read between `start` and `end`."""
-    attributes = _ATTRIBUTE.findall(source, start, end)
-    if names.isdisjoint(attributes) and _ALWAYS_LOOKED_AT.isdisjoint(attributes):
-        return False
     for match in _ATTRIBUTE.finditer(source, start, end):
         name = match.group(1)
         if (name in names or name in _LAYER_NAMES) and _is_read(source, start, match, names, extends_layer):
