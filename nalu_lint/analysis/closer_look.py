@@ -32,7 +32,7 @@ _SUBCLASS = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*Parameter\b")
 # Words without which a function has no part in it.
 _WORDS = frozenset(
     {
-        *("Parameter", "ParameterList", "ParameterDict", "register_parameter", "getattr", "setattr"),
+        *("Parameter", "register_parameter", "getattr", "setattr"),
         *PARAMETER_ITERATORS,
         *LAYER_PARAMETER_NAMES,
     }
@@ -51,7 +51,7 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     blocks = _Blocks(source)
     makers: set[str] = set()
     wanted = set(_WORDS)
-    pending = {place: set(_WORD.findall(source, *place)) for place in dict.fromkeys(construction)}
+    pending = {place: _words(source, *place) for place in dict.fromkeys(construction)}
     while True:
         seen = {word.encode() for word in wanted}
         places = [place for place, words in pending.items() if not seen.isdisjoint(words)]
@@ -80,6 +80,13 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
         if inherits and any(not _is_assigned(source, name) for name in usage.own_flows - METADATA_ATTRIBUTES):
             return True
     return False
+
+
+def _words(source: bytes, start: int, end: int) -> set[bytes]:
+    words = set(_WORD.findall(source, start, end))
+    if source.find(b"Parameter", start, end) >= 0:
+        words.add(b"Parameter")  # or UninitializedParameter, and so on
+    return words
 
 
 def _is_comment(source: bytes, place: int) -> bool:

@@ -81,6 +81,11 @@ def test_a_name_counts_in_its_own_family_of_classes() -> None:
     assert "NAL001" in fires(parameters + other.format(base="A"))
 
 
+def test_every_kind_of_parameter_counts() -> None:
+    made = "self.late = nn.UninitializedParameter()\n        self.w = self.late * 2"
+    assert "NAL001" in fires(DERIVED.format(use="pass") + DERIVED.replace("class A", "class B").format(use=made))
+
+
 def test_names_of_parameters_are_no_values() -> None:
     loop = "for name, p in self.named_parameters():\n            if 'a' in name:\n                {do}"
     assert "NAL001" not in fires(DERIVED.format(use=loop.format(do="p.data.zero_()")))
