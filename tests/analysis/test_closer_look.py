@@ -82,8 +82,8 @@ def test_a_name_counts_in_its_own_family_of_classes() -> None:
 
 
 def test_every_kind_of_parameter_counts() -> None:
-    made = "self.late = nn.UninitializedParameter()\n        self.w = self.late * 2"
-    assert "NAL001" in fires(DERIVED.format(use="pass") + DERIVED.replace("class A", "class B").format(use=made))
+    late = DERIVED.replace("nn.Parameter(torch.ones(n))", "nn.UninitializedParameter()")
+    assert "NAL001" in fires(late.format(use="self.w = self.scale * 2"))
 
 
 def test_names_of_parameters_are_no_values() -> None:
