@@ -136,4 +136,6 @@ def _check_files(options: argparse.Namespace, tasks: list[Task], *, identify: bo
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
     gc.disable()
-    return engine.check_files(tasks, options.jobs, identify=identify)
+    outcomes = engine.check_files(tasks, options.jobs, identify=identify)
+    gc.freeze()  # nor does Python look for them when it ends
+    return outcomes
