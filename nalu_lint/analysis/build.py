@@ -6,6 +6,7 @@ import ast
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import signs
 from nalu_lint.analysis.after_construction import FileUsage
 from nalu_lint.analysis.candidates import Candidates
 from nalu_lint.analysis.cut_parameters import Verdicts
@@ -16,7 +17,6 @@ from nalu_lint.analysis.gradient_flow import GradientFlow
 from nalu_lint.analysis.positions import Lines
 from nalu_lint.analysis.scripts import script_facts
 from nalu_lint.analysis.sieve import DERIVING_CODES
-from nalu_lint.analysis.signs import SCRIPT_CODES
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     lines = Lines(file.text)
     builder = _Builder(file, lines, codes)
     infos: list[ClassInfo] = []
-    if codes - SCRIPT_CODES:
+    if codes - signs.SCRIPT_CODES:
         for info in file.outline.classes:
             if file.project is not None and builder.is_in_question(info):
                 info.link()
         infos = [info for info in file.outline.classes if info.is_module]
     classes = [builder.class_model(info) for info in infos]
     model = FileModel(tuple(found for found in classes if found is not None))
-    if codes & SCRIPT_CODES:
+    if codes & signs.SCRIPT_CODES:
         facts = script_facts(file.tree, file.outline, lines)
         model = model._replace(
             rewrapped_losses=tuple(facts.losses),
@@ -71,11 +71,11 @@ class _Builder:
     def is_in_question(self, info: ClassInfo) -> bool:
         """Whether the text of a class shows any reason to know what its base classes do."""
         text = "\n".join(self.file.rows[info.node.lineno - 1 : info.node.end_lineno])
-        tokens = (
-            *(_DERIVING if self.codes - GRADIENT_CODES else ()),
-            *(_CUTTING if self.codes & GRADIENT_CODES else ()),
-        )
-        return any(token in text for token in tokens)
+        if self.codes - GRADIENT_CODES and any(token in text for token in _DERIVING):
+            return True
+        if "NAL204" in self.codes:
+            return any(token in text for token in _CUTTING)
+        return bool(self.codes & GRADIENT_CODES) and self.may_cut(info)
 
     def class_model(self, info: ClassInfo) -> ClassModel | None:
         model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None
@@ -118,11 +118,13 @@ class _Builder:
         return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
 
     def may_cut(self, info: ClassInfo) -> bool:
-        """Whether the text of the class, its bases or its subclasses holds something that cuts gradients."""
-        family = {*info.mro(), *info.descendants()}
-        homes = [(member.home or self.file, member.node) for member in family]
-        texts = ["\n".join(home.rows[node.lineno - 1 : node.end_lineno]) for home, node in homes]
-        return any(token in text for text in texts for token in _CUTTING)
+        """Whether the text of the class, its bases or its subclasses shows signs that it cuts gradients."""
+        nodes = [member.node for member in {*info.mro(), *info.descendants()} if member.home in (None, self.file)]
+        return any(node.lineno <= row <= (node.end_lineno or row) for node in nodes for row in self.cutting_rows)
+
+    @cached_property
+    def cutting_rows(self) -> set[int]:
+        return signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
 
     @cached_property
     def elsewhere(self) -> set[str]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nalu_lint.analysis.outline import FunctionNode
     from nalu_lint.analysis.project import SourceFile
 
@@ -31,7 +33,7 @@ class Freezing:
     def names(self) -> set[str]:
         """The attributes, looked for when first asked."""
         names: set[str] = set()
-        for node in ast.walk(self._file.tree):
+        for node in self._speaking(self._file.tree.body):
             if isinstance(node, ast.Attribute) and node.attr in _FLAGS:
                 names |= _attributes(node.value)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -47,6 +49,21 @@ class Freezing:
                 for statement in node.body:
                     names |= _mentioned(statement)
         return names
+
+    def _speaking(self, body: list[ast.stmt]) -> Iterator[ast.AST]:
+        """The nodes of those statements whose text has one of the words that matter here."""
+        for statement in body:
+            decorators = getattr(statement, "decorator_list", ())
+            first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+            text = "\n".join(self._file.rows[first - 1 : statement.end_lineno]).lower()
+            if not any(word in text for word in ("requires_grad", *_FREEZING_WORDS)):
+                continue
+            if isinstance(statement, ast.ClassDef):
+                for expression in (*decorators, *statement.bases, *statement.keywords):
+                    yield from ast.walk(expression)
+                yield from self._speaking(statement.body)
+            else:
+                yield from ast.walk(statement)
 
     def _mentions_flags(self, function: FunctionNode) -> bool:
         rows = self._file.rows[function.lineno - 1 : function.end_lineno]

@@ -173,10 +173,12 @@ class GradientFlow:
         taken: set[str] = set()
         for members in self.methods.values():
             for _, function in members:
-                callees = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
-                for node in ast.walk(function):
-                    if isinstance(node, ast.Attribute) and node.attr in self.methods:
-                        is_own_call = id(node) in callees and isinstance(node.value, ast.Name)
+                own_calls: set[int] = set()
+                for node in ast.walk(function):  # a call comes before its parts
+                    if isinstance(node, ast.Call):
+                        own_calls.add(id(node.func))
+                    elif isinstance(node, ast.Attribute) and node.attr in self.methods:
+                        is_own_call = isinstance(node.value, ast.Name) and id(node) in own_calls
                         (called if is_own_call else taken).add(node.attr)
         entries = self.methods.keys() & ENTRY_POINTS
         return {n for n in self.methods if n not in INITIALISERS and (n not in called or n in taken)} | entries

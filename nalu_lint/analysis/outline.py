@@ -249,7 +249,7 @@ class Outline:
                     self._visit_nested(statement, scope)
             else:
                 if not in_class:
-                    _bind_statement(statement, scope)
+                    bind_statement(statement, scope)
                 for block, is_fallback in _blocks(statement):
                     first = {name: len(found) for name, found in scope.bindings.items()}
                     self._visit(block, scope, in_class)
@@ -268,7 +268,7 @@ class Outline:
             self._visit(function.body, inner)
 
 
-def _bind_statement(statement: ast.stmt, scope: Scope) -> None:
+def bind_statement(statement: ast.stmt, scope: Scope) -> None:
     if isinstance(statement, ast.Import):
         for alias in statement.names:
             target = alias.name if alias.asname else alias.name.split(".")[0]

@@ -10,6 +10,7 @@ told, the answer is yes: the next stage looks closer. The traces of the other fi
 from __future__ import annotations
 
 import re
+import string
 
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
@@ -33,11 +34,12 @@ _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 _OWN_VALUE = re.compile(rb"self\.(\w+)(?![\w.(]|\[)|self\.(\w+)\.(?=\w+\()")
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
 _WORD = re.compile(rb"\w+")
+_COMMENT_LINE = re.compile(rb"\n[ \t]*#[^\n]*")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
 _CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
 _VARIABLE = re.compile(rb"(?<![\w.\])])\w+(?:\[[^\]]*\])?\.\Z")
-_ROOT = re.compile(rb"(\w+)[\w.\[\]]*\Z")
+_CHAIN = string.ascii_letters.encode() + string.digits.encode() + b"_.[]"
 
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # What may follow a name without its value being read.
@@ -52,6 +54,7 @@ _NO_READ = re.compile(
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+_ALWAYS_LOOKED_AT = _LAYER_NAMES | {b"parameters", b"named_parameters"}
 TORCH = b"torch"  # no rule says anything about a file without it
 # The rules about values that are derived at construction.
 DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
@@ -84,19 +87,39 @@ def _may_derive(source: bytes) -> bool:
     if b"Parameter" not in source and b".weight" not in source and b".bias" not in source:
         return False
     construction = _construction(source, _functions(source))
+    return _shows_derivation(source, construction) and _derives(source, construction)
+
+
+def _derives(source: bytes, construction: list[tuple[int, int]]) -> bool:
+    """The closer look, at the functions that construction may reach."""
+    from nalu_lint.analysis import closer_look, signs  # start-up time
+
+    return _renames_parameter(source) or closer_look.may_derive(
+        source,
+        construction,
+        extends_layer=_LAYER_BASE.search(source) is not None,
+        inherits=signs.IMPORTED_BASE.search(source) is not None,
+    )
+
+
+def _shows_derivation(source: bytes, construction: list[tuple[int, int]]) -> bool:
     names, unclear = _parameter_names(source)
     if any(start <= place < end for place in unclear for start, end in construction):
         return True
-    for start, end in construction:
-        for line in source[start:end].split(b"\n"):
-            if line.rstrip().rpartition(b".")[2] in names:
-                alias = _ALIAS.match(line)
-                if alias is not None:
-                    names.add(alias.group(2))
+    attributes = {place: _ATTRIBUTE.findall(source, *place) for place in construction}
+    for (start, end), mentioned in attributes.items():
+        if not names.isdisjoint(mentioned):
+            for line in source[start:end].split(b"\n"):
+                if line.rstrip().rpartition(b".")[2] in names:
+                    alias = _ALIAS.match(line)
+                    if alias is not None:
+                        names.add(alias.group(2))
     if _derives_inherited(source, construction):
         return True
-    extends_layer = _LAYER_BASE.search(source) is not None
-    return any(_reads(source, start, end, names, extends_layer) for start, end in construction)
+    looked_at = names | _ALWAYS_LOOKED_AT
+    places = [place for place, mentioned in attributes.items() if not looked_at.isdisjoint(mentioned)]
+    extends_layer = bool(places) and _LAYER_BASE.search(source) is not None
+    return any(_reads(source, start, end, names, extends_layer) for start, end in places)
 
 
 def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bool:
@@ -106,12 +129,10 @@ def _derives_inherited(source: bytes, construction: list[tuple[int, int]]) -> bo
     if not signs.IMPORTED_BASE.search(source):
         return False
     for match in _MAKES.finditer(source):
-        if not any(start <= match.start() < end for start, end in construction):
-            continue
         line_end = source.find(b"\n", match.end())
         for read in _OWN_VALUE.finditer(source, match.end(), line_end if line_end >= 0 else len(source)):
             name = read.group(1) or read.group(2)
-            if not signs.is_assigned(source, name):
+            if any(start <= match.start() < end for start, end in construction) and not signs.is_assigned(source, name):
                 return True
     return False
 
@@ -137,11 +158,7 @@ def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
     """Attributes that are assigned Parameters, and the places where that cannot be told."""
     names: set[bytes] = set()
     unclear: list[int] = []
-    makes = _MAKES
-    for match in _RENAMES.finditer(source):
-        line_start = source.rfind(b"\n", 0, match.start()) + 1
-        if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
-            makes = _MAKES_RENAMED
+    makes = _MAKES_RENAMED if _renames_parameter(source) else _MAKES
     for match in makes.finditer(source):
         before = source[max(0, match.start() - 10) : match.start()]
         if makes is _MAKES and not before.endswith((b"P", b"register_p")):
@@ -166,19 +183,30 @@ def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
     return names, unclear
 
 
+def _renames_parameter(source: bytes) -> bool:
+    """Whether Parameter may have another name in the file."""
+    for match in _RENAMES.finditer(source):
+        line_start = source.rfind(b"\n", 0, match.start()) + 1
+        if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
+            return True
+    return False
+
+
 def _construction(source: bytes, functions: list[tuple[bytes, int, int]]) -> list[tuple[int, int]]:
     """The functions that construction may reach: initialisers, and whatever they mention."""
     by_name: dict[bytes, list[tuple[int, int]]] = {}
     for name, start, end in functions:
         by_name.setdefault(name, []).append((start, end))
-    reached = {name for name in by_name if name in _INITIALISERS}
-    pending = list(reached)
-    while pending:
-        for start, end in by_name[pending.pop()]:
-            for word in set(_WORD.findall(source, start, end)):
-                if word in by_name and word not in reached and word != _NEVER_CONSTRUCTION:
-                    reached.add(word)
-                    pending.append(word)
+    reached = by_name.keys() & _INITIALISERS
+    unreached = by_name.keys() - reached - {_NEVER_CONSTRUCTION}
+    pending = [place for name in reached for place in by_name[name]]
+    while pending and unreached:
+        start, end = pending.pop()
+        if not unreached.isdisjoint(_WORD.findall(source, start, end)):
+            for word in unreached.intersection(_WORD.findall(_COMMENT_LINE.sub(b"", source[start:end]))):
+                unreached.remove(word)
+                reached.add(word)
+                pending += by_name[word]
     return [place for name in reached for place in by_name[name]]
 
 
@@ -197,16 +225,18 @@ def _is_read(source: bytes, start: int, match: re.Match[bytes], names: set[bytes
     if _NO_READ.match(source, match.end()):
         return False
     before = source[max(start, match.start() - 120) : match.start()]
-    root = _ROOT.search(before)
+    chain = before[len(before.rstrip(_CHAIN)) :].lstrip(b".[]")
+    root = _WORD.match(chain)
     if root is None:
         return True
-    if match.group(1) not in names and root.group() == b"self" and not extends_layer:
+    if match.group(1) not in names and chain == b"self" and not extends_layer:
         return False  # `self.bias` of a class that is no layer and assigns no such Parameter
     head = source[start : source.find(b":", start)]
     is_initialiser = head[4:].partition(b"(")[0].strip() in _INITIALISERS
-    if is_initialiser and root.group(1) != b"self" and root.group(1) in _WORD.findall(head):
+    if is_initialiser and root.group() != b"self" and root.group() in _WORD.findall(head):
         return False  # an argument of which nothing is known
-    callee = _CALLEE.search(before)
+    bracket = before.rfind(b"(")
+    callee = _CALLEE.search(before, max(0, bracket - 60)) if bracket >= 0 else None
     if callee is not None and (callee.group(1) in _INERT_CALLEES or _initialises(before, callee)):
         return False
     line_start = source.rfind(b"\n", 0, match.start()) + 1

@@ -28,11 +28,12 @@ _MAKES_LAYER = re.compile(rf"nn\.(?:{_LAYERS})\(".encode())
 _IMPORTS = re.compile(rb"from[ \t]+torch\.nn(?:\.modules[\w.]*)?[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)")
 _MAKES_PARAMETER = re.compile(rb"Parameter[ \t]*\(")
 _RUNS_FORWARD = (b"def forward", b"def training_step", b"def __call__")
+_IN_NAME = re.compile(rb"\w")
 _DEFINITION = re.compile(rb"def[ \t]+(\w+)")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 
-_BACKWARD = re.compile(rb"(\w[\w.]*|\))\.backward\(")
+_RECEIVER = re.compile(rb"(?:\w[\w.]*|\))\Z")
 _SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t]*(?:True|False)")
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
 _MISSPELT = tuple(f".{name}".encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
@@ -79,9 +80,13 @@ class _Definitions:
             return False
         if name not in self._reached:
             self._reached[name] = False  # for functions that call one another
-            calls = re.finditer(rb"(?<!def )\b%s\(" % re.escape(name), self.source)
-            self._reached[name] = any(self.runs_in_forward(self.around(call.start())) for call in calls)
+            calls = _places(self.source, name + b"(")
+            self._reached[name] = any(self.runs_in_forward(self.around(p)) for p in calls if self._is_call(p))
         return self._reached[name]
+
+    def _is_call(self, place: int) -> bool:
+        """Whether a name begins there, and not that of the function that is defined."""
+        return _IN_NAME.match(self.source, place - 1) is None and self.source[max(0, place - 4) : place] != b"def "
 
 
 def has_forward(source: bytes) -> bool:
@@ -137,12 +142,13 @@ def of_scripts(source: bytes) -> set[str]:
 
 
 def _wraps_loss(source: bytes) -> bool:
-    if b".backward(" not in source or b"requires_grad" not in source:
+    if b"requires_grad" not in source or b".backward(" not in source:
         return False
-    for name in set(_BACKWARD.findall(source)):
-        if name == b")":
+    before = (source[max(0, place - 200) : place] for place in _places(source, b".backward("))
+    for receiver in {found.group() for found in map(_RECEIVER.search, before) if found is not None}:
+        if receiver == b")":
             return True
-        last = re.escape(name)
+        last = re.escape(receiver)
         if re.search(rb"(?<![\w.])%s(?:\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad)" % last, source):
             return True
         if re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad" % last, source):
@@ -151,7 +157,7 @@ def _wraps_loss(source: bytes) -> bool:
 
 
 def _sets_flag_in_vain(source: bytes) -> bool:
-    if b".require_" in source or b".required_" in source or b".requires_grad" in source:
+    if b".require" in source:
         if any(name in source for name in _MISSPELT):
             return True
         for match in _SETS_FLAG.finditer(source):
@@ -223,20 +229,33 @@ _PLAIN_CONTAINER = re.compile(
 )
 _CONTAINERS = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
 _LOCAL_CONTAINER = re.compile(rb"\n[ \t]+(\w+)[ \t]*=[ \t]*[\[{(]")
-_OPENINGS = (b"= [", b"= {", b"= (", b"=[", b"={", b"=(", b"= dict(", b"= list(", b"= tuple(", b"= set(")
+_OPENING = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\()")
+_ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
 _MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
 
 
 def hides_parameter(source: bytes, definitions: _Definitions) -> bool:
     """Whether a plain container that is an attribute may be filled with modules or Parameters."""
     for name, start, end in definitions.regions():
-        if name in _INITIALISERS and _fills_container(source[start:end], source):
+        if name in _INITIALISERS and _fills_container(source[start:end], source) and _holds_objects(source, start):
             return True
     return False
 
 
+def _holds_objects(source: bytes, start: int) -> bool:
+    """Whether the constructor at `start`, parsed by itself, may store a plain container of objects."""
+    from nalu_lint.analysis.candidates import containers  # start-up time
+    from nalu_lint.analysis.snippets import function_at
+
+    function = function_at(source, start)
+    if function is None:
+        return True
+    literal, filled = containers(function)
+    return bool(literal & filled)
+
+
 def _fills_container(constructor: bytes, source: bytes) -> bool:
-    if not any(opening in constructor for opening in _OPENINGS):
+    if _OPENING.search(constructor) is None:
         return False
     literals: dict[bytes, int] | None = None  # local variables that are given a container, and where
     for match in _PLAIN_CONTAINER.finditer(constructor):
@@ -260,10 +279,10 @@ def _fills_container(constructor: bytes, source: bytes) -> bool:
 
 def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
     """Whether something that is made there, or a variable that holds it, is added to a container."""
-    added = rb"(?<!\w)%s(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)" % re.escape(
-        name
-    )
-    for found in re.finditer(added, constructor):
+    for place in _places(constructor, name):
+        found = _ADDED.match(constructor, place + len(name))
+        if found is None or _IN_NAME.match(constructor, place - 1):
+            continue
         if _makes_module(found.group(1), source):
             return True
         variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
@@ -312,6 +331,7 @@ def _is_used(source: bytes, name: bytes) -> bool:
 _CUTS_BLOCK = (b"no_grad(", b"inference_mode(", b"set_grad_enabled(")
 _CUTS_VALUE = (b".detach(", b".data", b".item(", b".numpy(", b".tolist(")
 _CUTS_ARGUMENT = (b"tensor(self.", b"deepcopy(self.", b"float(self.")
+_EXAMPLE = (b">>>", b"...")  # in a docstring
 _WRITES = re.compile(
     rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
 )
@@ -327,15 +347,25 @@ _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
+_ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
+_IN_WORD = re.compile(rb"[\w.]")
 
 
 def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
     """Whether a class mentions an attribute that may hold Parameters only where something cuts gradients."""
-    places = [
-        (place, token) for token in (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT) for place in _places(source, token)
-    ]
+    return any(True for _ in _cutting_classes(source, definitions))
+
+
+def cutting_rows(source: bytes) -> set[int]:
+    """The rows of the classes of which `cuts_reads` is true."""
+    return {source.count(b"\n", 0, start) + 1 for start in _cutting_classes(source, _Definitions(source))}
+
+
+def _cutting_classes(source: bytes, definitions: _Definitions) -> Iterator[int]:
+    tokens = (*_CUTS_BLOCK, *_CUTS_VALUE, *_CUTS_ARGUMENT)
+    places = [(place, token) for token in tokens for place in _places(source, token)]
     if not places:
-        return False
+        return
     bounds = [match.start() for match in _CLASS.finditer(source)]
     by_class: dict[int, list[tuple[int, bytes]]] = {}
     for place, token in places:
@@ -343,17 +373,10 @@ def cuts_reads(source: bytes, definitions: _Definitions) -> bool:
         if index:
             by_class.setdefault(index - 1, []).append((place, token))
     modules = set(_MODULE_CLASS.findall(source))
-    return any(
-        _class_cuts(
-            source,
-            definitions,
-            modules,
-            bounds[index],
-            bounds[index + 1] if index + 1 < len(bounds) else len(source),
-            found,
-        )
-        for index, found in by_class.items()
-    )
+    bounds.append(len(source))
+    for index, found in by_class.items():
+        if _class_cuts(source, definitions, modules, bounds[index], bounds[index + 1], found):
+            yield bounds[index]
 
 
 def _class_cuts(
@@ -364,16 +387,12 @@ def _class_cuts(
     end: int,
     places: list[tuple[int, bytes]],
 ) -> bool:
-    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
-    made.update(_MADE_BY_NAME.findall(source, start, end))
-    # A base class of another file may have made any attribute that this file never assigns.
-    is_inherited = _inherits_from_elsewhere(source, start)
-    if not made and not is_inherited:
-        return False
     regions = definitions.within(start, end)
     cut: dict[int, set[bytes]] = {}  # what is cut, by the start of the function
     for place, token in places:
         line_start = source.rfind(b"\n", 0, place) + 1
+        if source[line_start:place].lstrip(b" \t").startswith(_EXAMPLE):
+            continue
         function = definitions.start(place)
         if token in _CUTS_BLOCK and b"@" in source[line_start:place]:
             function = next((first for first in regions if first > place), -1)
@@ -386,6 +405,14 @@ def _class_cuts(
             continue
         if names and regions[function][0] not in _INITIALISERS:
             cut.setdefault(function, set()).update(names)
+    if not cut:
+        return False
+    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
+    made.update(_MADE_BY_NAME.findall(source, start, end))
+    # A base class of another file may have made any attribute that this file never assigns.
+    is_inherited = _inherits_from_elsewhere(source, start)
+    if not made and not is_inherited:
+        return False
     called = {name for names in cut.values() for name in names}
     for first, (name, last) in regions.items():
         if name in called:  # a helper that is only called where gradients are cut
@@ -416,11 +443,11 @@ def is_assigned(source: bytes, name: bytes) -> bool:
     return any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"=")) or b"def %s(" % name in source
 
 
-def _places(source: bytes, token: bytes) -> Iterator[int]:
-    place = source.find(token)
+def _places(source: bytes, token: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
+    place = source.find(token, start, end)
     while place >= 0:
         yield place
-        place = source.find(token, place + len(token))
+        place = source.find(token, place + len(token), end)
 
 
 def _cut_names(source: bytes, place: int, token: bytes, line_start: int, start: int, end: int) -> set[bytes]:
@@ -433,9 +460,10 @@ def _cut_names(source: bytes, place: int, token: bytes, line_start: int, start: 
     names = set(_OWN.findall(source, max(start, line_start), line_end if line_end >= 0 else end))
     variable = _LAST_WORD.search(source, max(0, place - 60), place)
     if variable is not None and token in _CUTS_VALUE:
-        assigned = re.compile(rb"(?<![\w.])%s[ \t]*=[^=\n][^\n]*" % re.escape(variable.group(1)))
-        for found in assigned.finditer(source, start, end):
-            names.update(_OWN.findall(found.group()))
+        for found in _places(source, variable.group(1), start, end):
+            assigned = _ASSIGNS.match(source, found + len(variable.group(1)), end)
+            if assigned is not None and _IN_WORD.match(source, found - 1) is None:
+                names.update(_OWN.findall(assigned.group()))
     return names
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import (
+    FACTORIES,
+    FILLING_FACTORIES,
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
@@ -34,6 +37,7 @@ DISCARD = "discard"  # it is a statement of its own
 
 _DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_modules"})
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
+_SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
 
 
@@ -65,6 +69,7 @@ class Usage:
         self.given_self: set[str] = set()  # functions and classes called by name with self
         self.reads_anything: bool = False  # computed names, __dict__, self handed to someone unknown
         self.reads_all_parameters: bool = False
+        self.flows_all_parameters: bool = False  # and not only their names
 
     def update(self, other: Usage) -> None:
         self.reads |= other.reads
@@ -90,6 +95,7 @@ class Usage:
         self.given_self |= other.given_self
         self.reads_anything |= other.reads_anything
         self.reads_all_parameters |= other.reads_all_parameters
+        self.flows_all_parameters |= other.flows_all_parameters
 
 
 class FunctionUsage:
@@ -104,7 +110,7 @@ def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> 
     """How `function` uses attributes; its first argument is `self` where it is a method."""
     self_names: set[str] = set()
     arguments = [*function.args.posonlyargs, *function.args.args]
-    if is_method and arguments and not _is_static(function):
+    if is_method and arguments and not syntax.is_static(function):
         self_names = {arguments[0].arg}
     scanner = _Scanner(self_names, scope, function.name)
     if function.name in INITIALISERS:
@@ -113,10 +119,6 @@ def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> 
     for statement in function.body:
         scanner.statement(statement)
     return scanner.finish()
-
-
-def _is_static(function: FunctionNode) -> bool:
-    return any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in function.decorator_list)
 
 
 class _Scanner:
@@ -130,6 +132,7 @@ class _Scanner:
         self.handed_over: set[str] = set()  # bare names loaded other than to call them
         self.value_names: set[str] = set()  # bare names whose value is read
         self.parameter_loops: set[str] = set()  # loop variables over parameters()
+        self.parameter_keys: set[str] = set()  # those that hold their names
         self.unknown_names: set[str] = set()  # arguments of which nothing is known
         self.flowing = True  # whether values read here may become part of others
         self.local_makers: set[str] = set()  # what the function imports Parameter as
@@ -140,6 +143,7 @@ class _Scanner:
             (self.later if name in self.handed_over else self.usage).update(usage)
         if self.parameter_loops & self.value_names:
             self.usage.reads_all_parameters = True
+            self.usage.flows_all_parameters |= bool((self.parameter_loops - self.parameter_keys) & self.value_names)
         self.usage.handed_names = self.handed_over
         return FunctionUsage(self.usage, self.later)
 
@@ -178,7 +182,7 @@ class _Scanner:
             self.flowing = False
             self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
         elif isinstance(value, ast.Call):
-            callee = _last_name(value.func)
+            callee = syntax.last_name(value.func)
             kind = self.scope.dotted(value.func) or callee
             for target in targets:
                 if isinstance(target, ast.Attribute) and self.is_self(target.value):
@@ -203,7 +207,7 @@ class _Scanner:
 
     def expression_statement(self, node: ast.Expr) -> None:
         flowing = self.flowing
-        if isinstance(node.value, ast.Call) and _is_in_place(_last_name(node.value.func)):
+        if isinstance(node.value, ast.Call) and syntax.is_in_place(syntax.last_name(node.value.func)):
             self.flowing = self.writes_variable(node.value.func)
         self.expression(node.value, DISCARD)
         self.flowing = flowing
@@ -212,7 +216,7 @@ class _Scanner:
         """Whether a method in place changes a local variable, so that its operands flow into it."""
         target: ast.expr = function
         while isinstance(target, ast.Subscript | ast.Call) or (
-            isinstance(target, ast.Attribute) and _is_in_place(target.attr)
+            isinstance(target, ast.Attribute) and syntax.is_in_place(target.attr)
         ):
             target = target.func if isinstance(target, ast.Call) else target.value
         is_variable = isinstance(target, ast.Name) and target is not function
@@ -278,10 +282,13 @@ class _Scanner:
                 self.later.update(result.later)
 
     def iteration(self, target: ast.expr, iterable: ast.expr) -> None:
-        if _iterates_parameters(iterable):
+        if syntax.iterates_parameters(iterable):
             self.parameter_loops.update(n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            is_named = isinstance(iterable, ast.Call) and syntax.last_name(iterable.func) == "named_parameters"
+            if is_named and isinstance(target, ast.Tuple):
+                self.parameter_keys.update(n.id for n in target.elts[:1] if isinstance(n, ast.Name))
             self.expression(iterable, METADATA)
-            if not self.is_self(_innermost_receiver(iterable)):
+            if not self.is_self(syntax.innermost_receiver(iterable)):
                 # The Parameters of a submodule: whoever loops over them may read them.
                 self.expression(iterable, READ)
         else:
@@ -336,7 +343,8 @@ class _Scanner:
         if name in _DYNAMIC_ATTRIBUTES:
             self.usage.reads_anything |= use != METADATA
         elif name in PARAMETER_ITERATORS:
-            self.usage.reads_all_parameters |= use in (READ, WRITE) and self.function_name not in OPTIMISER_METHODS
+            if use in (READ, WRITE) and self.function_name not in OPTIMISER_METHODS:
+                self.usage.reads_all_parameters = self.usage.flows_all_parameters = True
         elif use == READ:
             self.usage.reads.add(name)
             self.usage.handed.add(name)
@@ -371,7 +379,7 @@ class _Scanner:
                 self.usage.inner_reads.add((holder, node.attr))
             else:
                 self.usage.foreign_reads.add(node.attr)
-            if self.flowing and _root_name(node) not in self.unknown_names:
+            if self.flowing and syntax.root_name(node) not in self.unknown_names:
                 self.usage.foreign_flows.add(node.attr)
         # `.data` and views are the tensor itself; anything else that has attributes is no tensor.
         flowing = self.flowing
@@ -425,7 +433,7 @@ class _Scanner:
 
     def call(self, node: ast.Call, use: str) -> None:
         function = node.func
-        last = _last_name(function)
+        last = syntax.last_name(function)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         if self.makes_parameter(function, last):
             self.made += 1
@@ -475,25 +483,26 @@ class _Scanner:
         if argument_use == READ and any(self.is_self(argument) for argument in arguments):
             self.usage.given_self.add(last)
             arguments = [argument for argument in arguments if not self.is_self(argument)]
-        self.arguments(last, arguments, argument_use, writes_first=True)
+        self.arguments(last, arguments, argument_use, self.scope.dotted(node.func), writes_first=True)
 
     def method_call(self, function: ast.Attribute, arguments: list[ast.expr], use: str) -> None:
         method = function.attr
         receiver = function.value
+        dotted = self.scope.dotted(function)
         argument_use = METADATA if method in METADATA_FUNCTIONS else READ
         if arguments and self.is_self(arguments[0]) and isinstance(receiver, ast.Name | ast.Attribute):
             arguments = arguments[1:]  # Base.method(self, ...)
             if method != "__init__":
                 self.usage.mentions.add(method)
                 self.usage.reads.add(method)
-                self.usage.given_self.add(_last_name(receiver))
+                self.usage.given_self.add(syntax.last_name(receiver))
         elif method == "get_parameter" and self.is_self(receiver) and arguments:
             if isinstance(arguments[0], ast.Constant):
                 self.own_attribute(str(arguments[0].value), use)
         if method in ("__getattr__", "__getattribute__"):
             # A computed name is another one than that which was asked for.
             self.usage.reads_anything |= not all(isinstance(a, ast.Name | ast.Constant) for a in arguments)
-        if self.is_self(receiver) or _is_super(receiver):
+        if self.is_self(receiver) or syntax.is_super(receiver):
             if method in PARAMETER_ITERATORS:
                 self.own_attribute(method, use)
             else:
@@ -501,26 +510,30 @@ class _Scanner:
                 self.usage.reads.add(method)
         elif method in METADATA_METHODS:
             self.expression(receiver, METADATA)
-        elif _is_in_place(method):
+        elif syntax.is_in_place(method):
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
             self.expression(receiver, METADATA if use == METADATA else READ)
-            dotted = self.scope.dotted(function)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
-        self.arguments(method, arguments, argument_use, writes_first=self.scope.dotted(function) is not None)
+        self.arguments(method, arguments, argument_use, dotted, writes_first=dotted is not None)
 
-    def arguments(self, callee: str, arguments: list[ast.expr], use: str, *, writes_first: bool) -> None:
+    def arguments(
+        self, callee: str, arguments: list[ast.expr], use: str, dotted: str | None, *, writes_first: bool
+    ) -> None:
         """`writes_first`: a function in place changes its first argument, a method its receiver."""
+        flowing = self.flowing
+        self.flowing = flowing and dotted not in _SIZED_FACTORIES
         for index, argument in enumerate(arguments):
             if isinstance(argument, ast.Starred):
                 argument = argument.value
-            if index == 0 and writes_first and _is_in_place(callee):
+            if index == 0 and writes_first and syntax.is_in_place(callee):
                 self.expression(argument, WRITE)  # nn.init.normal_(self.weight)
             elif callee in PARAMETER_CONSUMERS or self.function_name in OPTIMISER_METHODS:
-                self.expression(argument, METADATA if _iterates_parameters(argument) else use)
+                self.expression(argument, METADATA if syntax.iterates_parameters(argument) else use)
             else:
                 self.expression(argument, use)
+        self.flowing = flowing
 
     def reflection(self, function: str, node: ast.Call, use: str) -> None:
         receiver, *rest = node.args
@@ -533,7 +546,7 @@ class _Scanner:
             if literal is not None:
                 self.own_attribute(literal, effect)
             elif function == "getattr":
-                prefix = _literal_prefix(name)
+                prefix = syntax.literal_prefix(name)
                 if prefix:
                     self.usage.getattr_prefixes.add(prefix)
                 else:
@@ -581,49 +594,3 @@ _EXPRESSIONS: dict[type[ast.expr], Any] = {
     ast.GeneratorExp: _Scanner.comprehension,
     ast.DictComp: _Scanner.comprehension,
 }
-
-
-def _is_in_place(name: str) -> bool:
-    """PyTorch's convention: a trailing underscore marks an operation in place."""
-    return name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
-
-
-def _last_name(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-
-
-def _root_name(node: ast.expr) -> str | None:
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else None
-
-
-def _is_super(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
-
-
-def _iterates_parameters(node: ast.expr) -> bool:
-    """`x.parameters()`, alone or inside `list()`, `filter(f, ...)`, `enumerate()`, ..."""
-    while isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Attribute):
-            return node.func.attr in PARAMETER_ITERATORS
-        if not (isinstance(node.func, ast.Name) and node.args):
-            return False
-        node = node.args[-1]
-    return False
-
-
-def _innermost_receiver(node: ast.expr) -> ast.expr | None:
-    while isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Attribute):
-            return node.func.value
-        node = node.args[-1]
-    return None
-
-
-def _literal_prefix(name: ast.expr | None) -> str:
-    if isinstance(name, ast.JoinedStr) and name.values and isinstance(name.values[0], ast.Constant):
-        return str(name.values[0].value)
-    if isinstance(name, ast.BinOp) and isinstance(name.left, ast.Constant) and isinstance(name.left.value, str):
-        return name.left.value.split("%")[0]
-    return ""

@@ -185,10 +185,14 @@ def _check_files(
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
     gc.disable()
-    if not mode.is_active:
-        return engine.check_files(tasks, options.jobs, identify=identify)
-    from functools import partial  # start-up time
+    if mode.is_active:
+        from functools import partial  # start-up time
 
-    from nalu_lint.fixing.command import fix_file
+        from nalu_lint.fixing.command import fix_file
 
-    return engine.check_files(tasks, options.jobs, identify=identify, work=partial(fix_file, mode=mode))
+        work = partial(fix_file, mode=mode)
+        outcomes = engine.check_files(tasks, options.jobs, identify=identify, work=work)
+    else:
+        outcomes = engine.check_files(tasks, options.jobs, identify=identify)
+    gc.freeze()  # nor does Python look for them when it ends
+    return outcomes
