@@ -69,6 +69,13 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
     """
     if TORCH not in source:
         return frozenset()
+    try:
+        return _firing(source, codes)
+    except RecursionError:  # too deeply nested to look at: the engine says so
+        return codes
+
+
+def _firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
     from nalu_lint.analysis import signs  # start-up time
 
     found: set[str] = set()
