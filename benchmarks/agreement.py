@@ -1,21 +1,26 @@
 """Does the checker say what happens? Random Module classes, linted, then built and trained two steps under the probe.
 
-Usage: python benchmarks/agreement.py [--classes 20000] [--seed 0] [--show N]
+Usage: python benchmarks/agreement.py [--classes 20000] [--seed 0] [--jobs 2] [--no-shrink]
 
 Needs `nalu-lint[probe]` and hypothesis. For each rule it prints how often checker and probe agree on a Parameter, and
 for every kind of disagreement the smallest class that shows it. The probe is the judge: precision is the share of
-the checker's findings that it confirms, recall the share of the probe's findings that the checker has.
+the checker's findings that it confirms, recall the share of the probe's findings that the checker has. The classes
+depend on the seed only, not on the number of processes; how far it is goes to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import warnings
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -28,9 +33,12 @@ import nalu_lint
 from nalu_lint.probe import construction, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 CODES = ("NAL001", "NAL003", "NAL004", "NAL101", "NAL102", "NAL103", "NAL201", "NAL202", "NAL203")
+BATCH = 500  # classes drawn with one seed: Hypothesis remembers every choice, and slows down with their number
 _MISSED, _UNCONFIRMED = "missed by the checker", "not confirmed by the probe"
 
 Found = frozenset[tuple[str, str]]  # codes, and the attributes that they are about
@@ -43,10 +51,18 @@ class Disagreement(NamedTuple):
     kind: str
 
 
+class Verdict(NamedTuple):
+    """What each of the two says of a class."""
+
+    source: str
+    checked: Found
+    probed: Found
+
+
 def by_checker(source: str) -> Found:
     """What the checker reports, by attribute of the class."""
     found = nalu_lint.check(source.encode(), "model.py")
-    return frozenset((d.code, _attribute(d.code, d.finding.parameter)) for d in found if d.code in CODES)
+    return frozenset((d.code, attribute(d.code, d.finding.parameter)) for d in found if d.code in CODES)
 
 
 def by_probe(source: str) -> Found:
@@ -69,10 +85,10 @@ def by_probe(source: str) -> Found:
         # What keeps a graph fails in the second step: that is a symptom, and the probe names the cause.
         if "second time" not in str(error) and "inplace operation" not in str(error):
             raise
-    return frozenset((v.code, _attribute(v.code, v.parameter)) for v in watched.report().verdicts if v.code in CODES)
+    return frozenset((v.code, attribute(v.code, v.parameter)) for v in watched.report().verdicts if v.code in CODES)
 
 
-def _attribute(code: str, name: str | None) -> str:
+def attribute(code: str, name: str | None) -> str:
     """A name that both use: what forward makes has none, and members of a container count as the container."""
     return "" if code == "NAL103" else (name or "").partition(".")[0].partition("[")[0]
 
@@ -93,11 +109,11 @@ class Tally:
         self.only_probe: Counter[str] = Counter()
         self.examples: dict[Disagreement, str] = {}
 
-    def add(self, source: str) -> None:
+    def add(self, verdict: Verdict) -> None:
+        source, checked, probed = verdict
         if source in self.seen:
             return
         self.seen.add(source)
-        checked, probed = by_checker(source), by_probe(source)
         self.both.update(code for code, _ in checked & probed)
         self.only_checker.update(code for code, _ in checked - probed)
         self.only_probe.update(code for code, _ in probed - checked)
@@ -123,14 +139,14 @@ class Tally:
         return "\n".join(rows)
 
 
-def generate(n_classes: int, number: int, on_source: Callable[[str], None], n_done: Callable[[], int]) -> None:
-    """Draw classes until `n_done()` is `n_classes`; the same ones for the same seed."""
-    while n_done() < n_classes:
-        wanted = n_classes - n_done()
+def draw(n_classes: int, number: int) -> list[str]:
+    """That many distinct classes; the same ones for the same seed `number`."""
+    drawn: dict[str, None] = {}
+    while len(drawn) < n_classes:
 
         @seed(number)
         @settings(
-            max_examples=max(100, wanted),
+            max_examples=max(100, n_classes - len(drawn)),
             database=None,
             deadline=None,
             phases=[Phase.generate],
@@ -138,12 +154,46 @@ def generate(n_classes: int, number: int, on_source: Callable[[str], None], n_do
             verbosity=Verbosity.quiet,
         )
         @given(module_sources())
-        def draw(source: str) -> None:
-            if n_done() < n_classes:
-                on_source(source)
+        def collect(source: str) -> None:
+            if len(drawn) < n_classes:
+                drawn[source] = None
 
-        draw()
+        collect()
         number += 1_000_003
+    return list(drawn)
+
+
+def judge(n_classes: int, number: int) -> list[Verdict]:
+    """What checker and probe say of that many classes."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    return [Verdict(source, by_checker(source), by_probe(source)) for source in draw(n_classes, number)]
+
+
+def in_batches(judged: Callable[[int, int], list[T]], number: int, n_jobs: int) -> Iterator[list[T]]:
+    """What a function of batch size and seed returns, batch after batch, without end."""
+    seeds = count(number * 1009)
+    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+        pending = [pool.submit(judged, BATCH, next(seeds)) for _ in range(n_jobs)]
+        try:
+            while True:
+                done = pending.pop(0).result()
+                pending.append(pool.submit(judged, BATCH, next(seeds)))
+                yield done
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def measure(n_classes: int, number: int, n_jobs: int) -> Tally:
+    """Judge until that many distinct classes are counted."""
+    tally = Tally()
+    for done in in_batches(judge, number, n_jobs):
+        for verdict in done[: n_classes - len(tally.seen)]:
+            tally.add(verdict)
+        print(f"{len(tally.seen)} of {n_classes} classes", file=sys.stderr, flush=True)
+        if len(tally.seen) >= n_classes:
+            break
+    return tally
 
 
 def smallest(disagreement: Disagreement, known: str) -> str:
@@ -168,13 +218,14 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-shrink", action="store_true", help="show the shortest class seen, not the smallest")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    tally = Tally()
-    start = time.process_time()
-    generate(options.classes, options.seed, tally.add, lambda: len(tally.seen))
-    print(f"{len(tally.seen)} classes, seed {options.seed}, {time.process_time() - start:.0f} CPU s\n\n{tally.table()}")
+    start = time.perf_counter()
+    tally = measure(options.classes, options.seed, options.jobs)
+    seconds = time.perf_counter() - start
+    print(f"{len(tally.seen)} classes, seed {options.seed}, {seconds:.0f} s on {options.jobs} processes\n")
+    print(tally.table())
     for disagreement, source in sorted(tally.examples.items()):
         shown = source if options.no_shrink else smallest(disagreement, source)
         print(f"\n{disagreement.code}, {disagreement.kind}:\n")

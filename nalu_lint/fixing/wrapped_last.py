@@ -1,19 +1,21 @@
-"""The fix of a Parameter that is converted after it was made: convert the tensor, and wrap it last."""
+"""The fix of a Parameter that something is done with after it was made: do it with the tensor, and wrap it last."""
 
 from __future__ import annotations
 
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.diagnostic import Edit, Fix
+from nalu_lint.diagnostic import Edit, Fix, Span
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Refused, self_name
 from nalu_lint.fixing.text import at
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
 
-# Conversions after which the value is one that can be trained.
+# Methods whose result holds the same values, or is their conversion, and can be trained.
 _CONVERSIONS = frozenset({"to", "cuda", "half", "double", "bfloat16"})
+_SHAPES = frozenset({"contiguous", "flatten", "permute", "reshape", "squeeze", "t", "transpose", "unsqueeze", "view"})
+_ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 # Arguments of `to` after which it is not, or may be another tensor's.
 _INTEGERS = frozenset(
     {"bool", "uint8", "int8", "int16", "short", "int32", "int", "int64", "long", "type_as", "qint8", "quint8", "qint32"}
@@ -22,7 +24,10 @@ _NEEDS_NO_PARENTHESES = (ast.Call, ast.Name, ast.Attribute, ast.Subscript)
 
 
 def wrap_last(code: Code, finding: Finding) -> Fix:
-    """`Parameter(x).to(device)` becomes `Parameter(x.to(device))`. Raises Refused."""
+    """`Parameter(x).to(device)` becomes `Parameter(x.to(device))`, `0.1 * Parameter(x)` `Parameter(0.1 * x)`.
+
+    Raises Refused.
+    """
     name = finding.parameter or ""
     call = code.at(finding.span)
     if not isinstance(call, ast.Call):
@@ -41,11 +46,16 @@ def wrap_last(code: Code, finding: Finding) -> Fix:
     _check_uses(family, name, statement)
     before, after = ("", "") if isinstance(inner, _NEEDS_NO_PARENTHESES) else ("(", ")")
     start, end = code.span(inner)
-    conversion = code.span(call)._replace(start=code.span(call).end, end=code.span(converted).end)
-    edits = [Edit(f"{after}{code.between(conversion)}", at(*end)), Edit("", conversion)]
-    if before:
-        edits.insert(0, Edit(before, at(*start)))
-    return Fix("unsafe", f"Convert the tensor, and make `{name}` a Parameter last", tuple(edits))
+    whole, made = code.span(converted), code.span(call)
+    ahead, behind = Span(whole.start, made.start), Span(made.end, whole.end)
+    edits = [
+        Edit("", ahead),
+        Edit(code.between(ahead) + before, at(*start)),
+        Edit(after + code.between(behind), at(*end)),
+        Edit("", behind),
+    ]
+    what = f"Compute the tensor first, and make `{name}` a Parameter last"
+    return Fix("unsafe", what, tuple(edit for edit in edits if edit.content or edit.span.start != edit.span.end))
 
 
 def _wrapped(call: ast.Call) -> ast.expr:
@@ -55,24 +65,41 @@ def _wrapped(call: ast.Call) -> ast.expr:
     return arguments[0]
 
 
-def _converted(code: Code, call: ast.Call) -> ast.Call:
-    """The last of the conversions that are called on the Parameter, one on the other."""
-    node = call
+def _converted(code: Code, call: ast.Call) -> ast.expr:
+    """The last of the operations that are done with the Parameter, one after the other."""
+    node: ast.expr = call
     while True:
-        taken = code.parents[node]
-        if not (isinstance(taken, ast.Attribute) and taken.value is node):
+        outer = code.parents[node]
+        if isinstance(outer, ast.Attribute) and outer.value is node:
+            node = _method_call(code, outer)
+        elif isinstance(outer, ast.BinOp) and isinstance(outer.op, _ARITHMETIC):
+            if not _is_number(outer.right if outer.left is node else outer.left):
+                raise Refused("what it is computed with is not a plain number")
+            node = outer
+        elif isinstance(outer, ast.UnaryOp) and isinstance(outer.op, ast.USub):
+            node = outer
+        else:
             break
-        outer = code.parents[taken]
-        is_call = isinstance(outer, ast.Call) and outer.func is taken
-        if not isinstance(outer, ast.Call) or not is_call or taken.attr not in _CONVERSIONS:
-            raise Refused(f"what `.{taken.attr}` gives is not a conversion of the same values")
-        names = {n.attr for n in ast.walk(outer) if isinstance(n, ast.Attribute) and n is not taken}
-        if names & _INTEGERS:
-            raise Refused("integers do not train")
-        node = outer
     if node is call:
-        raise Refused("what is done with the Parameter is not a conversion of the same values")
+        raise Refused("what is done with the Parameter is not known to give a tensor of its values")
     return node
+
+
+def _method_call(code: Code, taken: ast.Attribute) -> ast.expr:
+    """The call of a method of a tensor."""
+    outer = code.parents[taken]
+    is_call = isinstance(outer, ast.Call) and outer.func is taken
+    if not isinstance(outer, ast.Call) or not is_call or taken.attr not in _CONVERSIONS | _SHAPES:
+        raise Refused(f"what `.{taken.attr}` gives is not known to be a tensor of its values")
+    names = {n.attr for n in ast.walk(outer) if isinstance(n, ast.Attribute) and n is not taken}
+    if names & _INTEGERS:
+        raise Refused("integers do not train")
+    return outer
+
+
+def _is_number(node: ast.expr) -> bool:
+    inner = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
+    return isinstance(inner, ast.Constant) and isinstance(inner.value, int | float)
 
 
 def _stores(code: Code, statement: ast.AST, value: ast.expr, method: ast.AST, name: str) -> bool:

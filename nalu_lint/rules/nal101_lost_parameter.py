@@ -64,10 +64,10 @@ class LostParameterRule(Rule):
     is, and about `.data` and `.detach()`, which say what they do.
 
     ## Fix safety
-    Unsafe: the attribute becomes a Parameter, which trains and has a key in `state_dict`. Conversions
-    that follow the call directly move inside of it. There is no fix for other operations (an initial
-    value that is scaled, and a scaled Parameter, train differently), nor where the attribute is
-    assigned again or changed in place, which a Parameter does not allow.
+    Unsafe: the attribute becomes a Parameter, which trains and has a key in `state_dict`. What is done
+    with the Parameter moves inside of it: conversions, changes of shape, and arithmetic with numbers,
+    which then scales the initial value. There is no fix for other operations, nor where the attribute
+    is assigned again or changed in place, which a Parameter does not allow.
 
     ## References
     - PyTorch documentation, `torch.nn.parameter.Parameter`, `torch.Tensor.to`.
