@@ -1,32 +1,86 @@
-"""Rewriting a file whole or not at all."""
+"""Writing a file whole or not at all: whoever reads it meanwhile, or after a kill, sees the old content or the new."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class NotReplaced(Exception):  # noqa: N818 - the file is as it was
+    """The file keeps its old bytes; the message is one line, without the name of the file."""
 
 
 def write(path: str, content: bytes) -> None:
-    """Replace the content of a file, or make it; its mode stays, and a link goes on pointing to it. Raises OSError.
+    """Replace the content of a file, or make it; its mode stays, and a link goes on pointing to it. Raises OSError."""
+    target = os.path.realpath(path)
+    with _written_beside(target, content) as temporary:
+        os.chmod(temporary, _mode(target))
+        os.replace(temporary, target)
 
-    Whoever reads it meanwhile, and whatever interrupts this, sees the old content or the new.
+
+def replace(path: str, old: bytes, new: bytes) -> None:
+    """Write `new` to a file of the user that holds `old`. Raises NotReplaced.
+
+    A read-only file is left alone, and one that holds something else by now. Permissions, and as far as may be owner
+    and extended attributes, stay. A link keeps pointing to the file that is replaced; other hard links to it keep the
+    old bytes.
     """
     target = os.path.realpath(path)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".nalu-lint-", suffix=".tmp")
+    try:
+        before = os.stat(target)
+        if not before.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(target, os.W_OK):
+            raise NotReplaced("it is read-only")
+        with _written_beside(target, new, is_synced=True) as temporary:
+            _take_over(target, temporary, before)
+            with open(target, "rb") as file:
+                if file.read() != old:
+                    raise NotReplaced("it was changed meanwhile")
+            os.replace(temporary, target)
+    except OSError as error:
+        raise NotReplaced(error.strerror or str(error)) from error
+
+
+@contextmanager
+def _written_beside(target: str, content: bytes, *, is_synced: bool = False) -> Iterator[str]:
+    """The name of a new file in the same folder, which is gone after the block unless it was renamed.
+
+    `is_synced`: it is on the disk before it can take a name, so that even a crash of the machine leaves one of both.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", suffix=".tmp", dir=os.path.dirname(target))
     try:
         with open(handle, "wb") as file:
             file.write(content)
-        os.chmod(temporary, _mode(target))
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            if is_synced:
+                file.flush()
+                os.fsync(file.fileno())
+        yield name
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
 
 
 def _mode(path: str) -> int:
     try:
-        return os.stat(path).st_mode & 0o7777
+        return stat.S_IMODE(os.stat(path).st_mode)
     except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
         return 0o666 & ~mask
+
+
+def _take_over(target: str, name: str, before: os.stat_result) -> None:
+    """Give a file the permissions, and as far as may be the owner and extended attributes, of another."""
+    if hasattr(os, "chown") and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+        with suppress(PermissionError):
+            os.chown(name, before.st_uid, before.st_gid)
+    os.chmod(name, stat.S_IMODE(before.st_mode))
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):
+            for attribute in os.listxattr(target):
+                os.setxattr(name, attribute, os.getxattr(target, attribute))

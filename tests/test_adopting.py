@@ -240,6 +240,16 @@ def test_mode_and_links_stay(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["m.py"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_read_only_file_is_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
+    (tmp_path / "a.py").chmod(0o444)
+    result = run("--add-noqa", cwd=tmp_path)
+    assert "nalu-lint: error: a.py: cannot be changed: it is read-only\n" in result.stderr
+    assert result.stderr.endswith("Added 1 noqa comment in 1 file.\n")
+    assert (tmp_path / "a.py").read_text() == FAULTY
+
+
 def test_recorded_findings_need_no_comment(project: Path) -> None:
     write(project, {"b/c.py": OTHER + FAULTY})
     result = run("--add-noqa", "--baseline", "known.json", cwd=project)

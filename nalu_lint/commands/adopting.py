@@ -67,9 +67,12 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
                 source = file.read()
             silenced = noqa_comments.silence(source, task.path, task.config, found)
             if silenced.added:
-                atomic.write(task.path, silenced.content)
+                atomic.replace(task.path, source, silenced.content)
         except OSError as error:
             left.append(f"{task.path}: cannot be changed: {error.strerror}")
+            continue
+        except atomic.NotReplaced as error:
+            left.append(f"{task.path}: cannot be changed: {error}")
             continue
         n_added += silenced.added
         n_files += silenced.added > 0

@@ -3,5 +3,5 @@
 `planning` asks the rule of a finding for edits, applies them to the text and keeps them only if the result
 parses, is no longer reported there and is reported nowhere anew. `on_use`, `tie`, `wrapped_last`, `containers`
 and `flags` plan the edits of the rules. `applying` fixes one file's bytes until nothing more can be fixed;
-`replacing` puts them in its place.
+`atomic` puts them in its place.
 """

@@ -29,12 +29,12 @@ def fix_file(task: Task, mode: Mode, *, identify: bool = False) -> Outcome:
     fixed, result = fix_bytes(source, task, mode)
     if not fixed.fixed or mode.diff:
         return fixed
-    from nalu_lint.fixing.replacing import NotReplaced, replace  # start-up time
+    from nalu_lint import atomic  # start-up time
 
     try:
-        replace(task.path, source, result)
+        atomic.replace(task.path, source, result)
         engine.forget()  # other files may import it
-    except NotReplaced as error:
+    except atomic.NotReplaced as error:
         unfixed = engine.check_bytes(source, task)
         return unfixed._replace(error=f"{task.path}: cannot be fixed: {error}")
     return fixed

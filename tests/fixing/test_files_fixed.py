@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from helpers import CLEAN, FAULTY, run, write
 
-from nalu_lint import cli
-from nalu_lint.fixing import replacing
-from nalu_lint.fixing.replacing import NotReplaced, replace
+from nalu_lint import atomic, cli
+from nalu_lint.atomic import NotReplaced, replace
 
 FIXED = FAULTY.replace("        self.w = nn.Parameter(torch.tanh(self.raw))\n", "").replace(
     "return x * self.w", "w = torch.tanh(self.raw)\n        return x * w"
@@ -172,7 +171,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(descriptor)
 
-    monkeypatch.setattr(replacing.os, "fsync", fsync)
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
     assert cli.main([*FIX, "-q", "--isolated"]) == 2
     assert capsys.readouterr().err == "nalu-lint: error: a.py: cannot be fixed: No space left on device\n"
     assert [(tmp_path / f"{name}.py").read_text() for name in "ab"] == [FAULTY, FIXED]
