@@ -188,8 +188,9 @@ def measure(n_classes: int, number: int, n_jobs: int) -> Tally:
     """Judge until that many distinct classes are counted."""
     tally = Tally()
     for done in in_batches(judge, number, n_jobs):
-        for verdict in done[: n_classes - len(tally.seen)]:
-            tally.add(verdict)
+        for verdict in done:
+            if len(tally.seen) < n_classes:
+                tally.add(verdict)
         print(f"{len(tally.seen)} of {n_classes} classes", file=sys.stderr, flush=True)
         if len(tally.seen) >= n_classes:
             break

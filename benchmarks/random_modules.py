@@ -89,6 +89,7 @@ EXPLICIT_FLOWS = (
     ("{a}.data * 2",),
     ("{a}.detach() + {b}.detach()",),
     ("copy.deepcopy({a})",),
+    ("copy.deepcopy({a}.data)",),
     ("torch.tensor({a}.tolist())",),
 )
 # Nothing of the value is in them.

@@ -467,7 +467,7 @@ class Interpreter(Expressions):
         is_certain = len(base) == 1
         for atom in base:
             if isinstance(atom, ModuleObject):
-                self.store(atom, name, value, site, is_certain=is_certain)
+                self.store(atom, name, self.as_registered(value, site), site, is_certain=is_certain)
             elif isinstance(atom, Param | Tensor):
                 self.assign_tensor_attribute(atom, name, value, is_certain=is_certain)
             else:

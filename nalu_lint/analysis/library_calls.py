@@ -101,7 +101,10 @@ class LibraryCalls(State):
             modules = frozenset(a for a in everything if isinstance(a, ModuleObject))
             if modules and dotted.startswith("copy."):
                 return UNKNOWN
-            return self.compute(everything, explicit=True)
+            copied = self.compute(everything, explicit=True)
+            if dotted == "copy.deepcopy" and everything and all(isinstance(atom, Param) for atom in everything):
+                return frozenset(atom._replace(is_parameter=True) for atom in copied)
+            return copied
         if dotted.startswith("torch."):
             if last in torch_tables.METADATA_FUNCTIONS:
                 return NO_TENSOR
@@ -295,6 +298,8 @@ class LibraryCalls(State):
         if name in _REGISTERING or name == "__setattr__":
             key = arguments[0] if arguments else keywords.get("name", UNKNOWN)
             value = arguments[1] if len(arguments) > 1 else keywords.get(_REGISTERING.get(name, ""), UNKNOWN)
+            if name != "register_buffer":
+                value = self.as_registered(value, site)
             self.set_attribute(module, key, value, site)
             return NONE
         if name in torch_tables.PARAMETER_ITERATORS:

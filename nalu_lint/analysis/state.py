@@ -137,6 +137,18 @@ class State:
         self.heap.set(parameter, REQUIRES_GRAD, flag if is_known else UNKNOWN)
         return parameter
 
+    def as_registered(self, value: Value, site: Site) -> Value:
+        """What a module keeps when it is given `value` as an attribute."""
+        result: set[Any] = set()
+        for index, atom in enumerate(value):
+            if isinstance(atom, Tensor) and atom.is_parameter:
+                flags = {self.heap.trainable(link.parameter) for link in atom.links}
+                flag = single(Const(True)) if flags == {True} else UNKNOWN
+                result.add(self.new_parameter(single(atom), flag, site, index))
+            else:
+                result.add(atom)
+        return frozenset(result)
+
     def escape(self, *values: Value) -> None:
         """Handed by reference to code that is not followed: it may keep and use it."""
         for value in values:

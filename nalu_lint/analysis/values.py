@@ -74,10 +74,14 @@ class Container:
 
 
 class Tensor(NamedTuple):
-    """A tensor that is no Parameter."""
+    """A tensor that is no Parameter.
+
+    `is_parameter`: it is the deep copy of one, and so becomes a Parameter where a module takes it.
+    """
 
     links: frozenset[Link] = frozenset()
     is_uninitialised: bool = False
+    is_parameter: bool = False
 
 
 class Const(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -80,8 +81,8 @@ class Construction:
 
     def __enter__(self) -> Construction:
         self._stack.enter_context(watch_parameters(self._observe, self._registered))
-        self._patch(nn.Module, "__setattr__", self._wrap_setattr)
-        self._patch(nn.Module, "register_buffer", self._wrap_setattr)
+        self._patch(nn.Module, "__setattr__", partial(self._wrap_setattr, registers=True))
+        self._patch(nn.Module, "register_buffer", partial(self._wrap_setattr, registers=False))
         self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
         self._lineage.__enter__()  # type: ignore[no-untyped-call]  # leave() copes with modes entered later
         self._stack.callback(self._lineage.leave)
@@ -104,11 +105,15 @@ class Construction:
         setattr(owner, name, wrap(original))
         self._stack.callback(setattr, owner, name, original)
 
-    def _wrap_setattr(self, original: Any) -> Any:
+    def _wrap_setattr(self, original: Any, *, registers: bool) -> Any:
+        """`registers`: a Parameter that is given becomes one of the module; else it is a tensor like others."""
+
         def assign(module: nn.Module, name: str, value: Any = None, *args: Any, **kwargs: Any) -> Any:
             given = kwargs.get("tensor", value)
-            is_tensor = isinstance(given, torch.Tensor) and not isinstance(given, Parameter)
-            if is_tensor or isinstance(given, (list, tuple, dict, set)):
+            is_tensor = isinstance(given, torch.Tensor)
+            if (is_tensor and not (registers and isinstance(given, Parameter))) or isinstance(
+                given, (list, tuple, dict, set)
+            ):
                 place = user_place()
                 if place is not None:
                     self._attributes.setdefault(module, {})[name] = place
@@ -176,6 +181,9 @@ class Construction:
             for name in names:
                 value = module.__dict__.get(name, module._buffers.get(name))
                 links = self._links_of(value) if isinstance(value, torch.Tensor) else {}
+                if isinstance(value, Parameter):  # as a buffer: what it was made of counts
+                    made_of = [self._made[origin].links for origin in links if origin in self._made]
+                    links = {origin: cut for each in made_of for origin, cut in each.items()}
                 if links:
                     self._kept.setdefault(module, {})[name] = list(links)
                     sources.update(links)

@@ -83,8 +83,8 @@ def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
     for prefix, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
         for name, value in {**own, **module._buffers}.items():
-            if not isinstance(value, torch.Tensor) or isinstance(value, Parameter):
-                continue
+            if not isinstance(value, torch.Tensor) or (isinstance(value, Parameter) and name in own):
+                continue  # a Parameter that is a buffer is one by its type alone
             is_snapshot = value.grad_fn is None
             leaves = leaves_of(value)
             sources = tuple(sorted({names[id(leaf)] for leaf in leaves if id(leaf) in names}))
