@@ -191,7 +191,8 @@ def measure(n_classes: int, number: int, n_jobs: int) -> Tally:
         for verdict in done:
             if len(tally.seen) < n_classes:
                 tally.add(verdict)
-        print(f"{len(tally.seen)} of {n_classes} classes", file=sys.stderr, flush=True)
+        n_apart = sum(tally.only_checker.values()) + sum(tally.only_probe.values())
+        print(f"{len(tally.seen)} of {n_classes} classes, {n_apart} disagreements", file=sys.stderr, flush=True)
         if len(tally.seen) >= n_classes:
             break
     return tally
