@@ -227,6 +227,8 @@ class _Diagnosis:
                     self._found.append(_rewrapped(derivation))
                     self._explained.add(target)
                     self._explained.update(orphans)
+                    if not self._facts[target].is_trainable:  # a frozen one over the same storage: that is the cut
+                        self._explained.update(dead.intersection(derivation.shared))
             elif orphans:
                 self._explained.update(orphans)
                 self._add("NAL001", target, _derived_text(target, trainable, orphans), derivation.place, trainable)

@@ -210,6 +210,8 @@ class Lineage(TorchFunctionMode):
                 return result
         if self._outside and name in operations.FACTORIES:
             self._return(args, kwargs, result)
+        if name == "__deepcopy__":
+            args = args[:1]  # behind it is the memo, which holds the result
         if name not in operations.SHAPE_ONLY:
             inputs = list(tensors_in((args, kwargs) if kwargs else args))
             if inputs:
