@@ -71,9 +71,7 @@ def _applicable(state: _State, *, unsafe: bool) -> dict[_Which, Planned]:
     levels = ("safe", "unsafe") if unsafe else ("safe",)
     names = {id(finding): which for which, finding in _numbered(state.findings)}
     planned = with_fixes(state.planner, state.findings)
-    return {
-        names[id(one.finding)]: one for one in planned if one.fix is not None and one.fix.applicability in levels
-    }
+    return {names[id(one.finding)]: one for one in planned if one.fix is not None and one.fix.applicability in levels}
 
 
 def _numbered(findings: list[Finding]) -> list[tuple[_Which, Finding]]:
