@@ -6,10 +6,11 @@ import ast
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.diagnostic import Edit, Fix, Span
+from nalu_lint.diagnostic import Edit, Fix
 from nalu_lint.fixing.code import Code, Refused
 from nalu_lint.fixing.kinds import ARRAY, LEAF, LIST, NUMBER, TENSOR, Values, is_rewrap, name_of, nodes_of
 from nalu_lint.fixing.removal import Removal
+from nalu_lint.fixing.unwrapping import comments_around, in_place_of, shortened
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
@@ -82,8 +83,7 @@ class _Drop:
         if name_of(target) == wrapped.text:
             self.removal.remove(statement)
         else:
-            text = _with_comments(code, value, wrapped.inner, _by_itself(code, value, wrapped))
-            self.replaced.append(Edit(text, code.span(value)))
+            self.replaced.append(Edit(in_place_of(code, value, wrapped.inner, wrapped.text), code.span(value)))
         return ""
 
     def _drop_inline(self, statement: ast.Expr) -> str:
@@ -95,7 +95,7 @@ class _Drop:
         wrapped = _unwrapped(self.code, outer)
         display = self._check(statement, wrapped, "")
         if not display:
-            if _comments_around(self.code, outer, wrapped.inner):
+            if comments_around(self.code, outer, wrapped.inner):
                 raise Refused("a comment inside of the call would be lost")
             is_atom = isinstance(wrapped.inner, _NEEDS_NO_PARENTHESES)
             text = wrapped.text if is_atom else f"({wrapped.text})"
@@ -119,7 +119,9 @@ class _Drop:
             text = self.code.source(wrapped.inner)
             return f"Write `torch.stack({text})`, if it holds tensors: that keeps their history"
         if wrapped.may_be_anything and kind != TENSOR:
-            raise Refused(_REASONS.get(kind, f"whether `{_short(wrapped.text)}` is a tensor or a number is not known"))
+            raise Refused(
+                _REASONS.get(kind, f"whether `{shortened(wrapped.text)}` is a tensor or a number is not known")
+            )
         return ""
 
 
@@ -173,50 +175,6 @@ def _chained(code: Code, call: ast.Call) -> _Wrapped:
 def _makes_leaf(code: Code, statement: ast.stmt) -> bool:
     value = getattr(statement, "value", None)
     return isinstance(value, ast.Call) and is_rewrap(code.outline.scope.dotted(value.func), value)
-
-
-def _comments_around(code: Code, outer: ast.expr, inner: ast.expr) -> list[str]:
-    """The comments inside of an expression that are outside of the inner one."""
-    (first, _), (last, _) = code.span(outer)
-    start, end = code.span(inner)
-    rows = [row for row in range(first, last) if row in code.comments]  # one on the last row is behind the expression
-    return [code.comments[row][1] for row in rows if not start <= (row, code.comments[row][0]) < end]
-
-
-def _with_comments(code: Code, outer: ast.expr, inner: ast.expr, text: str) -> str:
-    """The text that takes the place of an expression, with the comments in what goes at the end of its first row."""
-    comments = _comments_around(code, outer, inner)
-    if not comments:
-        return text
-    first, newline, rest = text.partition("\n")
-    if "#" in first or (not newline and not Removal.is_alone(code, code.statement(outer))):
-        raise Refused("a comment inside of the call would be lost")
-    return f"{'  '.join([first, *comments])}{newline}{rest}"
-
-
-def _by_itself(code: Code, outer: ast.expr, wrapped: _Wrapped) -> str:
-    """The text of what is wrapped, for the place of the whole; over several rows, it keeps the parentheses."""
-    inner = wrapped.inner
-    try:
-        ast.parse(wrapped.text, mode="eval")
-    except SyntaxError:
-        opening = ""
-        if isinstance(outer, ast.Call) and outer.args[:1] == [inner]:
-            opening = code.between(Span(code.span(outer.func).end, code.span(inner).start))
-        last = code.source(outer).rpartition("\n")[2]
-        closing = f"\n{last}" if last.strip() == ")" else ")"
-        return f"{opening if opening.strip() == '(' else '('}{wrapped.text}{closing}"
-    step = code.indentation(inner.lineno).removeprefix(code.indentation(outer.lineno))
-    rows = wrapped.text.split("\n")
-    strings = [row for span in code.strings(inner) for row in range(span.start.row + 1, span.end.row + 1)]
-    if not strings and inner.lineno != outer.lineno and all(row.startswith(step) for row in rows[1:] if row.strip()):
-        rows[1:] = [row.removeprefix(step) for row in rows[1:]]
-    return "\n".join(rows)
-
-
-def _short(text: str) -> str:
-    first, newline, _ = text.partition("\n")
-    return f"{first[:57]}..." if newline or len(first) > 60 else first
 
 
 # What else is done with it.
