@@ -11,8 +11,10 @@ from nalu_lint.analysis.torch_semantics import (
     DETACHING,
     ENTRY_POINTS,
     METADATA_ATTRIBUTES,
+    METADATA_FUNCTIONS,
     METADATA_METHODS,
     NO_GRAD,
+    SET_GRAD,
 )
 from nalu_lint.diagnostic import Edit, Fix
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
@@ -44,16 +46,11 @@ def move_out(code: Code, finding: Finding) -> Fix:
     node, family = _place(code, finding)
     text = shortened(code.source(node))
     where = "outside of what disables gradients"
-    for outer in code.above(node):
-        found = outer.items if isinstance(outer, ast.With | ast.AsyncWith) else ()
-        expressions = [item.context_expr for item in found]
-        if isinstance(outer, FUNCTIONS):
-            expressions = outer.decorator_list
-        disabling = [e for e in expressions if _disables(family, e)]
-        if disabling:
-            mark = "@" if isinstance(outer, FUNCTIONS) else "with "
-            where = f"outside of the `{mark}{code.source(disabling[0])}` of row {disabling[0].lineno}"
-            break
+    found = next(disabling(family, node), None)
+    if found is not None:
+        outer, expression = found
+        mark = "@" if isinstance(outer, FUNCTIONS) else "with "
+        where = f"outside of the `{mark}{code.source(expression)}` of row {expression.lineno}"
     what = f"Use `{text}` {where}, or freeze it in the constructor: `{text}.requires_grad_(False)`"
     return Fix("display", what, ())
 
@@ -69,9 +66,21 @@ def _place(code: Code, finding: Finding) -> tuple[ast.expr, Family]:
     return node, Family(code, info)
 
 
-def _disables(family: Family, expression: ast.expr) -> bool:
-    function = expression.func if isinstance(expression, ast.Call) else expression
-    return (family.info.scope.dotted(function) or "") in NO_GRAD | {"torch.set_grad_enabled"}
+def disabling(family: Family, node: ast.AST) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """The blocks and functions around a node that disable gradients, and the expressions that do."""
+    for outer in family.code.above(node):
+        expressions: list[ast.expr] = []
+        if isinstance(outer, ast.With | ast.AsyncWith):
+            expressions = [item.context_expr for item in outer.items]
+        elif isinstance(outer, FUNCTIONS):
+            expressions = outer.decorator_list
+        for expression in expressions:
+            call = expression if isinstance(expression, ast.Call) else None
+            dotted = family.info.scope.dotted(call.func if call is not None else expression) or ""
+            flag = call.args[0] if call is not None and call.args else None
+            value = flag.value if isinstance(flag, ast.Constant) else None
+            if (dotted in NO_GRAD and value is not False) or (dotted in SET_GRAD and value is not True):
+                yield outer, expression
 
 
 class _Plainly:
@@ -87,7 +96,7 @@ class _Plainly:
         found = False
         for read in self._reads():
             cut = self._cut(read)
-            if cut is None:
+            if cut is None or self._is_only_shown(cut):
                 continue
             self._check(cut)
             found = True
@@ -134,10 +143,23 @@ class _Plainly:
                 return outer  # of a layer: self.layer.weight.data
         raise Refused
 
+    def _is_only_shown(self, cut: ast.Attribute) -> bool:
+        """Whether a read is there for people, or asks for no value: `print(self.weight.data)`."""
+        for outer in self.code.above(cut):
+            if isinstance(outer, ast.stmt):
+                break
+            if isinstance(outer, ast.JoinedStr):
+                return True
+            if isinstance(outer, ast.Call) and isinstance(outer.func, ast.Name) and outer.func.id in METADATA_FUNCTIONS:
+                return True
+        return False
+
     def _check(self, cut: ast.Attribute) -> None:
         """Refuse where something is done with the data that only a tensor without history allows."""
         code = self.code
         where = f"row {cut.lineno}"
+        if any(disabling(self.family, cut)):
+            raise Refused(f"in {where} gradients are disabled, too")
         if not isinstance(cut.ctx, ast.Load):
             raise Refused(f"{where} changes it in place")
         node: ast.AST = cut
@@ -150,8 +172,6 @@ class _Plainly:
                 raise Refused
             if isinstance(outer, ast.Call):
                 self._check_call(outer, where)
-            if isinstance(outer, ast.JoinedStr):
-                raise Refused(f"{where} reads it in an f-string")
             node = outer
         statement = code.statement(cut)
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]

@@ -341,11 +341,29 @@ class Values:
         return is_module_class(scope.dotted(maker.func) or "")
 
     def _criterion(self, call: ast.Call) -> Kinds:
-        """What a given function makes of an input and a target: the loss, as by those of torch.nn."""
+        """What a given function makes of an input and a target: the loss, as by those of torch.nn.
+
+        The input has to be what something that is called gave, as a model does, and no number or array.
+        """
         names = {n.attr for n in ast.walk(call) if isinstance(n, ast.Attribute)}
         roots = {self._dotted(n) or "" for n in ast.walk(call) if isinstance(n, ast.Attribute | ast.Name)}
         is_array = bool(names & COPYING_METHODS) or any(f"{root}.".startswith(ARRAY_NAMESPACES) for root in roots)
-        return _one(TENSOR if len(call.args) == 2 and not is_array else UNKNOWN)
+        if len(call.args) != 2 or is_array or any(self.of(a) & {NUMBER, ARRAY, LIST} for a in call.args):
+            return _one(UNKNOWN)
+        return _one(TENSOR if any(self._is_result(argument) for argument in call.args) else UNKNOWN)
+
+    def _is_result(self, node: ast.expr) -> bool:
+        """Whether a value is, or is part of, what a call gave, or a tensor."""
+        if self.of(node) == {TENSOR}:
+            return True
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ALL_TENSOR_METHODS:
+            return self._is_result(node.func.value)
+        if isinstance(node, ast.Name):
+            made = [value for _, value in self._bindings(node.id)]
+            return bool(made) and all(isinstance(value, ast.Call) for value in made)
+        return isinstance(node, ast.Call)
 
     def _returned(self, function: Function) -> Kinds:
         if self.depth >= _DEPTH or any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(function)):

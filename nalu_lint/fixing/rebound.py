@@ -12,11 +12,11 @@ from nalu_lint.analysis.torch_semantics import (
     ENTRY_POINTS,
     LAYER_PARAMETERS,
     MODULE_BASES,
-    NO_GRAD,
     PARAMETER_ITERATORS,
 )
 from nalu_lint.diagnostic import Edit, Fix, Span
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, self_name
+from nalu_lint.fixing.cut_reads import disabling
 from nalu_lint.fixing.stores import Registered, registered_name
 from nalu_lint.fixing.unwrapping import in_place_of, link_span, shortened, without
 
@@ -127,19 +127,13 @@ class _Local:
 
     def _check_place(self) -> None:
         """Refuse where the statement may run several times in one forward pass, or without gradients."""
-        scope = self.family.info.scope
-        disabling = list(self.method.decorator_list)
         for outer in self.code.above(self.statement):
             if outer is self.method:
                 break
             if isinstance(outer, _LOOPS):
                 raise Refused("by hand: it is in a loop, whose rounds see what the ones before made of it")
-            if isinstance(outer, ast.With | ast.AsyncWith):
-                disabling += [item.context_expr for item in outer.items]
-        for expression in disabling:
-            function = expression.func if isinstance(expression, ast.Call) else expression
-            if (scope.dotted(function) or "") in NO_GRAD | {"torch.set_grad_enabled"}:
-                raise Refused("outside of what disables gradients there")
+        if any(disabling(self.family, self.statement)):
+            raise Refused("outside of what disables gradients there")
         if self.method.name in ENTRY_POINTS:
             return
         calls = self.family.attributes(self.method.name)

@@ -37,6 +37,10 @@ def shown(text: str) -> list[str]:
             "w = self.w  # the scale\nreturn self.layer(x) * w + self.w.sum()",
         ),
         (
+            "print(self.w.data, f'{self.w.data}')\nreturn self.layer(x) * self.w.data",
+            "print(self.w.data, f'{self.w.data}')\nreturn self.layer(x) * self.w",
+        ),
+        (
             "assert self.w.shape == x.shape\nreturn self.layer(x) * self.w.data",
             "assert self.w.shape == x.shape\nreturn self.layer(x) * self.w",
         ),
@@ -89,6 +93,10 @@ PLAIN = "Read `self.w` without what cuts its history, or make it a buffer if it 
         ("return self.layer(x) * self.w.data.mean().item()", ""),
         ("return self.layer(x) * self.w.data + self.w.detach()", ""),
         ("return self.layer(x) + x.copy_(self.w.data)", "; row 12 changes something in place with it"),
+        (
+            "with torch.no_grad():\n    w = self.w.data\nreturn self.layer(x) * w",
+            "; in row 13 gradients are disabled, too",
+        ),
         ("w = self.w.data\nw[0] = 1\nreturn self.layer(x) * w", "; row 13 changes `w` in place"),
         ("return self.layer(x) * torch.exp(self.w.data, out=x)", "; row 12 writes what is computed from it into"),
     ],

@@ -140,6 +140,7 @@ def test_forms(body: str, expected: str) -> None:
     ("value", "arguments"),
     [
         ("given(model(x), y)", "x, y, given"),
+        ("given(model(x).logits[0].squeeze(), y)", "x, y, given"),
         ("made(model(x))", "x, y"),
         ("doubled(model(x))", "x, y"),
         ("y * 2", "x, y: torch.Tensor"),
@@ -171,6 +172,8 @@ NUMBER, ARRAY, UNKNOWN = "it wraps a number", "it wraps what NumPy computed", "i
         ("loss, _ = y(x)\nWRAP", UNKNOWN),
         ("loss = unknown(model(x).numpy(), y)\nWRAP", UNKNOWN),
         ("loss = x.loss(model(x), y)\nWRAP", UNKNOWN),
+        ("loss = x(y, y)\nWRAP", UNKNOWN),
+        ("a = model(y).numpy()\nloss = x(a, y)\nWRAP", UNKNOWN),
         (f"{LOSS}if y:\n    loss = loss.item()\nWRAP", UNKNOWN),
         (f"{LOSS}WRAP\nprint(loss.grad)", "row 14 reads the gradient of the new leaf"),
         (f"{LOSS}WRAP\ntorch.autograd.grad(y, loss)", "row 14 reads the gradient of the new leaf"),
