@@ -88,14 +88,20 @@ class Values:
         return list(nodes_of(self.body))
 
     @cached_property
-    def _stores(self) -> dict[str, list[ast.Name | ast.Attribute]]:
-        """Where the function binds each name, but at the statement itself."""
+    def stores(self) -> dict[str, list[ast.Name | ast.Attribute]]:
+        """Where the function binds each name."""
         found: dict[str, list[ast.Name | ast.Attribute]] = {}
         for node in self._nodes:
             if isinstance(node, ast.Name | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-                if self.code.statement(node) is not self.at:
+                if not self._is_of_comprehension(node):
                     found.setdefault(name_of(node), []).append(node)
         return found
+
+    def _is_of_comprehension(self, node: ast.AST) -> bool:
+        outer = self.code.parents[node]
+        while isinstance(outer, ast.Tuple | ast.List | ast.Starred):
+            outer = self.code.parents[outer]
+        return isinstance(outer, ast.comprehension)
 
     @cached_property
     def loops(self) -> list[ast.AST]:
@@ -183,7 +189,9 @@ class Values:
         """The statements that may have given a name its value, and the values; None for one that is not followed."""
         first = self.assigned_by(name)
         found: list[tuple[ast.stmt, ast.expr | None]] = []
-        for node in self._stores.get(name, ()):
+        for node in self.stores.get(name, ()):
+            if self.code.statement(node) is self.at:
+                continue
             comes_round = any(_has(loop, node) and not (first and _has(loop, first)) for loop in self.loops)
             if (node.lineno <= self.at.lineno or comes_round) and (first is None or node.lineno >= first.lineno):
                 statement = self.code.statement(node)

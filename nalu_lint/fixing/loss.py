@@ -202,7 +202,7 @@ def _check_uses(code: Code, values: Values, statement: ast.stmt, inner: ast.expr
         if not _exclude_each_other(code, one, other):
             row = other.lineno if other.lineno != statement.lineno else one.lineno
             raise Refused(f"row {row} calls backward() on it, too, and its history serves once")
-    _check_loop(code, values, inner)
+    _check_loop(values, inner)
 
 
 def _is_of_another_value(code: Code, values: Values, call: ast.Call, statement: ast.stmt) -> bool:
@@ -236,19 +236,22 @@ def _ways(code: Code, node: ast.AST) -> list[tuple[ast.AST, ast.AST]]:
     return found
 
 
-def _check_loop(code: Code, values: Values, inner: ast.expr) -> None:
+def _check_loop(values: Values, inner: ast.expr) -> None:
     """In a loop, the history must start anew in each round: backward() goes through it once."""
     if not values.loops:
         return
-    loop = values.loops[0]
-    inside = set(ast.walk(loop))
-    for name in sorted({name_of(n) for n in ast.walk(inner) if isinstance(n, ast.Name | ast.Attribute)} - {""}):
-        stores = [n for n in inside if isinstance(n, ast.Name | ast.Attribute) and not isinstance(n.ctx, ast.Load)]
-        if any(name_of(n) == name for n in stores) and not _starts_anew(code, values, name, inside):
-            raise Refused(f"`{name}` is carried from one round of the loop to the next, and its history with it")
+    inside = set(ast.walk(values.loops[0]))
+    names = {name_of(n) for n in ast.walk(inner) if isinstance(n, ast.Name | ast.Attribute)}
+    is_computed_here = any(isinstance(n, ast.Call) for n in ast.walk(inner))
+    for name in sorted(names & values.stores.keys()):
+        if any(node in inside for node in values.stores[name]):
+            if not _starts_anew(values, name, inside):
+                raise Refused(f"`{name}` is carried from one round of the loop to the next, and its history with it")
+        elif not is_computed_here:
+            raise Refused(f"`{name}` is computed before the loop, and its history serves once")
 
 
-def _starts_anew(code: Code, values: Values, name: str, inside: set[ast.AST]) -> bool:
+def _starts_anew(values: Values, name: str, inside: set[ast.AST]) -> bool:
     """Whether a variable is given a value in each round that does not depend on its own one before."""
     while True:
         made = values.assigned_by(name)
@@ -258,7 +261,7 @@ def _starts_anew(code: Code, values: Values, name: str, inside: set[ast.AST]) ->
         value = getattr(made, "value", None)
         if not isinstance(value, ast.expr) or all(name_of(n) != name for n in ast.walk(value)):
             return True
-        values = Values(code, made)
+        values = Values(values.code, made)
 
 
 def _targets(loop: ast.AST) -> list[ast.AST]:

@@ -186,6 +186,10 @@ NUMBER, ARRAY, UNKNOWN = "it wraps a number", "it wraps what NumPy computed", "i
             "`loss` is carried from one round of the loop to the next",
         ),
         (
+            f"{LOSS}for _ in y:\n    other = Variable(loss, requires_grad=True)\n    other.backward()\nloss = x",
+            "before the loop",
+        ),
+        (
             "a = Variable(criterion(model(x), y), requires_grad=True)\nloss = a + 1\nWRAP",
             "what it wraps is computed from another new leaf",
         ),
@@ -310,3 +314,91 @@ def test_it_trains_or_says_why_not() -> None:
     after = gradients(rewritten(text, codes=CODES), *names)
     silenced = "element 0 of tensors does not require grad"
     assert after == ["trained", "trained", "trained", silenced, "trained"]
+
+
+# Steps put together: what the loss is, how it is wrapped, and what stands around it.
+MADE = {
+    "criterion(model(x), y)": True,
+    "given(model(x), y)": True,
+    "F.mse_loss(model(x), y) + 0.1 * model.weight.abs().sum()": True,
+    "sum(criterion(model(a), b) for a, b in zip(x, y))": True,
+    "model(x).mean(dim=0).square().sum() / len(x)": True,
+    "energy(x, y)": True,
+    "criterion(model(x).detach(), y)": False,
+    "torch.tensor(accuracy(x, y))": False,
+    "accuracy(x, y)": None,  # no tensor
+    "criterion(model(x), y).item()": None,
+    "float(criterion(model(x), y)) / 2": None,
+}
+WRAPPED = {
+    "loss = torch.tensor({}, requires_grad=True)": "loss",
+    "loss = Variable({}, requires_grad=True)": "loss",
+    "loss = ({}).detach().requires_grad_()": "loss",
+    "value = {}\nloss = torch.tensor(value, requires_grad=True)": "loss",
+    "loss = {}\nloss = torch.tensor(loss, dtype=torch.float64, requires_grad=True)": "loss",
+    "loss = {}\nloss.requires_grad = True": "loss",
+    "loss = {}\nloss = Variable(\n    loss,\n    requires_grad=True\n)": "loss",
+    "loss = {}": "torch.tensor(loss, requires_grad=True)",
+}
+AROUND = (
+    "{}{loss}.backward()\n",
+    "for _ in range(2):\n    model.zero_grad()\n{: }    {loss}.backward()\n",
+    "if len(x) > 1:\n{: }    {loss}.backward()\nelse:\n    print(x)\n",
+    "{}print(float(loss))\nif y is None:\n    {loss}.backward(retain_graph=True)\nelse:\n    {loss}.backward()\n",
+)
+HELPERS = """\
+def energy(x, y):
+    return criterion(model(x), y).sqrt()
+
+
+def accuracy(x, y):
+    return (model(x).detach().round() == y).float().mean().item()
+
+
+"""
+
+
+class Indented(str):
+    """A text that `{: }` in a format puts into a block."""
+
+    def __format__(self, spec: str) -> str:
+        return textwrap.indent(self, "    ") if spec else str(self)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("value", MADE)
+def test_steps_put_together(value: str, around: str) -> None:
+    """A step that is fixed trains the model, or raises what the re-wrap silenced, and nothing else."""
+    torch = pytest.importorskip("torch")
+
+    def trains(text: str) -> bool:
+        names: dict[str, Any] = {}
+        torch.manual_seed(0)
+        exec(compile(text, "m.py", "exec"), names)
+        names["step"](torch.randn(4, 2), torch.randn(4, 1), names["criterion"])
+        return all(parameter.grad is not None for parameter in names["model"].parameters())
+
+    n_fixed = 0
+    for wrapped, loss in WRAPPED.items():
+        body = around.format(Indented(f"{wrapped.format(value)}\n"), loss=loss)
+        text = step(body, arguments="x, y, given", head=HEAD + HELPERS)
+        result = rewritten(text, codes=CODES)
+        if result == text:
+            assert all(refusals(text, CODES)), text
+            continue
+        n_fixed += 1
+        if MADE[value] is None:
+            assert "Variable" in wrapped or "requires_grad = " in wrapped or "detach" in wrapped, text
+            continue  # these take tensors only, and fail before as well
+        if "loss.requires_grad = " in wrapped and MADE[value]:
+            with pytest.raises(RuntimeError, match="requires_grad flags of leaf variables"):
+                trains(text)
+        else:
+            assert not trains(text)
+        if MADE[value]:
+            assert trains(result), result
+        else:
+            with pytest.raises(RuntimeError, match="does not require grad"):
+                trains(result)
+    assert (n_fixed >= 6) is (MADE[value] is not None)
