@@ -6,8 +6,6 @@ Works on what is written in the function and the file. Where that does not tell,
 from __future__ import annotations
 
 import ast
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import (
@@ -19,10 +17,8 @@ from nalu_lint.analysis.torch_semantics import (
     REWRAPPING_FUNCTIONS,
     TENSOR_CONVERSIONS,
 )
-from nalu_lint.fixing.code import FUNCTIONS, Code, Function, argument_names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from nalu_lint.fixing.bindings import Bindings, name_of, nodes_of
+from nalu_lint.fixing.code import Code, Function, argument_names
 
 TENSOR, NUMBER, ARRAY, LIST, UNKNOWN = "tensor", "number", "array", "list", "unknown"
 LEAF = "leaf"  # a tensor that was made a leaf of its own
@@ -49,66 +45,13 @@ def is_rewrap(dotted: str | None, call: ast.Call) -> bool:
     return dotted in REWRAPPING_FUNCTIONS and any(isinstance(f, ast.Constant) and f.value is True for f in flags)
 
 
-def name_of(node: ast.AST) -> str:
-    """`a.b.c` as text; "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
-
-
-def nodes_of(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """The nodes of a function or module in the order of the text, without those of functions and classes in it."""
-    for statement in body:
-        yield from _nodes(statement)
-
-
-def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(node, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
-            yield from _nodes(child)
-
-
-class Values:
-    """What the variables of a function, or of the module, hold where a statement is reached."""
+class Values(Bindings):
+    """What expressions of a function, or of the module, give where a statement is reached."""
 
     def __init__(self, code: Code, at: ast.stmt, depth: int = 0) -> None:
-        self.code = code
-        self.at = at
+        super().__init__(code, at)
         self.depth = depth
-        function = code.function(at)
-        self.function = function if isinstance(function, FUNCTIONS) else None
-        self.body: list[ast.stmt] = self.function.body if self.function is not None else code.tree.body
         self._pending: set[str] = set()
-
-    @cached_property
-    def _nodes(self) -> list[ast.AST]:
-        return list(nodes_of(self.body))
-
-    @cached_property
-    def stores(self) -> dict[str, list[ast.Name | ast.Attribute]]:
-        """Where the function binds each name."""
-        found: dict[str, list[ast.Name | ast.Attribute]] = {}
-        for node in self._nodes:
-            if isinstance(node, ast.Name | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-                if not self._is_of_comprehension(node):
-                    found.setdefault(name_of(node), []).append(node)
-        return found
-
-    def _is_of_comprehension(self, node: ast.AST) -> bool:
-        outer = self.code.parents[node]
-        while isinstance(outer, ast.Tuple | ast.List | ast.Starred):
-            outer = self.code.parents[outer]
-        return isinstance(outer, ast.comprehension)
-
-    @cached_property
-    def loops(self) -> list[ast.AST]:
-        """The loops around the statement, in its function."""
-        inside = list(self.code.above(self.at))
-        inside = inside[: inside.index(self.function)] if self.function is not None else inside
-        return [outer for outer in inside if isinstance(outer, ast.For | ast.AsyncFor | ast.While)]
 
     def kind(self, expression: ast.expr) -> str:
         """What a value is; UNKNOWN unless everything that it may be is of one kind."""
@@ -152,17 +95,12 @@ class Values:
         name = name_of(node)
         if not name or self.of(node) != {LIST}:
             return _one(UNKNOWN)
-        held = [self.elements(value) for _, value in self._bindings(name) if value is not None]
-        calls = [n for n in self._nodes if isinstance(n, ast.Call) and name_of(n.func) == f"{name}.append"]
+        held = [self.elements(value) for _, value in self.reaching(name) if value is not None]
+        calls = [n for n in self.nodes if isinstance(n, ast.Call) and name_of(n.func) == f"{name}.append"]
         held += [self.of(argument) for call in calls for argument in call.args]
         return _union(held)
 
     # Names.
-
-    def bound_by(self, name: str) -> ast.stmt | None:
-        """The statement that certainly gave a name its value last; None where that depends on the way taken."""
-        found = self.assigned_by(name)
-        return found if [statement for statement, _ in self._bindings(name)] == [found] else None
 
     def _variable(self, name: str) -> Kinds:
         if name in self._pending:
@@ -174,7 +112,7 @@ class Values:
             self._pending.discard(name)
 
     def _held(self, name: str) -> Kinds:
-        bindings = self._bindings(name)
+        bindings = self.reaching(name)
         if not bindings:
             return self._from_outside(name)
         found: Kinds = frozenset()
@@ -184,35 +122,6 @@ class Values:
         if self.assigned_by(name) is None and self.function is not None and name in argument_names(self.function):
             found |= self._argument(name)
         return _one(TENSOR) if UNKNOWN in found and LEAF not in found and self._is_used_as_tensor(name) else found
-
-    def _bindings(self, name: str) -> list[tuple[ast.stmt, ast.expr | None]]:
-        """The statements that may have given a name its value, and the values; None for one that is not followed."""
-        first = self.assigned_by(name)
-        found: list[tuple[ast.stmt, ast.expr | None]] = []
-        for node in self.stores.get(name, ()):
-            if self.code.statement(node) is self.at:
-                continue
-            comes_round = any(_has(loop, node) and not (first and _has(loop, first)) for loop in self.loops)
-            if (node.lineno <= self.at.lineno or comes_round) and (first is None or node.lineno >= first.lineno):
-                statement = self.code.statement(node)
-                found.append((statement, _assigned(statement, node)))
-        return found
-
-    def assigned_by(self, name: str) -> ast.stmt | None:
-        """The last plain assignment to a name that is passed on every way to the statement; it may be changed since."""
-        for outer in (self.at, *self.code.above(self.at)):
-            if outer is self.function or isinstance(outer, ast.Module):
-                break
-            if not isinstance(outer, ast.stmt):
-                continue
-            block = self.code.block(outer)
-            for statement in reversed(block[: block.index(outer)]):
-                targets = statement.targets if isinstance(statement, ast.Assign) else []
-                if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-                    targets = [statement.target]
-                if any(name_of(target) == name for target in targets):
-                    return statement
-        return None
 
     def _is_used_as_tensor(self, name: str) -> bool:
         """Whether something is done with it, since it got its value, that only a tensor allows."""
@@ -224,7 +133,7 @@ class Values:
             and node.attr in _ONLY_OF_TENSORS
             and name_of(node.value) == name
             and first.lineno < node.lineno < self.at.lineno
-            for node in self._nodes
+            for node in self.nodes
         )
 
     def _from_outside(self, name: str) -> Kinds:
@@ -252,7 +161,7 @@ class Values:
         if node.attr in ("data", "T", "mT"):
             held = self.of(node.value)
             return held if held <= {TENSOR, LEAF} else _one(UNKNOWN)
-        if name and self._bindings(name):
+        if name and self.reaching(name):
             return self._variable(name)
         return _one(UNKNOWN)
 
@@ -273,7 +182,7 @@ class Values:
     def _dotted(self, node: ast.expr) -> str | None:
         """The imported thing that an expression names, unless the function has a variable of that name."""
         root = name_of(node).partition(".")[0]
-        if self.function is not None and (root in argument_names(self.function) or self._bindings(root)):
+        if self.function is not None and (root in argument_names(self.function) or self.reaching(root)):
             return None
         return self.code.outline.scope.dotted(node) if root else None
 
@@ -296,7 +205,7 @@ class Values:
             return _union([self.of(argument) for argument in call.args])
         if name == "sum" and call.args:
             return self.elements(call.args[0]) or _one(UNKNOWN)
-        bindings = self._bindings(name)
+        bindings = self.reaching(name)
         if bindings:
             return self._made([value for _, value in bindings], call)
         if self.function is not None and name in argument_names(self.function):
@@ -369,7 +278,7 @@ class Values:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ALL_TENSOR_METHODS:
             return self._is_result(node.func.value)
         if isinstance(node, ast.Name):
-            made = [value for _, value in self._bindings(node.id)]
+            made = [value for _, value in self.reaching(node.id)]
             return bool(made) and all(isinstance(value, ast.Call) for value in made)
         return isinstance(node, ast.Call)
 
@@ -413,16 +322,3 @@ def _computed(left: Kinds, right: Kinds) -> Kinds:
     if left == {TENSOR} or right == {TENSOR}:
         return _one(UNKNOWN if ARRAY in both else TENSOR)
     return both - {_CONSTANT} or both
-
-
-def _has(root: ast.AST, node: ast.AST) -> bool:
-    return any(inner is node for inner in ast.walk(root))
-
-
-def _assigned(statement: ast.stmt, target: ast.expr) -> ast.expr | None:
-    """What a statement gives to exactly this target, for `x = ...` and `x += ...`."""
-    if isinstance(statement, ast.Assign) and any(t is target for t in statement.targets):
-        return statement.value
-    if isinstance(statement, ast.AnnAssign | ast.AugAssign) and statement.target is target:
-        return statement.value
-    return None

@@ -7,8 +7,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Edit, Fix
+from nalu_lint.fixing.bindings import name_of
 from nalu_lint.fixing.code import Code, Refused
-from nalu_lint.fixing.kinds import ARRAY, LEAF, LIST, NUMBER, TENSOR, Values, is_rewrap, name_of, nodes_of
+from nalu_lint.fixing.kinds import ARRAY, LEAF, LIST, NUMBER, TENSOR, Values, is_rewrap
 from nalu_lint.fixing.removal import Removal
 from nalu_lint.fixing.unwrapping import comments_around, in_place_of, shortened
 
@@ -183,17 +184,16 @@ def _makes_leaf(code: Code, statement: ast.stmt) -> bool:
 def _check_uses(code: Code, values: Values, statement: ast.stmt, inner: ast.expr, target: str) -> None:
     source = name_of(inner)
     names = {name for name in (target, source) if name}
-    body = list(nodes_of(values.body))
     for node in code.attributes.get("grad", ()):
         parent = code.parents[node]
         is_function = isinstance(parent, ast.Call) and parent.func is node  # torch.autograd.grad(y, loss)
         given = [name_of(a) for a in ast.walk(parent) if isinstance(a, ast.expr)] if is_function else []
-        is_here = node in body or "." in target
+        is_here = node in values.nodes or "." in target
         if is_here and names & {name_of(node.value), *given}:
             raise Refused(f"row {node.lineno} reads the gradient of the new leaf")
     calls = [
         node
-        for node in body
+        for node in values.nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward"
         if name_of(node.func.value) in names or code.statement(node) is statement
     ]

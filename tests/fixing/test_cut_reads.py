@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rewriting import cell, rewritten
@@ -10,6 +10,9 @@ from rewriting import cell, rewritten
 from nalu_lint import check
 from nalu_lint.config import Config
 from nalu_lint.fixing.applying import fix
+
+if TYPE_CHECKING:
+    pass
 
 CODES = frozenset({"NAL202", "NAL203"})
 INIT = "self.layer = nn.Linear(n, n)\nself.w = nn.Parameter(torch.rand(n))"
