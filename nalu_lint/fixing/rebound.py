@@ -12,6 +12,7 @@ from nalu_lint.analysis.torch_semantics import (
     ENTRY_POINTS,
     LAYER_PARAMETERS,
     MODULE_BASES,
+    OPTIMISER_METHODS,
     PARAMETER_ITERATORS,
 )
 from nalu_lint.diagnostic import Edit, Fix, Span
@@ -179,7 +180,7 @@ class _Local:
             base in LAYER_PARAMETERS or (base.startswith("torch.") and base not in MODULE_BASES) for base in bases
         )
         for method in family.all_methods:
-            if method in family.construction:
+            if method in family.construction or method.name in OPTIMISER_METHODS:
                 continue
             for node in ast.walk(method):
                 if not isinstance(node, ast.Name):
@@ -187,9 +188,11 @@ class _Local:
                 parent = self.code.parents[node]
                 if node.id == "super" and is_layer:
                     raise Refused(f"by hand: the base class reads `{self.name}`, too (row {node.lineno})")
-                if node.id == self_name(method) and not (
+                if node.id != self_name(method) or (
                     isinstance(parent, ast.Attribute) and parent.attr not in _OF_MODULES
                 ):
+                    continue
+                if not (isinstance(parent, ast.Call) and parent.func is node):  # self(x) runs forward
                     raise Refused(f"by hand: row {node.lineno} hands the module's Parameters on")
 
     # The reads.

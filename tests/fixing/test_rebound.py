@@ -13,6 +13,8 @@ from nalu_lint.config import Config
 
 CODES = frozenset({"NAL201"})
 INIT = "self.w = nn.Parameter(torch.rand(n))"
+REBIND = "self.w = nn.Parameter(self.w.abs())"
+READ = "return x * self.w"
 
 
 def forward(body: str, *, init: str = INIT, more: str = "") -> str:
@@ -86,6 +88,13 @@ def test_in_a_helper_that_runs_once() -> None:
     assert rewritten(text, codes=CODES) == forward("return self._scaled(x)", more=expected)
 
 
+def test_a_step_that_runs_forward() -> None:
+    more = "def training_step(self, x):\n    return self(x).sum()\n\n"
+    more += "def configure_optimizers(self):\n    return torch.optim.Adam(self.parameters())"
+    text = forward(f"{REBIND}\n{READ}", more=more)
+    assert rewritten(text, codes=CODES) == forward("w = self.w.abs()\nreturn x * w", more=more)
+
+
 def test_registered_by_name_and_of_a_layer() -> None:
     init = 'self.register_parameter("w", nn.Parameter(torch.rand(n)))'
     text = forward("self.w = nn.Parameter(self.w.abs())\nreturn x * self.w", init=init)
@@ -106,10 +115,6 @@ def test_several_in_one_class() -> None:
     assert rewritten(forward(body, init=init), codes=CODES) == forward(expected, init=init)
 
 
-REBIND = "self.w = nn.Parameter(self.w.abs())"
-READ = "return x * self.w"
-
-
 @pytest.mark.parametrize(
     ("body", "more", "reason"),
     [
@@ -121,6 +126,7 @@ READ = "return x * self.w"
             "def norm(self):\n    return sum(p.norm() for p in self.parameters())",
             "row 15 hands the module's Parameters on",
         ),
+        (f"{REBIND}\nshow(self)\n{READ}", "", "row 12 hands the module's Parameters on"),
         (f"for _ in x:\n    {REBIND}\n{READ}", "", "it is in a loop"),
         (f"if x.sum() > 0:\n    {REBIND}\n{READ}", "", "row 13 reads it, too, where it may not have been replaced"),
         (f"f = lambda: self.w\n{REBIND}\nreturn f() * self.w", "", "row 11 is a function that reads it"),
