@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.torch_semantics import (
@@ -41,7 +42,9 @@ def keep(code: Code, finding: Finding) -> Fix:
         raise Refused("the call that makes the Parameter is not found in the text")
     method = code.function(call)
     last = name.rpartition(".")[2]
-    value = shortened(code.source(_wrapped(call)))
+    text = code.source(_wrapped(call))
+    # Parameter() detaches all the same; the value itself should keep its history.
+    value = shortened(re.sub(rf"(\w\.{re.escape(name)})\.(?:data\b|detach\(\))", r"\1", text))
     try:
         if name != last:
             raise Refused(f"and call the function that `{name.rpartition('.')[0]}` stands for with it")
@@ -242,6 +245,8 @@ class _Local:
         """
         spans = []
         for node in ast.walk(self.value):
+            if not isinstance(node, ast.Call | ast.Attribute) or not any(inner in old for inner in ast.walk(node)):
+                continue
             if isinstance(node, ast.Call):
                 dotted = self.family.info.scope.dotted(node.func) or getattr(node.func, "id", "")
                 if dotted in COPYING_FUNCTIONS:

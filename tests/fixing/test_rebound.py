@@ -48,6 +48,10 @@ def suggestions(text: str) -> list[str]:
             "w = (self.w * 2)\nreturn x * w",
         ),
         (
+            "self.w = nn.Parameter(self.w * x.detach().mean())\nreturn x * self.w",
+            "w = self.w * x.detach().mean()\nreturn x * w",
+        ),
+        (
             "self.w: nn.Parameter = nn.Parameter(self.w.abs())\nreturn x * self.w",
             "w = self.w.abs()\nreturn x * w",
         ),
@@ -158,7 +162,7 @@ def test_shown_only(body: str, more: str, reason: str) -> None:
 
 def test_of_a_submodule() -> None:
     text = forward(
-        "self.layer.weight = nn.Parameter(self.layer.weight * 2)\nreturn self.layer(x)",
+        "self.layer.weight = nn.Parameter(self.layer.weight.data * 2)\nreturn self.layer(x)",
         init="self.layer = nn.Linear(n, n)",
     )
     assert suggestions(text) == [
