@@ -151,7 +151,8 @@ def _wraps_loss(source: bytes) -> bool:
         last = re.escape(receiver)
         if re.search(rb"(?<![\w.])%s(?:\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad)" % last, source):
             return True
-        if re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad" % last, source):
+        # A call over a few lines.
+        if re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\w.]+\((?:[^\n]*\n){1,8}?[^\n]*requires_grad" % last, source):
             return True
     return False
 

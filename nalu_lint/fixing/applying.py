@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import suppressions
@@ -25,6 +26,10 @@ class _State(NamedTuple):
     document: Document
     findings: list[Finding]  # that no comment silences
     planner: Planner
+
+
+# A finding, however the text before it changes: what it is about, and its number among those that are about the same.
+_Which = tuple[Key, int]
 
 
 class _Job(NamedTuple):
@@ -62,10 +67,25 @@ def _round(source: bytes, job: _Job, *, unsafe: bool) -> Fixed:
     return Fixed(source, ())
 
 
-def _applicable(state: _State, *, unsafe: bool) -> dict[Key, Planned]:
+def _applicable(state: _State, *, unsafe: bool) -> dict[_Which, Planned]:
     levels = ("safe", "unsafe") if unsafe else ("safe",)
+    names = {id(finding): which for which, finding in _numbered(state.findings)}
     planned = with_fixes(state.planner, state.findings)
-    return {key(one.finding): one for one in planned if one.fix is not None and one.fix.applicability in levels}
+    return {names[id(one.finding)]: one for one in planned if one.fix is not None and one.fix.applicability in levels}
+
+
+def _numbered(findings: list[Finding]) -> list[tuple[_Which, Finding]]:
+    """The findings in the order of the text, each with what it is known by.
+
+    Fixed from the end, one of several that say the same leaves the numbers of those before it as they are.
+    """
+    counts: Counter[Key] = Counter()
+    found = []
+    for finding in sorted(findings, key=lambda f: f.span):
+        about = key(finding)
+        found.append(((about, counts[about]), finding))
+        counts[about] += 1
+    return found
 
 
 def _shares(one: Planned, other: Planned) -> bool:
@@ -73,32 +93,35 @@ def _shares(one: Planned, other: Planned) -> bool:
     return same and bool({s.name for s in one.finding.sources} & {s.name for s in other.finding.sources})
 
 
-def _apply_all(source: bytes, job: _Job, wanted: dict[Key, Planned]) -> tuple[Fixed, Key | None]:
+def _apply_all(source: bytes, job: _Job, wanted: dict[_Which, Planned]) -> tuple[Fixed, _Which | None]:
     """Fix the wanted findings from the end of each class to its start; and the one that could not be, if any."""
     done: list[Finding] = []
+    left = set(wanted)
     while True:
         state = _read(source, job)
-        last: dict[str | None, Finding] = {}  # of each class
-        for finding in sorted(state.findings, key=lambda f: f.span):
-            if key(finding) in wanted:
-                last[finding.module_class] = finding
+        last: dict[str | None, tuple[_Which, Finding]] = {}  # of each class
+        for which, finding in _numbered(state.findings):
+            if which in left:
+                last[finding.module_class] = (which, finding)
         if not last:
             return Fixed(source, tuple(done)), None
+        batch = list(last.values())
         # By the rule that found it: what it finds may be an opt-in one by now, see planning.
-        batch = [(finding, wanted[key(finding)].finding.code) for finding in last.values()]
-        edits = state.planner.joint(batch)
+        edits = state.planner.joint([(finding, wanted[which].finding.code) for which, finding in batch])
         if edits is None:
             batch = batch[-1:]
-            ((finding, code),) = batch
-            fix = state.planner.plan(finding, by=code).fix
+            ((which, finding),) = batch
+            fix = state.planner.plan(finding, by=wanted[which].finding.code).fix
             if fix is None or not fix.edits:
-                return Fixed(source, ()), key(finding)
+                return Fixed(source, ()), which
             edits = list(fix.edits)
         try:
             source = state.document.replaced(tuple(edits))
         except Refused:
-            return Fixed(source, ()), key(batch[-1][0])
-        done += [wanted[key(finding)].finding for finding, _ in batch]
+            return Fixed(source, ()), batch[-1][0]
+        for which, _ in batch:
+            left.remove(which)
+            done.append(wanted[which].finding)
 
 
 def _read(source: bytes, job: _Job) -> _State:

@@ -212,6 +212,13 @@ class Family:
                 pending += [node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)]
         return seen
 
+    def free_name(self, method: Function, name: str, taken: frozenset[str] = frozenset()) -> str | None:
+        """A name like this one for a new variable of a method; None where all of them mean something there."""
+        names = names_in(*method.body)
+        taken |= names.bound | names.loaded | locals_of(method)
+        choices = (name, f"{name}_", f"{name}_value")
+        return next((c for c in choices if c not in taken and self.info.scope.lookup(c) is None), None)
+
     def is_self(self, node: ast.AST) -> bool:
         """Whether an expression is the instance: the first argument of the method around it."""
         if not isinstance(node, ast.Name):
@@ -222,9 +229,9 @@ class Family:
     def attributes(self, name: str) -> list[ast.Attribute]:
         """All `x.name` of the file, but those of the `self` of other classes."""
         own = {member.node for member in self.members}
-        return [node for node in self.code.attributes.get(name, ()) if self._class_of_self(node.value) in (None, *own)]
+        return [node for node in self.code.attributes.get(name, ()) if self.class_of_self(node.value) in (None, *own)]
 
-    def _class_of_self(self, node: ast.AST) -> ast.AST | None:
+    def class_of_self(self, node: ast.AST) -> ast.AST | None:
         """The class whose instance an expression is; None where it may be anything."""
         if isinstance(node, ast.Name):
             for function in self.code.above(node):

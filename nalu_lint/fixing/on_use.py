@@ -230,12 +230,7 @@ class _Plan:
             return None
         if isinstance(expression, ast.Name) and expression.id in self.value.bound:
             return expression.id  # the moved statements give it a name already
-        mine = self.value.bound | self.value.loaded
-        choices = (self.stored.name, f"{self.stored.name}_", f"{self.stored.name}_value")
-        return next((c for c in choices if c not in taken | mine and not self._is_global(c)), None)
-
-    def _is_global(self, name: str) -> bool:
-        return self.family.info.scope.lookup(name) is not None
+        return self.family.free_name(method, self.stored.name, frozenset(self.value.bound | self.value.loaded))
 
     @staticmethod
     def _is_docstring(statement: ast.stmt) -> bool:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class ReboundParameterRule(Rule):
@@ -63,7 +64,12 @@ class ReboundParameterRule(Rule):
     optimiser after those.
 
     ## Fix safety
-    No automatic fix: the name may be read elsewhere in the class.
+    Unsafe: the value becomes a local variable of the method, the reads behind it take that, and the
+    Parameter gets a gradient. The first forward pass computes the same; later ones start from the
+    Parameter, no more from what the pass before left. Display-only where more than that method may
+    read the attribute (another method, a base class, what the module is handed to), where a read may
+    come without the assignment, where the assignment may run several times in one pass or without
+    gradients, and for Parameters of submodules.
 
     ## References
     - PyTorch documentation, `torch.optim`: construct the optimiser from the Parameters that are to be
@@ -81,3 +87,8 @@ class ReboundParameterRule(Rule):
                 "stepping the old one. Keep the Parameter, and put the computed value in a local variable"
             )
             yield finding(self, model, rebound.span, message, rebound.name, (rebound.source,))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.rebound import keep  # start-up time
+
+        return keep(code, finding)

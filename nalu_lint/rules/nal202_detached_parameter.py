@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class DetachedParameterRule(Rule):
@@ -60,7 +61,9 @@ class DetachedParameterRule(Rule):
     where a method of the class that others may call reads it plainly.
 
     ## Fix safety
-    No automatic fix: the cut may be meant, and the Parameter then be a buffer.
+    Unsafe, since the Parameter then trains: where `.data` is all that cuts the history, it goes from
+    every read on the forward path. Display-only for other cuts, which may be meant (the Parameter is
+    then to be a buffer), and where the data are changed in place, stored, or handed to NumPy.
 
     ## References
     - PyTorch documentation, `torch.Tensor.detach`.
@@ -81,3 +84,8 @@ class DetachedParameterRule(Rule):
                     "gradient. Use the Parameter itself"
                 )
                 yield finding(self, model, cut.span, message, cut.name, (cut.source,))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.cut_reads import read_plainly  # start-up time
+
+        return read_plainly(code, finding)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class ParameterUnderNoGradRule(Rule):
@@ -68,7 +69,7 @@ class ParameterUnderNoGradRule(Rule):
     by other code of the file.
 
     ## Fix safety
-    No automatic fix: the block may be meant, and the layer then be frozen.
+    Display-only: the block may be meant, and the layer is then to be frozen.
 
     ## References
     - PyTorch documentation, "Locally disabling gradient computation".
@@ -89,3 +90,8 @@ class ParameterUnderNoGradRule(Rule):
                     "Use it outside the block, or freeze it with requires_grad_(False)"
                 )
                 yield finding(self, model, cut.span, message, cut.name, (cut.source,))
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.cut_reads import move_out  # start-up time
+
+        return move_out(code, finding)

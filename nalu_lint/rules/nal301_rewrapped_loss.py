@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import FileModel
-    from nalu_lint.diagnostic import Finding
+    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.fixing.code import Code
 
 
 class RewrappedLossRule(Rule):
@@ -57,7 +58,12 @@ class RewrappedLossRule(Rule):
     one. `.requires_grad_()` alone is not reported, since it does nothing to a tensor with a graph.
 
     ## Fix safety
-    No automatic fix: what cut the graph before has to be found.
+    Unsafe: the re-wrap goes away, and `backward()` trains what the loss was computed from. Where the
+    re-wrap only silenced "does not require grad", `backward()` raises that again, at the place where
+    the history is missing: what cut it has to be found. There is no fix where the wrapped value is a
+    number or an array (`loss.item()`, a metric of another library) or may be one, where something
+    reads the gradient of the new leaf, and where the loss is carried from one round of a loop to the
+    next. Display-only for a list of losses, which `torch.stack` puts together.
 
     ## References
     - PyTorch documentation, `torch.Tensor.requires_grad`, `torch.tensor`.
@@ -75,3 +81,8 @@ class RewrappedLossRule(Rule):
                 "Call backward() on the loss itself"
             )
             yield finding(self, None, loss.span, message)
+
+    def fix(self, finding: Finding, code: Code) -> Fix:
+        from nalu_lint.fixing.loss import unwrap  # start-up time
+
+        return unwrap(code, finding)

@@ -19,7 +19,7 @@ def example(code: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("code", [code for code in FIXING if code != "NAL002"])
+@pytest.mark.parametrize("code", [code for code in FIXING if code not in ("NAL002", "NAL203")])  # shown only
 def test_the_example_is_fixed(code: str) -> None:
     codes = frozenset({code})
     assert refusals(example(code), codes) == [""]
@@ -27,7 +27,7 @@ def test_the_example_is_fixed(code: str) -> None:
 
 
 def test_the_pages_say_which_rules_have_none() -> None:
-    assert len(FIXING) == 7
+    assert len(FIXING) == 11
     for code, rule in all_rules().items():
         safety = documentation(rule).partition("## Fix safety\n")[2]
         assert safety.startswith(("No automatic fix", "Nothing to fix")) is (code not in FIXING), code

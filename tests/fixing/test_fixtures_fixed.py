@@ -21,7 +21,7 @@ from nalu_lint.fixing.planning import key
 if TYPE_CHECKING:
     from types import ModuleType
 
-CODES = frozenset({"NAL001", "NAL003", "NAL004", "NAL101", "NAL102", "NAL302"})
+CODES = frozenset({"NAL001", "NAL003", "NAL004", "NAL101", "NAL102", "NAL201", "NAL202", "NAL203", "NAL301", "NAL302"})
 CONFIG = Config.of(select=sorted(CODES))
 # Classes whose derived value is not the function of its sources that the fix computes, and why.
 OTHER_VALUES = {

@@ -44,6 +44,12 @@ def test_each_of_several() -> None:
     assert result.count(".requires_grad = False") == 2
 
 
+def test_one_that_is_refused_among_others_that_read_the_same() -> None:
+    lines = ["net.requires_grad = False", "net.requires_grad = x = False"]
+    text = f"{HEAD}net = nn.Linear(2, 2)\n" + "".join(f"{lines[n]}\n" for n in (0, 1, 0, 1, 0))
+    assert rewritten(text, codes=CODES) == text.replace(f"{lines[0]}\n", "net.requires_grad_(False)\n")
+
+
 def test_it_freezes() -> None:
     pytest.importorskip("torch")
     text = (

@@ -13,7 +13,7 @@ from nalu_lint.config import Config
 from nalu_lint.fixing.applying import Fixed, fix
 from nalu_lint.fixing.planning import key
 
-CODES = COMPUTED | {"NAL101", "NAL102", "NAL302"}
+CODES = COMPUTED | {"NAL101", "NAL102", "NAL201", "NAL202", "NAL203", "NAL301", "NAL302"}
 CONFIG = Config.of(select=sorted(CODES))
 
 
