@@ -41,6 +41,14 @@ def test_the_same_seed_draws_the_same_classes() -> None:
     assert agreement.draw(5, 3) == agreement.draw(5, 3) != agreement.draw(5, 4)
 
 
+def test_a_parameter_that_is_cut_in_both_ways_is_one_finding() -> None:
+    quiet, loud = frozenset({("NAL203", "p"), ("NAL203", "q")}), frozenset({("NAL202", "p"), ("NAL202", "q")})
+    both = "y = y + self.p.detach()\nwith torch.no_grad():\n    y = y * self.p * self.q"
+    assert agreement.aligned(both, loud, quiet) == {("NAL202", "p"), ("NAL203", "q")}
+    assert agreement.aligned(both, frozenset(), quiet) == quiet
+    assert agreement.aligned("y = y + self.p.detach()", loud, quiet) == quiet
+
+
 def test_disagreements_are_noticed() -> None:
     """A checker that is blind, or that sees things, would be found out."""
     both = frozenset({("NAL001", "w")})
