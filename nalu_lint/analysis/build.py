@@ -124,7 +124,9 @@ class _Builder:
 
     @cached_property
     def cutting_rows(self) -> set[int]:
-        return signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
+        from nalu_lint.analysis import cut_signs  # only some rules need it
+
+        return cut_signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
 
     @cached_property
     def elsewhere(self) -> set[str]:

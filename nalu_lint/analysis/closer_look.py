@@ -164,7 +164,7 @@ def _flows(usage: Usage, own: set[str], everywhere: frozenset[str]) -> bool:
 
 
 def _is_assigned(source: bytes, name: str) -> bool:
-    from nalu_lint.analysis.signs import is_assigned
+    from nalu_lint.analysis.sieve import is_assigned
 
     return is_assigned(source, name.encode())
 
