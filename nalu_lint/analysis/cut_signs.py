@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.sieve import IMPORTED_BASE, is_assigned
@@ -40,6 +39,9 @@ _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\
 _OWN = re.compile(rb"self\.(\w+)")
 _ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
 _IN_WORD = re.compile(rb"[\w.]")
+_TAKES_NOTHING = re.compile(rb"\.\w+\b(?:\(\)|(?!\())")
+# A variable of one line alone holds something else of that line.
+_BINDS = re.compile(rb"\b(?:for|lambda)\b|:=")
 
 
 class _Cut(NamedTuple):
@@ -80,33 +82,35 @@ def _cuts(text: Text) -> Iterator[_Cut]:
 
 def _cutting_classes(text: Text) -> Iterator[int]:
     """Where those classes start that mention an attribute only where something cuts gradients."""
-    cuts = [cut for cut in _cuts(text) if _matters(cut, text)]
-    if not cuts:
-        return
-    bounds = [match.start() for match in _CLASS.finditer(text.content)]
-    by_class: dict[int, list[_Cut]] = {}
-    for cut in cuts:
-        index = bisect_right(bounds, cut.place)
-        if index:
-            by_class.setdefault(index - 1, []).append(cut)
-    modules = set(_MODULE_CLASS.findall(text.content))
-    bounds.append(len(text.content))
-    for index, found in by_class.items():
-        if _class_cuts(text, modules, bounds[index], bounds[index + 1], found):
-            yield bounds[index]
+    by_class: dict[tuple[int, int], list[_Cut]] = {}
+    for cut in _cuts(text):
+        if _matters(cut, text):
+            by_class.setdefault(_class_around(text.content, cut.place), []).append(cut)
+    for (start, end), cuts in by_class.items():
+        if start >= 0 and _class_cuts(text, start, end, cuts):
+            yield start
+
+
+def _class_around(source: bytes, place: int) -> tuple[int, int]:
+    """Where the last class before a place starts, or -1, and where the next one does."""
+    start = source.rfind(b"class", 0, place)
+    while start >= 0 and _CLASS.match(source, start) is None:
+        start = source.rfind(b"class", 0, start)
+    following = _CLASS.search(source, place)
+    return start, len(source) if following is None else following.start()
 
 
 def _matters(cut: _Cut, text: Text) -> bool:
-    """Whether it stands neither in an example nor in an initialiser."""
+    """Whether it stands neither in an example nor in an initialiser, nor holds for forward as a whole."""
     line = text.content[text.line_start(cut.place) : cut.place]
     if line.lstrip(b" \t").startswith(_EXAMPLE):
         return False
-    if cut.kind is BLOCK and b"@" in line:
-        return True
+    if cut.kind is BLOCK and b"@" in line:  # all of forward: it serves inference
+        return text.definitions.after(cut.place) not in _INITIALISERS | _ENTRY_POINTS
     return text.definitions.around(cut.place)[0] not in _INITIALISERS
 
 
-def _class_cuts(text: Text, modules: set[bytes], start: int, end: int, cuts: list[_Cut]) -> bool:
+def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
     source = text.content
     regions = text.definitions.within(start, end)
     found: dict[int, set[bytes]] = {}  # attributes that are cut, by the start of the function
@@ -114,30 +118,41 @@ def _class_cuts(text: Text, modules: set[bytes], start: int, end: int, cuts: lis
         function, names = _cut_by(text, cut, regions)
         if names and regions[function][0] not in _INITIALISERS:
             found.setdefault(function, set()).update(names)
-    if not found:
+    if all(names <= _NO_PARAMETERS for names in found.values()):
         return False
+    own = {first: set(_OWN.findall(source, first, last)) for first, (_, last) in regions.items()}
+    called = {name for names in found.values() for name in names} - _ENTRY_POINTS
+    plain = {
+        mentioned
+        for first, (name, _) in regions.items()
+        if name not in called and name not in _INITIALISERS
+        for mentioned in own[first] - found.get(first, set())
+    }
+    for first, (name, _) in regions.items():
+        if name in called and name not in plain:  # a helper that is only called where gradients are cut
+            found.setdefault(first, set()).update(own[first])
+    suspects = {
+        name
+        for first, names in found.items()
+        if text.definitions.runs_in_forward(regions[first][0])
+        for name in names - _NO_PARAMETERS
+    }
+    for first, (name, _) in regions.items():
+        if name not in _INITIALISERS:
+            suspects -= own[first] - found.get(first, set())
+    return bool(suspects) and _may_hold_parameters(text, start, end, suspects)
+
+
+def _may_hold_parameters(text: Text, start: int, end: int, names: set[bytes]) -> bool:
+    """Whether the class makes a Parameter or a layer of one of these names, or inherits one."""
+    source = text.content
+    modules = set(_MODULE_CLASS.findall(source))
     made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
     made.update(_MADE_BY_NAME.findall(source, start, end))
+    if names & made:
+        return True
     # A base class of another file may have made any attribute that this file never assigns.
-    is_inherited = _inherits_from_elsewhere(source, start)
-    if not made and not is_inherited:
-        return False
-    called = {name for names in found.values() for name in names}
-    for first, (name, last) in regions.items():
-        if name in called:  # a helper that is only called where gradients are cut
-            found.setdefault(first, set()).update(_OWN.findall(source, first, last))
-    every = {name for names in found.values() for name in names}
-    suspects = every & made
-    if is_inherited:
-        suspects |= {name for name in every - made - _NO_PARAMETERS if not is_assigned(source, name)}
-    for first, (name, last) in regions.items():
-        if not suspects:
-            return False
-        if name not in _INITIALISERS:
-            suspects -= set(_OWN.findall(source, first, last)) - found.get(first, set())
-    return any(
-        suspects & names and text.definitions.runs_in_forward(regions[first][0]) for first, names in found.items()
-    )
+    return _inherits_from_elsewhere(source, start) and any(not is_assigned(source, name) for name in names)
 
 
 def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tuple[int, set[bytes]]:
@@ -146,8 +161,8 @@ def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tup
     line_start = text.line_start(place)
     if cut.kind is BLOCK and b"@" in source[line_start:place]:
         function = next((first for first in regions if first > place), -1)
-        if function < 0 or regions[function][0] in _ENTRY_POINTS:
-            return -1, set()  # all of forward: it serves inference
+        if function < 0:
+            return -1, set()
         return function, set(_OWN.findall(source, function, regions[function][1]))
     function = text.definitions.around(place)[1]
     if function not in regions:
@@ -163,14 +178,80 @@ def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tup
 def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
     """Attributes of self that may be part of the value of which a method is called at `place`."""
     source = text.content
-    names = set(_OWN.findall(source, max(start, text.line_start(place)), text.line_end(place)))
+    line_start, line_end = text.line_start(place), text.line_end(place)
+    first, last = _receiver(source, max(start, place - 2000), place), place
+    if first < 0 or _BINDS.search(source, line_start, line_end) or not _TAKES_NOTHING.match(source, place):
+        first, last = max(start, line_start), line_end  # the value may come from anywhere in the line
+    names = set(_OWN.findall(source, first, last))
     variable = _LAST_WORD.search(source, max(0, place - 60), place)
     if variable is not None:
-        for found in places(source, variable.group(1), start, end):
-            assigned = _ASSIGNS.match(source, found + len(variable.group(1)), end)
-            if assigned is not None and _IN_WORD.match(source, found - 1) is None:
-                names.update(_OWN.findall(assigned.group()))
+        for value in _assigned(source, variable.group(1), start, end, place):
+            names.update(_OWN.findall(value))
     return names
+
+
+def _receiver(source: bytes, start: int, place: int) -> int:
+    """Where the expression starts of which an attribute is taken at `place`: -1 if that cannot be told."""
+    position = place
+    while position > start:
+        last = source[position - 1 : position]
+        if last in b")]":
+            position = _opening(source, start, position - 1)
+            if position < 0:
+                return -1
+        elif last in b" \t\r\n\\":
+            if position != place and source[position : position + 1] not in (b".", b"(", b"["):
+                return position
+            position = len(source[start:position].rstrip(b" \t\r\n\\")) + start
+        elif _IN_WORD.match(last):
+            position -= 1
+        else:
+            return position if last not in b"\"'#" else -1
+    return -1
+
+
+def _opening(source: bytes, start: int, place: int) -> int:
+    """Where the bracket opens that closes at `place`; -1 if that is not known for certain."""
+    depth = 0
+    for position in range(place, start, -1):
+        character = source[position : position + 1]
+        if character in b")]}":
+            depth += 1
+        elif character in b"([{":
+            depth -= 1
+            if not depth:
+                return position
+        elif character in b"\"'#":
+            return -1
+    return -1
+
+
+def _assigned(source: bytes, variable: bytes, start: int, end: int, place: int) -> list[bytes]:
+    """What a variable may have been assigned when it is used at `place`, by the first line of each statement."""
+    values: list[bytes] = []
+    latest: tuple[int, bytes] | None = None
+    statement = source.rfind(b"\n", 0, place) + 1
+    for found in places(source, variable, start, end):
+        assigned = _ASSIGNS.match(source, found + len(variable), end)
+        if assigned is not None and _IN_WORD.match(source, found - 1) is None:
+            values.append(assigned.group())
+            if found < statement and not source[source.rfind(b"\n", 0, found) + 1 : found].strip(b" \t"):
+                latest = found, assigned.group()
+    # The last one before it in the same block replaces all others, unless it uses the old value.
+    if latest is not None and _is_same_block(source, latest[0], place) and variable not in latest[1]:
+        return [latest[1]]
+    return values
+
+
+def _is_same_block(source: bytes, first: int, place: int) -> bool:
+    """Whether the statement at `first` stands before that of `place` in the same block."""
+    line_start = source.rfind(b"\n", 0, place) + 1
+    line = source[line_start:place]
+    indentation = len(line) - len(line.lstrip(b" \t"))
+    if first - source.rfind(b"\n", 0, first) - 1 != indentation:
+        return False
+    dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#)\]}]" % max(indentation - 1, 0))
+    return dedent.search(source, first, line_start + 1) is None
 
 
 def _inherits_from_elsewhere(source: bytes, start: int) -> bool:

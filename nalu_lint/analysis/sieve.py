@@ -13,7 +13,7 @@ import re
 import string
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.text import Text, places
+from nalu_lint.analysis.text import NEVER_CONSTRUCTION, Text, places
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
@@ -25,11 +25,9 @@ from nalu_lint.analysis.torch_semantics import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Parameter(, ParameterList(, ParameterDict(, register_parameter(; a literal beginning is searched fast.
-_MAKES = re.compile(rb"arameter(?:List|Dict)?[ \t]*\(")
 # Where Parameter has another name here, any call may make one.
-_MAKES_RENAMED = re.compile(rb"\b\w+[ \t]*\(")
-_RENAMES = re.compile(rb"Parameter(?:[ \t]+as\b|[ \t]*(?:[\r\n#]|\Z))")
+_ANY_CALL = re.compile(rb"\b\w+[ \t]*\(")
+_CALL = re.compile(rb"[ \t]*\(")
 _ALIASED = re.compile(rb"[ \t]*\w+[ \t]*=[ \t]*[\w.]+[ \t]*[\r\n#]?\Z")
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
@@ -42,9 +40,10 @@ _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A
 # A class with a base that is no Module of PyTorch by its name.
 IMPORTED_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\((?!(?:torch\.)?(?:nn\.)?Module\b)[ \t]*[\w.]+")
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
-_CALLEE = re.compile(rb"(\w+)\([ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
+_FIRST_ARGUMENT = re.compile(rb"[ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
 _VARIABLE = re.compile(rb"(?<![\w.\])])\w+(?:\[[^\]]*\])?\.\Z")
-_CHAIN = string.ascii_letters.encode() + string.digits.encode() + b"_.[]"
+_NAME = string.ascii_letters.encode() + string.digits.encode() + b"_"
+_CHAIN = _NAME + b".[]"
 
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # What may follow a name without its value being read.
@@ -56,13 +55,14 @@ _NO_READ = re.compile(
     rb"|\.(?:" + _METADATA + rb")\b"
     rb"|[ \t]+is\b|[\"'`]|\()"
 )
+# The parameters of a function, or only what kind of tensors those of a module are.
+_NO_ITERATION = re.compile(rb"\.|\(\)\)\.(?:" + _METADATA + rb")\b")
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
 TORCH = b"torch"  # no rule says anything about a file without it
 # The rules about values that are derived at construction.
 DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
-_NEVER_CONSTRUCTION = b"forward"
 
 
 def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
@@ -101,37 +101,49 @@ def _may_derive(text: Text) -> bool:
     source = text.content
     if b"Parameter" not in source and _LAYER_NAMES.isdisjoint(text.attributes):
         return False
-    names, unclear = _parameter_names(source)
-    places = [(place, b"") for place in (*unclear, *_inherited_values(source))]
+    names, unclear = _parameter_names(text)
+    places = [(place, b"") for place in (*unclear, *_inherited_values(text))]
     places += _reads(text, names)
-    if not places:
-        return False
-    construction = _construction(text)
-    if not any(
-        start <= place < end and not _is_unknown_argument(source, start, root)
-        for place, root in places
-        for start, end in construction
-    ):
+    if not any(_is_constructing(text, place, root) for place, root in places):
         return False
     from nalu_lint.analysis import closer_look  # start-up time
 
-    return _renames_parameter(source) or closer_look.may_derive(
+    return _renames_parameter(text) or closer_look.may_derive(
         source,
-        construction,
+        _construction(text),
         extends_layer=_LAYER_BASE.search(source) is not None,
         inherits=IMPORTED_BASE.search(source) is not None,
     )
 
 
-def _inherited_values(source: bytes) -> Iterator[int]:
+def _is_constructing(text: Text, place: int, root: bytes) -> bool:
+    """Whether a place is in a function that construction may reach, and `root` is a variable that it knows."""
+    return any(
+        text.definitions.runs_in_construction(text.definitions.names[holder])
+        and not _is_unknown_argument(text.content, text.definitions.starts[holder], root)
+        for holder in text.definitions.holders(place)
+    )
+
+
+def _inherited_values(text: Text) -> Iterator[int]:
     """Where a Parameter is made of an attribute that only a base class of another file can have assigned."""
-    if not IMPORTED_BASE.search(source):
+    if not IMPORTED_BASE.search(text.content):
         return
-    for match in _MAKES.finditer(source):
-        line_end = source.find(b"\n", match.end())
-        for read in _OWN_VALUE.finditer(source, match.end(), line_end if line_end >= 0 else len(source)):
-            if not is_assigned(source, read.group(1) or read.group(2)):
-                yield match.start()
+    for place, behind in _makes(text):
+        for read in _OWN_VALUE.finditer(text.content, behind, text.line_end(behind)):
+            if not is_assigned(text.content, read.group(1) or read.group(2)):
+                yield place
+
+
+def _makes(text: Text) -> Iterator[tuple[int, int]]:
+    """Where Parameters are made: the place of Parameter(, ParameterList( or register_parameter(, and behind it."""
+    for match in text.parameters:
+        if match.group(1):
+            yield match.start(), match.end()
+    for place in text.attributes.get(b"register_parameter", ()):
+        bracket = _CALL.match(text.content, place + len(b".register_parameter"))
+        if bracket is not None:
+            yield place + 1, bracket.end()
 
 
 def is_assigned(source: bytes, name: bytes) -> bool:
@@ -139,41 +151,40 @@ def is_assigned(source: bytes, name: bytes) -> bool:
     return any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"=")) or b"def %s(" % name in source
 
 
-def _parameter_names(source: bytes) -> tuple[set[bytes], list[int]]:
+def _parameter_names(text: Text) -> tuple[set[bytes], list[int]]:
     """Attributes that are assigned Parameters, and the places where that cannot be told."""
+    source = text.content
     names: set[bytes] = set()
     unclear: list[int] = []
-    makes = _MAKES_RENAMED if _renames_parameter(source) else _MAKES
-    for match in makes.finditer(source):
-        before = source[max(0, match.start() - 10) : match.start()]
-        if makes is _MAKES and not before.endswith((b"P", b"register_p")):
-            continue
-        if before == b"register_p":
-            literal = _REGISTERED.match(source, match.end())
+    calls = ((m.start(), m.end()) for m in _ANY_CALL.finditer(source)) if _renames_parameter(text) else _makes(text)
+    for place, behind in calls:
+        if source.startswith(b"register_p", place):
+            literal = _REGISTERED.match(source, behind)
             if literal is not None:
                 names.add(literal.group(1))
                 continue
-        start = source.rfind(b"\n", 0, match.start()) + 1
-        line = source[start : match.start()]
+        start = text.line_start(place)
+        line = source[start:place]
         if line.lstrip().startswith((b"#", b">>>", b"class ", b"-", b"*")) or b"isinstance(" in line:
             continue
         assigned = _ASSIGNED.search(line)
         if assigned is None:
             # The target may stand on a line before: the bracket was opened there.
-            assigned = _ASSIGNED.search(source[max(0, start - 200) : match.start()].rpartition(b"\n\n")[2])
+            assigned = _ASSIGNED.search(source[max(0, start - 200) : place].rpartition(b"\n\n")[2])
         if assigned is None or b"." not in assigned.group(1):
-            unclear.append(match.start())
+            unclear.append(place)
         else:
             names.add(assigned.group(1).rpartition(b".")[2])
     return names, unclear
 
 
-def _renames_parameter(source: bytes) -> bool:
+def _renames_parameter(text: Text) -> bool:
     """Whether Parameter may have another name in the file."""
-    for match in _RENAMES.finditer(source):
-        line_start = source.rfind(b"\n", 0, match.start()) + 1
-        if match.group().endswith(b"as") or _ALIASED.match(source, line_start, match.end()):
-            return True
+    for match in text.parameters:
+        if match.group(2) is not None:
+            line_start = text.line_start(match.start())
+            if match.group(2).endswith(b"as") or _ALIASED.match(text.content, line_start, match.end()):
+                return True
     return False
 
 
@@ -183,7 +194,7 @@ def _construction(text: Text) -> list[tuple[int, int]]:
     for index, name in enumerate(text.definitions.names):
         by_name.setdefault(name, []).append(index)
     reached = by_name.keys() & _INITIALISERS
-    unreached = by_name.keys() - reached - {_NEVER_CONSTRUCTION}
+    unreached = by_name.keys() - reached - {NEVER_CONSTRUCTION}
     pending = [index for name in reached for index in by_name[name]]
     found: list[tuple[int, int]] = []
     while pending:
@@ -222,6 +233,8 @@ def _reads(text: Text, names: set[bytes]) -> Iterator[tuple[int, bytes]]:
                 continue
             before = source[max(0, place - 120) : place]
             chain = before[len(before.rstrip(_CHAIN)) :].lstrip(b".[]")
+            if chain.endswith(b"config"):
+                continue
             if name not in names and chain == b"self":
                 # `self.bias` of a class that is no layer and assigns no such Parameter
                 if extends_layer is None:
@@ -245,9 +258,11 @@ def _attribute_places(text: Text, name: bytes) -> Iterator[int]:
 def _is_read(line: bytes, before: bytes) -> bool:
     """Whether the value of what stands behind `before`, in a line, may flow anywhere."""
     bracket = before.rfind(b"(")
-    callee = _CALLEE.search(before, max(0, bracket - 60)) if bracket >= 0 else None
-    if callee is not None and (callee.group(1) in _INERT_CALLEES or _initialises(before, callee)):
-        return False
+    if bracket >= 0 and _FIRST_ARGUMENT.match(before, bracket + 1):
+        receiver = before[:bracket].rstrip(_NAME)
+        callee = before[len(receiver) : bracket]
+        if callee in _INERT_CALLEES or _initialises(receiver, callee):
+            return False
     if line.startswith((b"if ", b"elif ", b"while ")) and line.endswith(b":"):
         return False
     return not line.startswith((b"#", b"assert ", b"raise ", b"del "))
@@ -255,7 +270,7 @@ def _is_read(line: bytes, before: bytes) -> bool:
 
 def _is_in_forward(text: Text, place: int) -> bool:
     name, start, _ = text.definitions.around(place)
-    return name == _NEVER_CONSTRUCTION and text.definitions.is_surely_in(place, start)
+    return name == NEVER_CONSTRUCTION and text.definitions.is_surely_in(place, start)
 
 
 def _is_unknown_argument(source: bytes, start: int, root: bytes) -> bool:
@@ -265,16 +280,17 @@ def _is_unknown_argument(source: bytes, start: int, root: bytes) -> bool:
     return is_initialiser and root not in (b"", b"self") and root in _WORD.findall(head)
 
 
-def _initialises(before: bytes, callee: re.Match[bytes]) -> bool:
-    """`normal_(` or `init.normal_(`, but not `w.copy_(`: that one changes `w`, not its argument."""
-    if not callee.group(1).endswith(b"_"):
+def _initialises(receiver: bytes, callee: bytes) -> bool:
+    """`normal_` or `init.normal_`, but not `w.copy_`: that one changes `w`, not its argument."""
+    if not callee.endswith(b"_"):
         return False
-    receiver = before[: callee.start()]
     return not receiver.endswith(b".") or receiver.endswith(b"init.") or _VARIABLE.search(receiver) is None
 
 
 def _flows_from_iteration(source: bytes, position: int) -> bool:
     """Whether a loop over `parameters()` does more than freeze, count or initialise them."""
+    if _NO_ITERATION.match(source, position):
+        return False
     behind = source[position : position + 200]
     body = behind.partition(b":")[2].lstrip(b" \t\r\n")
     return b"requires_grad" not in behind and b"numel" not in behind and b"init" not in body[:40]

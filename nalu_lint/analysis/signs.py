@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.text import places
+from nalu_lint.analysis.text import words
 from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETERS, MISSPELT_REQUIRES_GRAD
 
 if TYPE_CHECKING:
@@ -20,12 +20,16 @@ LAYER_CLASSES = frozenset(_LAYERS.encode().split(b"|"))
 CONTAINER_CLASSES = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
 _MAKES_LAYER = re.compile(rf"nn\.(?:{_LAYERS})\(".encode())
 _IMPORTS = re.compile(rb"from[ \t]+torch\.nn(?:\.modules[\w.]*)?[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)")
-_MAKES_PARAMETER = re.compile(rb"Parameter[ \t]*\(")
 _RUNS_FORWARD = (b"def forward", b"def training_step", b"def __call__")
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 
 _RECEIVER = re.compile(rb"(?:\w[\w.]*|\))\Z")
-_SETS_FLAG = re.compile(rb"[ \t]*=[ \t]*(?:True|False)")
+_TAKES_GRADIENT = re.compile(
+    rb"\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad|[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad"
+)
+_SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t]*(?:True|False)")
+_TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
+_MADE_BY_CLASS = re.compile(rb"[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(")
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
 _MISSPELT = tuple(name.encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
 _OPTIMISER = re.compile(rb"optim[\w.]*\.\w+\([ \t\r\n]*(?:params[ \t]*=[ \t]*)?(\w[\w.]*)\.parameters\(")
@@ -47,10 +51,9 @@ def of_modules(text: Text, codes: frozenset[str]) -> set[str]:
 
 def makes_in_forward(text: Text) -> bool:
     """Whether a Parameter or a layer is made in a function that may run in forward."""
-    patterns = [_MAKES_LAYER, *_imported_layers(text.content)]
-    if b"Parameter" in text.content:
-        patterns.append(_MAKES_PARAMETER)
-    return any(_matches_in_forward(pattern, text) for pattern in patterns)
+    if any(match.group(1) and _is_made_in_forward(text, match.start()) for match in text.parameters):
+        return True
+    return any(_matches_in_forward(pattern, text) for pattern in (_MAKES_LAYER, *_imported_layers(text)))
 
 
 def _matches_in_forward(pattern: re.Pattern[bytes], text: Text) -> bool:
@@ -60,22 +63,28 @@ def _matches_in_forward(pattern: re.Pattern[bytes], text: Text) -> bool:
         if name in _INITIALISERS:  # all that is made there is of no interest
             match = pattern.search(text.content, end)
             continue
-        if not _is_aside(text.content[text.line_start(match.start()) : match.start()]):
-            if text.definitions.runs_in_forward(name):
-                return True
+        if _is_made_in_forward(text, match.start()):
+            return True
         match = pattern.search(text.content, match.end())
     return False
 
 
-def _imported_layers(source: bytes) -> list[re.Pattern[bytes]]:
+def _is_made_in_forward(text: Text, place: int) -> bool:
+    if _is_aside(text.content[text.line_start(place) : place]):
+        return False
+    return text.definitions.runs_in_forward(text.definitions.around(place)[0])
+
+
+def _imported_layers(text: Text) -> list[re.Pattern[bytes]]:
     """What finds the layers that are imported by name."""
-    if b"from torch.nn" not in source:
+    if not any(text.content.endswith(b"from torch", 0, place) for place in text.attributes.get(b"nn", ())):
         return []
-    imported = {word for match in _IMPORTS.finditer(source) for word in re.findall(rb"\w+", match.group(1))}
-    if b"*" in b"".join(match.group(1) for match in _IMPORTS.finditer(source)):
+    imports = b" ".join(_IMPORTS.findall(text.content))
+    imported = set(re.findall(rb"\w+", imports))
+    if b"*" in imports:
         imported |= LAYER_CLASSES
-    names = sorted(imported & LAYER_CLASSES)
-    return [re.compile(rb"(?<![\w.])(?:%s)\(" % b"|".join(names))] if names else []
+    layers = sorted(imported & LAYER_CLASSES)
+    return [re.compile(rb"(?<![\w.])(?:%s)\(" % b"|".join(layers))] if layers else []
 
 
 def _is_aside(before: bytes) -> bool:
@@ -92,33 +101,25 @@ def _wraps_loss(text: Text) -> bool:
     source = text.content
     if b"backward" not in text.attributes or b"requires_grad" not in source:
         return False
-    before = (source[max(0, place - 200) : place] for place in places(source, b".backward("))
-    for receiver in {found.group() for found in map(_RECEIVER.search, before) if found is not None}:
-        if receiver == b")":
-            return True
-        last = re.escape(receiver)
-        if re.search(rb"(?<![\w.])%s(?:\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad)" % last, source):
-            return True
-        if re.search(rb"(?<![\w.])%s[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad" % last, source):
-            return True
-    return False
+    backward = text.attributes[b"backward"]
+    before = (source[max(0, place - 200) : place] for place in backward if source.startswith(b"(", place + 9))
+    receivers = {found.group() for found in map(_RECEIVER.search, before) if found is not None}
+    return b")" in receivers or any(
+        _TAKES_GRADIENT.match(source, place + len(name)) and source[place - 1 : place] != b"."
+        for name in receivers
+        for place in words(source, name)
+    )
 
 
 def _sets_flag_in_vain(text: Text) -> bool:
     source = text.content
     if any(name.startswith(_MISSPELT) for name in text.attributes):
         return True
-    for place in text.attributes.get(b"requires_grad", ()):
-        if _SETS_FLAG.match(source, place + len(b".requires_grad")) is None:
-            continue
-        word = _LAST_WORD.search(source, max(0, place - 60), place)
-        name = word.group(1) if word is not None else b"p"
-        if name in (b"weight", b"bias", b"data", b"param", b"p", b"parameter"):
-            continue
-        # A module is known by the class that makes it.
-        if re.search(rb"(?<!\w)%s[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(" % re.escape(name), source):
-            return True
-    return False
+    flags = [place for place in text.attributes.get(b"requires_grad", ()) if _SETS_FLAG.match(source, place)]
+    receivers = [_LAST_WORD.search(source, max(0, place - 60), place) for place in flags]
+    names = {b"p" if found is None else found.group(1) for found in receivers} - _TENSOR_NAMES
+    # A module is known by the class that makes it.
+    return any(_MADE_BY_CLASS.match(source, place + len(name)) for name in names for place in words(source, name))
 
 
 def _adds_layer_late(text: Text) -> bool:
@@ -147,7 +148,9 @@ _LOCAL_PARAMETER = re.compile(rb"(?<![\w.])(\w+)[ \t]*=[ \t]*(?:[\w.]+\.)?\Z")
 def loses_parameter(text: Text) -> bool:
     """Whether something may be done to a Parameter before it is stored."""
     source = text.content
-    for match in _MAKES_PARAMETER.finditer(source):
+    for match in text.parameters:
+        if match.group(1) is None or match.group(1).startswith((b"List", b"Dict")):
+            continue
         before = source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]
         line = _DOTTED.sub(b"", before)
         if _is_aside(line) or b'"' in line:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETER_NAMES
@@ -17,14 +18,25 @@ from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How the names of the Parameters of layers begin: `weight_hh_l0`, `in_proj_bias`.
-_STEMS = sorted({"_".join(name.split("_")[: 2 if "_proj_" in name else 1]) for name in LAYER_PARAMETER_NAMES})
-_TRACED = ("data", "detach", "item", "numpy", "tolist", "backward", "parameters", "named_parameters")
-_ATTRIBUTES = re.compile(rf"\.((?:require|{'|'.join(_STEMS)})\w*|(?:{'|'.join(_TRACED)})\b)".encode())
+
+def _stems(names: frozenset[str]) -> Iterator[str]:
+    """What finds these names: where many begin alike, it may find more."""
+    for stem, found in groupby(sorted(names), lambda name: name.partition("_")[0]):
+        alike = list(found)
+        yield from [rf"{stem}\w*"] if len(alike) > 2 else alike
+
+
+_TRACED = ("data", "detach", "item", "numpy", "tolist", "backward", "parameters", "named_parameters", "nn")
+_ATTRIBUTES = re.compile(
+    rf"\.(require\w*|register_parameter\b|(?:{'|'.join((*_stems(LAYER_PARAMETER_NAMES), *_TRACED))})\b)".encode()
+)
+# Parameter, and what follows it: a call of it, of ParameterList or ParameterDict; another name.
+_PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#]|\Z)))")
 _DEFINITION = re.compile(rb"def[ \t]+(\w+)[ \t]*[(\[]")
 _IN_NAME = re.compile(rb"\w")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
+NEVER_CONSTRUCTION = b"forward"
 
 
 class Text:
@@ -40,6 +52,11 @@ class Text:
         for match in _ATTRIBUTES.finditer(self.content):
             found.setdefault(match.group(1), []).append(match.start())
         return found
+
+    @cached_property
+    def parameters(self) -> list[re.Match[bytes]]:
+        """Where Parameter is called (group 1) or may get another name (group 2)."""
+        return list(_PARAMETER.finditer(self.content))
 
     @cached_property
     def definitions(self) -> Definitions:
@@ -61,7 +78,8 @@ class Definitions:
         found = list(_DEFINITION.finditer(content))
         self.starts = [match.start() for match in found]
         self.names = [match.group(1) for match in found]
-        self._reached: dict[bytes, bool] = {}
+        self._in_forward: dict[bytes, bool] = {}
+        self._in_construction: dict[bytes, bool] = {}
 
     def regions(self) -> Iterator[tuple[bytes, int, int]]:
         """Each function's name, start, and where the next one starts."""
@@ -78,6 +96,11 @@ class Definitions:
         index = bisect_right(self.starts, place) - 1
         end = self.starts[index + 1] if index + 1 < len(self.starts) else len(self.content)
         return (self.names[index], self.starts[index], end) if index >= 0 else (b"", -1, end)
+
+    def after(self, place: int) -> bytes:
+        """The name of the first function that starts behind a place."""
+        index = bisect_right(self.starts, place)
+        return self.names[index] if index < len(self.names) else b""
 
     def whole(self, index: int) -> tuple[int, int]:
         """Where a function starts and, with those nested in it, ends."""
@@ -105,15 +128,50 @@ class Definitions:
             return True
         if not name or name in _INITIALISERS:
             return False
-        if name not in self._reached:
-            self._reached[name] = False  # for functions that call one another
-            calls = (place for place in places(self.content, name + b"(") if self._is_call(place))
-            self._reached[name] = any(self.runs_in_forward(self.around(place)[0]) for place in calls)
-        return self._reached[name]
+        if name not in self._in_forward:
+            self._in_forward[name] = False  # for functions that call one another
+            self._in_forward[name] = any(
+                self.runs_in_forward(self.around(place)[0])
+                for place in words(self.content, name)
+                if self.content.startswith(b"(", place + len(name))
+                if not self._line(place).startswith((b">>>", b"...", b"#", b"def ", b"async def "))
+            )
+        return self._in_forward[name]
 
-    def _is_call(self, place: int) -> bool:
-        """Whether a name begins there, and not that of the function that is defined."""
-        return _IN_NAME.match(self.content, place - 1) is None and self.content[max(0, place - 4) : place] != b"def "
+    def runs_in_construction(self, name: bytes) -> bool:
+        """Whether a function is an initialiser, or is mentioned in one that is reached from one."""
+        if name in _INITIALISERS:
+            return True
+        if name == NEVER_CONSTRUCTION:
+            return False
+        if name not in self._in_construction:
+            self._in_construction[name] = False
+            self._in_construction[name] = any(
+                self.runs_in_construction(self.names[holder])
+                for place in words(self.content, name)
+                if not self._line(place).startswith(b"#")
+                for holder in self.holders(place)
+            )
+        return self._in_construction[name]
+
+    def holders(self, place: int) -> Iterator[int]:
+        """The functions that a place is in, innermost first, by their numbers."""
+        margin = self.content.rfind(b"\nclass ", 0, place)
+        depth: int | None = None
+        for index in range(bisect_right(self.starts, place) - 1, -1, -1):
+            if self.starts[index] < margin:
+                return
+            indentation = self._indentation(self.starts[index])
+            if depth is None or indentation < depth:
+                depth = indentation
+                if self.whole(index)[1] > place:
+                    yield index
+                if not indentation:
+                    return
+
+    def _line(self, place: int) -> bytes:
+        """What stands before a place on its line."""
+        return self.content[self.content.rfind(b"\n", 0, place) + 1 : place].lstrip(b" \t")
 
 
 def places(content: bytes, token: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
@@ -122,3 +180,11 @@ def places(content: bytes, token: bytes, start: int = 0, end: int | None = None)
     while place >= 0:
         yield place
         place = content.find(token, place + len(token), end)
+
+
+def words(content: bytes, word: bytes) -> Iterator[int]:
+    """Where a word stands that is no part of a longer one."""
+    for place in places(content, word):
+        if not place or _IN_NAME.match(content, place - 1) is None:
+            if _IN_NAME.match(content, place + len(word)) is None:
+                yield place
