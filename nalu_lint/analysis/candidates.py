@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ class Candidates:
             return True
         return any(
             isinstance(node, ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp)
-            and any(_makes_parameter(child) for child in ast.iter_child_nodes(node))
+            and any(_makes_parameter(child) for child in syntax.children(node))
             for function in _constructing(info)
-            for node in ast.walk(function)
+            for node in syntax.walk(function)
         )
 
     def has_parameters(self, info: ClassInfo) -> bool:
@@ -84,7 +85,7 @@ def containers(function: FunctionNode, *, arguments_too: bool = False) -> tuple[
     unknown = set() if arguments_too else _plain_arguments(function)
     literal: set[str] = set()
     filled: set[str] = set()
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Attribute) and _is_container(node.value):
@@ -116,13 +117,13 @@ def _plain_arguments(function: FunctionNode) -> set[str]:
     defaults += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     names = {argument.arg for argument in (*named, *arguments.kwonlyargs)}
     names -= {argument.arg for argument, value in defaults if not isinstance(value, ast.Constant)}
-    return names - {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    return names - {n.id for n in syntax.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
 
 
 def _hands_on_containers(function: FunctionNode) -> bool:
     """Whether an initialiser is called with more than constants and the function's own arguments."""
     plain: set[str] | None = None
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in INITIALISERS:
             for value in (*node.args, *(keyword.value for keyword in node.keywords)):
                 if isinstance(value, ast.Name):
@@ -142,7 +143,7 @@ def _passed_on(function: FunctionNode) -> set[str]:
 
 def _makes_object(node: ast.AST, unknown: set[str] | frozenset[str] = frozenset()) -> bool:
     """Whether a class is called, by its capital letter, or an object is taken from a variable (not `unknown`)."""
-    for inner in ast.walk(node):
+    for inner in syntax.walk(node):
         if isinstance(inner, ast.Call):
             function = inner.func
             name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

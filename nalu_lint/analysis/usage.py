@@ -157,7 +157,7 @@ class _Scanner:
             self.children(node)
 
     def children(self, node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in syntax.children(node):
             if isinstance(child, ast.stmt):
                 self.statement(child)
             elif isinstance(child, ast.expr):
@@ -195,7 +195,7 @@ class _Scanner:
             if not isinstance(value, ast.Call) and isinstance(target, ast.Attribute) and self.is_self(target.value):
                 self.usage.kinds.setdefault(target.attr, set()).add("")
             if self.made > made_before:
-                for node in ast.walk(target):
+                for node in syntax.walk(target):
                     if isinstance(node, ast.Attribute):
                         self.usage.parameter_names.add(node.attr)
                     elif isinstance(node, ast.Name) and node.id not in self.self_names:
@@ -283,7 +283,7 @@ class _Scanner:
 
     def iteration(self, target: ast.expr, iterable: ast.expr) -> None:
         if syntax.iterates_parameters(iterable):
-            self.parameter_loops.update(n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            self.parameter_loops.update(n.id for n in syntax.walk(target) if isinstance(n, ast.Name))
             is_named = isinstance(iterable, ast.Call) and syntax.last_name(iterable.func) == "named_parameters"
             if is_named and isinstance(target, ast.Tuple):
                 self.parameter_keys.update(n.id for n in target.elts[:1] if isinstance(n, ast.Name))
