@@ -6,16 +6,12 @@ import ast
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis import syntax
+from nalu_lint.analysis.containers import containers, hands_on_containers
 from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.after_construction import FileUsage
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline
-
-
-_CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
-_CONTAINER_FUNCTIONS = frozenset({"list", "tuple", "dict", "set", "OrderedDict", "defaultdict"})
-_ADDING = frozenset({"append", "extend", "insert", "add", "update", "setdefault"})
 
 
 class Candidates:
@@ -67,7 +63,7 @@ class Candidates:
     def may_hide(self, info: ClassInfo) -> bool:
         """Whether the construction fills a plain container with objects, and something reads it later."""
         functions = _constructing(info)
-        is_given = any(map(_hands_on_containers, functions))
+        is_given = any(map(hands_on_containers, functions))
         literal: set[str] = set()
         filled: set[str] = set()
         for function in functions:
@@ -75,87 +71,6 @@ class Candidates:
             literal |= found[0]
             filled |= found[1]
         return bool(literal & filled & {read.partition(".")[0] for read in self.usage.of_class(info).after.reads})
-
-
-def containers(function: FunctionNode, *, arguments_too: bool = False) -> tuple[set[str], set[str]]:
-    """The attributes that may be given a plain container in a function, and those that may be filled with objects.
-
-    `arguments_too`: an argument may be a container or a module; else nothing is known of it.
-    """
-    unknown = set() if arguments_too else _plain_arguments(function)
-    literal: set[str] = set()
-    filled: set[str] = set()
-    for node in syntax.walk(function):
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if isinstance(target, ast.Attribute) and _is_container(node.value):
-                    literal.add(target.attr)
-                    if _makes_object(node.value, unknown):
-                        filled.add(target.attr)
-                elif isinstance(target, ast.Attribute) and isinstance(node.value, ast.Name):
-                    if node.value.id not in unknown:
-                        literal.add(target.attr)  # a local list
-                        filled.add(target.attr)
-                elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
-                    filled.add(target.value.attr)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
-            if _may_be_object(node.value):
-                filled.add(node.target.attr)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDING:
-            if isinstance(node.func.value, ast.Attribute) and any(map(_may_be_object, node.args)):
-                filled.add(node.func.value.attr)
-    return literal, filled
-
-
-def _plain_arguments(function: FunctionNode) -> set[str]:
-    """Arguments that are not assigned again, and of which no default is more than a constant."""
-    arguments = function.args
-    named = [*arguments.posonlyargs, *arguments.args]
-    defaults: list[tuple[ast.arg, ast.expr | None]] = list(
-        zip(reversed(named), reversed(arguments.defaults), strict=False)
-    )
-    defaults += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    names = {argument.arg for argument in (*named, *arguments.kwonlyargs)}
-    names -= {argument.arg for argument, value in defaults if not isinstance(value, ast.Constant)}
-    return names - {n.id for n in syntax.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-
-
-def _hands_on_containers(function: FunctionNode) -> bool:
-    """Whether an initialiser is called with more than constants and the function's own arguments."""
-    plain: set[str] | None = None
-    for node in syntax.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in INITIALISERS:
-            for value in (*node.args, *(keyword.value for keyword in node.keywords)):
-                if isinstance(value, ast.Name):
-                    plain = _plain_arguments(function) if plain is None else plain
-                    if value.id in plain or value.id in _passed_on(function):
-                        continue
-                elif isinstance(value, ast.Constant | ast.Attribute):
-                    continue
-                return True
-    return False
-
-
-def _passed_on(function: FunctionNode) -> set[str]:
-    """`*args` and `**kwargs`: what they hold is not known."""
-    return {extra.arg for extra in (function.args.vararg, function.args.kwarg) if extra is not None}
-
-
-def _makes_object(node: ast.AST, unknown: set[str] | frozenset[str] = frozenset()) -> bool:
-    """Whether a class is called, by its capital letter, or an object is taken from a variable (not `unknown`)."""
-    for inner in syntax.walk(node):
-        if isinstance(inner, ast.Call):
-            function = inner.func
-            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-            if name[:1].isupper():
-                return True
-    if not isinstance(node, ast.List | ast.Tuple | ast.Set):
-        return False
-    return any(isinstance(element, ast.Name) and element.id not in unknown for element in node.elts)
-
-
-def _may_be_object(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) or _makes_object(node)
 
 
 def _constructing(info: ClassInfo) -> list[FunctionNode]:
@@ -168,9 +83,3 @@ def _makes_parameter(node: ast.AST) -> bool:
     function = node.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     return name.endswith("Parameter")
-
-
-def _is_container(node: ast.expr) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in _CONTAINER_FUNCTIONS
-    return isinstance(node, _CONTAINERS)

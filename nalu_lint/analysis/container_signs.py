@@ -23,7 +23,7 @@ def hides_parameter(source: bytes, start: int, end: int) -> bool:
 
 def _holds_objects(source: bytes, start: int) -> bool:
     """Whether the constructor at `start`, parsed by itself, may store a plain container of objects."""
-    from nalu_lint.analysis.candidates import containers  # start-up time
+    from nalu_lint.analysis.containers import containers  # start-up time
     from nalu_lint.analysis.snippets import function_at
 
     function = function_at(source, start)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.sieve import IMPORTED_BASE, is_assigned
 from nalu_lint.analysis.signs import CONTAINER_CLASSES, LAYER_CLASSES
-from nalu_lint.analysis.text import Text, places
-from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, METADATA_ATTRIBUTES
+from nalu_lint.analysis.text import Text, places, words
+from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, NO_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +28,13 @@ _WRITES = re.compile(
     rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
 )
 _CLASS = re.compile(rb"class[ \t]+\w+[ \t]*[(:]")
-_NO_PARAMETERS = frozenset(name.encode() for name in METADATA_ATTRIBUTES) | {
-    b"config",
-    b"training",
-    b"generation_config",
-}
+_NO_PARAMETERS = frozenset(name.encode() for name in NO_PARAMETERS)
 _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
+_OWN_PATH = re.compile(rb"self\.(\w+)(?:\.(\w+)\b(?![ \t]*[(.\[]))?")
+_FROM_CONFIG = re.compile(rb"[ \t]*=[ \t]*(?:self\.)?config(?:\.\w+)+[ \t]*\n")
 _ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
 _IN_WORD = re.compile(rb"[\w.]")
 _TAKES_NOTHING = re.compile(rb"\.\w+\b(?:\(\)|(?!\())")
@@ -182,12 +180,20 @@ def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
     first, last = _receiver(source, max(start, place - 2000), place), place
     if first < 0 or _BINDS.search(source, line_start, line_end) or not _TAKES_NOTHING.match(source, place):
         first, last = max(start, line_start), line_end  # the value may come from anywhere in the line
-    names = set(_OWN.findall(source, first, last))
+    names = {
+        name for name, inner in _OWN_PATH.findall(source, first, last) if not (inner and _is_setting(source, inner))
+    }
     variable = _LAST_WORD.search(source, max(0, place - 60), place)
     if variable is not None:
         for value in _assigned(source, variable.group(1), start, end, place):
             names.update(_OWN.findall(value))
     return names
+
+
+def _is_setting(source: bytes, name: bytes) -> bool:
+    """Whether every attribute of this name is assigned from a configuration: a number, or a string."""
+    assigned = [place for place in words(source, name) if _ASSIGNS.match(source, place + len(name))]
+    return bool(assigned) and all(_FROM_CONFIG.match(source, place + len(name)) for place in assigned)
 
 
 def _receiver(source: bytes, start: int, place: int) -> int:

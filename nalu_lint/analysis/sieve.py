@@ -148,7 +148,11 @@ def _makes(text: Text) -> Iterator[tuple[int, int]]:
 
 def is_assigned(source: bytes, name: bytes) -> bool:
     """Whether the file assigns an attribute of this name, or defines a function called so."""
-    return any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"=")) or b"def %s(" % name in source
+    return (
+        any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"="))
+        or b"def %s(" % name in source
+        or re.search(rb"\n[ \t]+self\.%s, self\.[\w.]+ =" % name, source) is not None
+    )
 
 
 def _parameter_names(text: Text) -> tuple[set[bytes], list[int]]:

@@ -107,6 +107,8 @@ METADATA_ATTRIBUTES = frozenset(
         *("ds_id", "ds_shape", "ds_numel", "ds_status"),
     }
 )
+# Attributes that hold no Parameter, whoever assigned them.
+NO_PARAMETERS = METADATA_ATTRIBUTES | {"config", "generation_config", "training"}
 # Methods of a tensor whose result carries no value of it.
 METADATA_METHODS = frozenset(
     {
@@ -148,6 +150,7 @@ FACTORIES = UNINITIALISED_FACTORIES | frozenset(
 )
 # Factories that fill the tensor with a value that they are given.
 FILLING_FACTORIES = frozenset({"torch.full", "torch.full_like"})
+SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
 # Functions that copy their argument's value and cut its history ("said out loud").
 COPYING_FUNCTIONS = frozenset(
     {"torch.tensor", "copy.deepcopy", "copy.copy", "float", "int", "bool", "numpy.array", "numpy.asarray"}

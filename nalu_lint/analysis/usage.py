@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import (
-    FACTORIES,
-    FILLING_FACTORIES,
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
@@ -22,6 +20,7 @@ from nalu_lint.analysis.torch_semantics import (
     PARAMETER,
     PARAMETER_CONSUMERS,
     PARAMETER_ITERATORS,
+    SIZED_FACTORIES,
     VIEW_ATTRIBUTES,
     WRAPPING_CONTAINERS,
 )
@@ -37,7 +36,6 @@ DISCARD = "discard"  # it is a statement of its own
 
 _DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_modules"})
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
-_SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
 
 
@@ -523,7 +521,7 @@ class _Scanner:
     ) -> None:
         """`writes_first`: a function in place changes its first argument, a method its receiver."""
         flowing = self.flowing
-        self.flowing = flowing and dotted not in _SIZED_FACTORIES
+        self.flowing = flowing and dotted not in SIZED_FACTORIES
         for index, argument in enumerate(arguments):
             if isinstance(argument, ast.Starred):
                 argument = argument.value
