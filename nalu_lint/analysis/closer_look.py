@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(rb"[\w\x80-\xff]+")
 _IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
 _TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
-_HEADER = re.compile(rb"class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?")
+_HEADER = re.compile(rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?", re.MULTILINE)
 _SUBCLASS = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*Parameter\b")
 # Words without which a function has no part in it.
 _WORDS = frozenset(

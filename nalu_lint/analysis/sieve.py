@@ -35,7 +35,6 @@ _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 _OWN_VALUE = re.compile(rb"self\.(\w+)(?![\w.(]|\[)|self\.(\w+)\.(?=\w+\()")
 _WORD = re.compile(rb"\w+")
 _IN_NAME = re.compile(rb"\w")
-_COMMENT_LINE = re.compile(rb"\n[ \t]*#[^\n]*")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
 # A class with a base that is no Module of PyTorch by its name.
 IMPORTED_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\((?!(?:torch\.)?(?:nn\.)?Module\b)[ \t]*[\w.]+")
@@ -204,8 +203,8 @@ def _construction(text: Text) -> list[tuple[int, int]]:
     while pending:
         start, end = text.definitions.whole(pending.pop())
         found.append((start, end))
-        if not unreached.isdisjoint(_WORD.findall(text.content, start, end)):
-            for word in unreached.intersection(_WORD.findall(_COMMENT_LINE.sub(b"", text.content[start:end]))):
+        for word in unreached.intersection(_WORD.findall(text.content, start, end)):
+            if any(True for _ in text.definitions.mentions(word, start, end)):
                 unreached.remove(word)
                 pending += by_name[word]
     return found

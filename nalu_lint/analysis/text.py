@@ -32,7 +32,9 @@ _ATTRIBUTES = re.compile(
 )
 # Parameter, and what follows it: a call of it, of ParameterList or ParameterDict; another name.
 _PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#]|\Z)))")
-_DEFINITION = re.compile(rb"def[ \t]+(\w+)[ \t]*[(\[]")
+_DEFINITION = re.compile(rb"def[ \t]+([\w\x80-\xff]+)[ \t]*[(\[]")
+# No mention of a name: what stands around it in a text about code, before attributes of elements and of strings.
+_NO_MENTION = (b"`", b"`.", b"].", b"}.", b"'.", b'".')
 _IN_NAME = re.compile(rb"\w")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
@@ -148,11 +150,20 @@ class Definitions:
             self._in_construction[name] = False
             self._in_construction[name] = any(
                 self.runs_in_construction(self.names[holder])
-                for place in words(self.content, name)
-                if not self._line(place).startswith(b"#")
+                for place in self.mentions(name)
                 for holder in self.holders(place)
             )
         return self._in_construction[name]
+
+    def mentions(self, name: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
+        """Where code mentions a function, rather than a comment or a text that is not asked for as an attribute."""
+        for place in words(self.content, name, start, end):
+            line = self._line(place)
+            behind = self.content[place + len(name) : place + len(name) + 1]
+            if line.startswith(b"#") or line.endswith(_NO_MENTION) or behind == b"`":
+                continue
+            if not line.endswith((b'"', b"'")) or b"attr(" in line:
+                yield place
 
     def holders(self, place: int) -> Iterator[int]:
         """The functions that a place is in, innermost first, by their numbers."""
@@ -182,9 +193,9 @@ def places(content: bytes, token: bytes, start: int = 0, end: int | None = None)
         place = content.find(token, place + len(token), end)
 
 
-def words(content: bytes, word: bytes) -> Iterator[int]:
+def words(content: bytes, word: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
     """Where a word stands that is no part of a longer one."""
-    for place in places(content, word):
+    for place in places(content, word, start, end):
         if not place or _IN_NAME.match(content, place - 1) is None:
             if _IN_NAME.match(content, place + len(word)) is None:
                 yield place

@@ -126,6 +126,7 @@ METADATA_FUNCTIONS = frozenset(
         *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"),
         *("is_tensor", "is_floating_point", "is_complex", "numel", "Size", "result_type", "promote_types", "can_cast"),
         *("isinstance", "issubclass", "hasattr", "len", "type", "id", "print", "callable", "hash", "dir"),
+        *("_calculate_fan_in_and_fan_out", "_calculate_correct_fan"),
         "GatheredParameters",  # DeepSpeed: a context in which sharded Parameters are whole
     }
 )

@@ -35,6 +35,7 @@ WRITE = "write"  # it is the target of an in-place operation
 DISCARD = "discard"  # it is a statement of its own
 
 _DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_modules"})
+_FILLING = frozenset({"append", "extend", "insert"})  # of the receiver, nothing flows
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
 
@@ -511,7 +512,10 @@ class _Scanner:
         elif syntax.is_in_place(method):
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
-            self.expression(receiver, METADATA if use == METADATA else READ)
+            if use == DISCARD and method in _FILLING:
+                self.test(receiver)
+            else:
+                self.expression(receiver, METADATA if use == METADATA else READ)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
         self.arguments(method, arguments, argument_use, dotted, writes_first=dotted is not None)
@@ -527,6 +531,8 @@ class _Scanner:
                 argument = argument.value
             if index == 0 and writes_first and syntax.is_in_place(callee):
                 self.expression(argument, WRITE)  # nn.init.normal_(self.weight)
+            elif callee == "register_parameter" and isinstance(argument, ast.Name | ast.Attribute):
+                self.test(argument)  # it is stored as it is
             elif callee in PARAMETER_CONSUMERS or self.function_name in OPTIMISER_METHODS:
                 self.expression(argument, METADATA if syntax.iterates_parameters(argument) else use)
             else:
