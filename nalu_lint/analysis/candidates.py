@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis import syntax
@@ -18,10 +19,14 @@ class Candidates:
     """Says which classes of a file are worth interpreting, and for what."""
 
     def __init__(self, outline: Outline, usage: FileUsage) -> None:
+        self.outline = outline
         self.usage = usage
-        modules = [info for info in outline.classes if info.is_module]
-        # The Parameters of all classes of the file, which a class may hold as submodules.
-        self.everywhere = frozenset[str]().union(*(usage.construction(info).parameter_names for info in modules))
+
+    @cached_property
+    def everywhere(self) -> frozenset[str]:
+        """The Parameters of all classes of the file, which a class may hold as submodules."""
+        modules = [info for info in self.outline.classes if info.is_module]
+        return frozenset[str]().union(*(self.usage.construction(info).parameter_names for info in modules))
 
     def may_derive(self, info: ClassInfo) -> bool:
         """Whether the construction of `info` reads the value of something that may be a Parameter."""
@@ -70,7 +75,8 @@ class Candidates:
             found = containers(function, arguments_too=is_given)
             literal |= found[0]
             filled |= found[1]
-        return bool(literal & filled & {read.partition(".")[0] for read in self.usage.of_class(info).after.reads})
+        hiding = literal & filled
+        return bool(hiding) and any(r.partition(".")[0] in hiding for r in self.usage.of_class(info).after.reads)
 
 
 def _constructing(info: ClassInfo) -> list[FunctionNode]:

@@ -25,8 +25,16 @@ def containers(function: FunctionNode, *, arguments_too: bool = False) -> tuple[
 
     `arguments_too`: an argument may be a container or a module; else nothing is known of it.
     """
-    unknown = _numbers(function) if arguments_too else _numbers(function) | _plain_arguments(function)
-    registered = _registered_additions(function)
+    unknown = set() if arguments_too else _plain_arguments(function)
+    literal, filled = _containers(function, unknown, set())
+    if literal & filled:  # look closer
+        literal, filled = _containers(function, unknown | _numbers(function), _registered_additions(function))
+        filled -= _registered_containers(function)
+    return literal, filled
+
+
+def _containers(function: FunctionNode, unknown: set[str], registered: set[ast.AST]) -> tuple[set[str], set[str]]:
+    """As `containers`; nothing is known of the variables `unknown`, and the additions `registered` do not count."""
     literal: set[str] = set()
     filled: set[str] = set()
     for node in syntax.walk(function):
@@ -49,7 +57,7 @@ def containers(function: FunctionNode, *, arguments_too: bool = False) -> tuple[
             if node not in registered and isinstance(node.func.value, ast.Attribute):
                 if any(map(_may_be_object, node.args)):
                     filled.add(node.func.value.attr)
-    return literal, filled - _registered_containers(function)
+    return literal, filled
 
 
 def hands_on_containers(function: FunctionNode) -> bool:

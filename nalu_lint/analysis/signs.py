@@ -27,7 +27,7 @@ _RECEIVER = re.compile(rb"(?:\w[\w.]*|\))\Z")
 _TAKES_GRADIENT = re.compile(
     rb"\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad|[ \t]*=[ \t]*[\w.]+\([ \t]*\n[^()]*requires_grad"
 )
-_SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t]*(?:True|False)")
+_SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t(]*(?:True|False)")
 _TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
 _MADE_BY_CLASS = re.compile(rb"[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(")
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")

@@ -35,6 +35,8 @@ _PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t
 _DEFINITION = re.compile(rb"def[ \t]+([\w\x80-\xff]+)[ \t]*[(\[]")
 # No mention of a name: what stands around it in a text about code, before attributes of elements and of strings.
 _NO_MENTION = (b"`", b"`.", b"].", b"}.", b"'.", b'".')
+_OF_CLASS = re.compile(rb"\b[A-Z]\w*\.\Z")
+_GIVES_SELF = re.compile(rb"\([ \t\r\n]*(?:self|cls)\b")
 _IN_NAME = re.compile(rb"\w")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
@@ -162,6 +164,8 @@ class Definitions:
             behind = self.content[place + len(name) : place + len(name) + 1]
             if line.startswith(b"#") or line.endswith(_NO_MENTION) or behind == b"`":
                 continue
+            if _OF_CLASS.search(line) and _GIVES_SELF.match(self.content, place + len(name)) is None:
+                continue  # another object's
             if not line.endswith((b'"', b"'")) or b"attr(" in line:
                 yield place
 
