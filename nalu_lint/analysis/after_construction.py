@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from nalu_lint.analysis import syntax
 from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
-from nalu_lint.analysis.usage import FunctionUsage, Usage, function_usage
+from nalu_lint.analysis.usage import function_usage
+from nalu_lint.analysis.usage_facts import FunctionUsage, Usage
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline, Scope

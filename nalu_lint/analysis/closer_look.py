@@ -23,7 +23,8 @@ from nalu_lint.analysis.torch_semantics import (
     PARAMETER_ITERATORS,
     SIZED_FACTORIES,
 )
-from nalu_lint.analysis.usage import Usage, function_usage
+from nalu_lint.analysis.usage import function_usage
+from nalu_lint.analysis.usage_facts import Usage
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode

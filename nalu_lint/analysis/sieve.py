@@ -47,11 +47,12 @@ _CHAIN = _NAME + b".[]"
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # What may follow a name without its value being read.
 _NO_READ = re.compile(
-    rb"(?:\.data)?(?:\[[^\]]{0,200}\])?(?:\.data)?(?:"
+    rb"(?:\.data|\.detach\(\))?(?:\[[^\]]{0,200}\])?(?:\.data|\.detach\(\))?(?:"
     rb"\.(?!(?:data|T|mT|H|mH|real|imag)\b)\w+\b(?![ \t]*\()"  # an attribute that tensors do not have
     rb"|[ \t]*(?::[^=\n]{1,60})?[-+*/@|&]?=(?!=)"  # an assignment
     rb"|\.\w+_\("  # a method in place
     rb"|\.(?:" + _METADATA + rb")\b"
+    rb"|[ \t]*,[ \t]*self\.\w+[ \t]*=(?!=)"  # two assignments
     rb"|[ \t]+is\b|[\"'`]|\()"
 )
 # The parameters of a function, or only what kind of tensors those of a module are.
@@ -294,6 +295,10 @@ def _flows_from_iteration(source: bytes, position: int) -> bool:
     """Whether a loop over `parameters()` does more than freeze, count or initialise them."""
     if _NO_ITERATION.match(source, position):
         return False
+    if source[position : position + 1] != b"(" and source.endswith(
+        (b").parameters", b").named_parameters"), 0, position
+    ):
+        return False  # of the signature of a function
     behind = source[position : position + 200]
     body = behind.partition(b":")[2].lstrip(b" \t\r\n")
     return b"requires_grad" not in behind and b"numel" not in behind and b"init" not in body[:40]

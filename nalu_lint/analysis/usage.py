@@ -24,6 +24,7 @@ from nalu_lint.analysis.torch_semantics import (
     VIEW_ATTRIBUTES,
     WRAPPING_CONTAINERS,
 )
+from nalu_lint.analysis.usage_facts import FunctionUsage, Usage
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode, Scope
@@ -38,71 +39,6 @@ _DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_module
 _FILLING = frozenset({"append", "extend", "insert"})  # of the receiver, nothing flows
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
-
-
-class Usage:
-    """What one function, or several together, do with attributes."""
-
-    def __init__(self) -> None:
-        self.reads: set[str] = set()  # attributes of self, by value
-        self.stores: set[str] = set()  # attributes of self assigned, deleted or changed in place
-        self.handed: set[str] = set()  # attributes of self taken without calling them: `hook(self.f)`
-        self.foreign_reads: set[str] = set()  # attributes of other objects, by value
-        self.inner_reads: set[tuple[str, str]] = set()  # self.a.b as (a, b): by the name of the object
-        self.kinds: dict[str, set[str]] = {}  # attributes of self assigned new objects, and of which class
-        self.mentions: set[str] = set()  # every attribute of self that is touched at all
-        # Attributes and variables whose value may become part of another: read, and not only to
-        # test it, to initialise something in place, or to give it a second name.
-        self.own_flows: set[str] = set()
-        self.foreign_flows: set[str] = set()
-        self.variable_flows: set[str] = set()
-        self.names: set[str] = set()  # bare names loaded
-        self.handed_names: set[str] = set()  # bare names loaded other than to call them
-        self.parameter_names: set[str] = set()  # attributes assigned a new Parameter
-        self.aliases: set[tuple[str, str]] = set()  # attributes assigned another attribute as it is
-        self.results: set[tuple[str, str]] = set()  # attributes assigned the result of a call, and of which
-        self.names_parameters_dynamically: bool = False  # setattr(self, computed, Parameter(...))
-        self.parameter_variables: set[str] = set()  # variables assigned one
-        self.makes_parameters: bool = False
-        self.getattr_prefixes: set[str] = set()  # getattr(self, f"weight_{i}") reads "weight_*"
-        self.given_self: set[str] = set()  # functions and classes called by name with self
-        self.reads_anything: bool = False  # computed names, __dict__, self handed to someone unknown
-        self.reads_all_parameters: bool = False
-        self.flows_all_parameters: bool = False  # and not only their names
-
-    def update(self, other: Usage) -> None:
-        self.reads |= other.reads
-        self.stores |= other.stores
-        self.handed |= other.handed
-        self.foreign_reads |= other.foreign_reads
-        self.inner_reads |= other.inner_reads
-        for name, kinds in other.kinds.items():
-            self.kinds.setdefault(name, set()).update(kinds)
-        self.mentions |= other.mentions
-        self.own_flows |= other.own_flows
-        self.foreign_flows |= other.foreign_flows
-        self.variable_flows |= other.variable_flows
-        self.names |= other.names
-        self.handed_names |= other.handed_names
-        self.parameter_names |= other.parameter_names
-        self.results |= other.results
-        self.names_parameters_dynamically |= other.names_parameters_dynamically
-        self.aliases |= other.aliases
-        self.parameter_variables |= other.parameter_variables
-        self.makes_parameters |= other.makes_parameters
-        self.getattr_prefixes |= other.getattr_prefixes
-        self.given_self |= other.given_self
-        self.reads_anything |= other.reads_anything
-        self.reads_all_parameters |= other.reads_all_parameters
-        self.flows_all_parameters |= other.flows_all_parameters
-
-
-class FunctionUsage:
-    """The usage of a function's own code, and that of the functions that it makes for later."""
-
-    def __init__(self, now: Usage, later: Usage) -> None:
-        self.now = now
-        self.later = later
 
 
 def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> FunctionUsage:
@@ -134,6 +70,7 @@ class _Scanner:
         self.parameter_keys: set[str] = set()  # those that hold their names
         self.unknown_names: set[str] = set()  # arguments of which nothing is known
         self.flowing = True  # whether values read here may become part of others
+        self.updated = ""  # the tensor of which the statement assigns `.data`
         self.local_makers: set[str] = set()  # what the function imports Parameter as
         self.made = 0  # calls that make Parameters, so far
 
@@ -187,8 +124,9 @@ class _Scanner:
                 if isinstance(target, ast.Attribute) and self.is_self(target.value):
                     self.usage.kinds.setdefault(target.attr, set()).add(kind)
             self.usage.results.update((t.attr, callee) for t in targets if isinstance(t, ast.Attribute))
+        self.updated = _updated(targets[0])
         self.expression(value, READ)
-        self.flowing = flowing
+        self.flowing, self.updated = flowing, ""
         for target in targets:
             self.target(target)
             if not isinstance(value, ast.Call) and isinstance(target, ast.Attribute) and self.is_self(target.value):
@@ -367,6 +305,9 @@ class _Scanner:
             return
         if node.attr in METADATA_ATTRIBUTES:
             self.expression(node.value, METADATA)
+            return
+        if node.attr == "data" and use == READ and self.flowing and self.updated == ast.dump(node.value):
+            self.test(node)  # it becomes part of itself
             return
         inner = node.value
         holder = inner.attr if isinstance(inner, ast.Attribute) and self.is_self(inner.value) else None
@@ -565,6 +506,12 @@ class _Scanner:
     def return_(self, node: ast.Return) -> None:
         if node.value is not None and not self.is_self(node.value):
             self.expression(node.value, READ)
+
+
+def _updated(target: ast.expr) -> str:
+    """The tensor of which a statement assigns `.data`, whole or in part."""
+    target = target.value if isinstance(target, ast.Subscript) else target
+    return ast.dump(target.value) if isinstance(target, ast.Attribute) and target.attr == "data" else ""
 
 
 _STATEMENTS: dict[type[ast.stmt], Any] = {
