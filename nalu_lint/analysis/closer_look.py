@@ -33,13 +33,15 @@ _WORD = re.compile(rb"[\w\x80-\xff]+")
 _IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
 _TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
 _HEADER = re.compile(rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?", re.MULTILINE)
+_MAKING = frozenset({b"Parameter", b"register_parameter"})
+_LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+_LAYER_ATTRIBUTE = ".weight"  # stands for all of them
 _SUBCLASS = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*Parameter\b")
-# Words without which a function has no part in it.
+# Words without which a function has no part in it, unless it mentions an attribute like those of layers.
 _WORDS = frozenset(
     {
         *("Parameter", "register_parameter", "getattr", "setattr"),
         *PARAMETER_ITERATORS,
-        *LAYER_PARAMETER_NAMES,
     }
 )
 
@@ -56,7 +58,7 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     blocks = _Blocks(source)
     makers: set[str] = set()
     sizes = set(NO_PARAMETERS)
-    wanted = set(_WORDS)
+    wanted = set(_WORDS) | {_LAYER_ATTRIBUTE}
     pending = {place: _words(source, *place) for place in dict.fromkeys(construction)}
     while True:
         seen = {word.encode() for word in wanted}
@@ -65,8 +67,9 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
         if not places:
             break
         for place in places:
-            del pending[place]
-            if _is_comment(source, place[0]):
+            words = pending.pop(place)
+            is_plain = blocks.is_plain(place[0])  # then it constructs no Module, but may make Parameters for one
+            if _is_comment(source, place[0]) or (is_plain and words.isdisjoint(_MAKING)):
                 continue
             function = function_at(source, place[0])
             if function is None:
@@ -74,8 +77,8 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
             found = _usage(function, scope)
             if found.makes_parameters:
                 makers.add(function.name)
-            if blocks.is_plain(place[0]):
-                continue  # whatever else it does, no Module is constructed by it
+            if is_plain:
+                continue
             if _flows(found, set(), LAYER_PARAMETER_NAMES):
                 return True
             blocks.usage(place[0]).update(found)
@@ -96,6 +99,11 @@ def _words(source: bytes, start: int, end: int) -> set[bytes]:
     words = set(_WORD.findall(source, start, end))
     if source.find(b"Parameter", start, end) >= 0:
         words.add(b"Parameter")  # or UninitializedParameter, and so on
+    for name in words & _LAYER_NAMES:
+        # Most arguments of this name, as in `bias=False`, are no attributes.
+        if any(source.find(form % name, start, end) >= 0 for form in (b".%s", b'"%s', b"'%s")):
+            words.add(_LAYER_ATTRIBUTE.encode())
+            break
     return words
 
 

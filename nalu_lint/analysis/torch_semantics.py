@@ -108,7 +108,11 @@ METADATA_ATTRIBUTES = frozenset(
     }
 )
 # Attributes that hold no Parameter, whoever assigned them.
-NO_PARAMETERS = METADATA_ATTRIBUTES | {"config", "generation_config", "training"}
+NO_PARAMETERS = METADATA_ATTRIBUTES | {
+    *("config", "generation_config", "training", "in_channels", "out_channels", "kernel_size", "stride", "padding"),
+    *("dilation", "groups", "in_features", "out_features", "num_embeddings", "embedding_dim", "padding_idx"),
+    *("hidden_size", "num_layers", "embed_dim", "num_heads", "head_dim", "normalized_shape", "eps"),
+}
 # Methods of a tensor whose result carries no value of it.
 METADATA_METHODS = frozenset(
     {

@@ -70,6 +70,7 @@ class _Scanner:
         self.parameter_keys: set[str] = set()  # those that hold their names
         self.unknown_names: set[str] = set()  # arguments of which nothing is known
         self.flowing = True  # whether values read here may become part of others
+        self.second_names: list[tuple[set[str], ast.expr]] = []  # variables that are assigned an attribute as it is
         self.updated = ""  # the tensor of which the statement assigns `.data`
         self.local_makers: set[str] = set()  # what the function imports Parameter as
         self.made = 0  # calls that make Parameters, so far
@@ -77,6 +78,13 @@ class _Scanner:
     def finish(self) -> FunctionUsage:
         for name, usage in self.local_functions.items():
             (self.later if name in self.handed_over else self.usage).update(usage)
+        flowing: list[ast.expr] | None = None
+        while flowing != []:  # one name may be that of another
+            variables = self.usage.variable_flows | self.later.variable_flows
+            flowing = [value for names, value in self.second_names if names & variables]
+            self.second_names = [pair for pair in self.second_names if not pair[0] & variables]
+            for value in flowing:
+                self.expression(value, READ)
         if self.parameter_loops & self.value_names:
             self.usage.reads_all_parameters = True
             self.usage.flows_all_parameters |= bool((self.parameter_loops - self.parameter_keys) & self.value_names)
@@ -117,6 +125,9 @@ class _Scanner:
         if isinstance(value, ast.Attribute) and all(isinstance(t, ast.Attribute) for t in targets):
             self.flowing = False
             self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
+        elif isinstance(value, ast.Attribute) and all(isinstance(t, ast.Name) for t in targets) and flowing:
+            self.flowing = False
+            self.second_names.append(({t.id for t in targets if isinstance(t, ast.Name)}, value))
         elif isinstance(value, ast.Call):
             callee = syntax.last_name(value.func)
             kind = self.scope.dotted(value.func) or callee
@@ -499,7 +510,10 @@ class _Scanner:
         else:
             if literal is not None and function == "getattr":
                 self.usage.foreign_reads.add(literal)
-            self.expression(receiver, METADATA if function == "hasattr" else READ)
+            # What was noted on a Parameter of a loop, such as `_is_initialised`, says nothing of its value.
+            is_noted = isinstance(receiver, ast.Name) and receiver.id in self.parameter_loops and literal is not None
+            is_noted = is_noted and str(literal).startswith("_")
+            self.expression(receiver, METADATA if function == "hasattr" or is_noted else READ)
         for argument in rest:
             self.expression(argument, READ)
 
