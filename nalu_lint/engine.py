@@ -104,7 +104,7 @@ def examine(
             text = decode(source)
             if tree is None:
                 tree = parse(text)
-            codes = _firing(source, selected) if firing is None else firing & selected
+            codes = firing_in(source, selected) if firing is None else firing & selected
             followed = project() if follow_imports else None
             findings = find(text, tree, codes, path, followed) if codes else []
             checked = _Checked(text, tree, path, followed, findings, selected)
@@ -122,7 +122,7 @@ def unreadable(path: str, error: UnreadableError) -> Diagnostic:
     return Diagnostic(path, finding, span, (), error.position.row)
 
 
-def _firing(source: bytes, selected: frozenset[str]) -> frozenset[str]:
+def firing_in(source: bytes, selected: frozenset[str]) -> frozenset[str]:
     """The rules that the sieve, which knows rows by their new lines, lets through."""
     if b"\r" in source and b"\n" not in source:
         source = source.replace(b"\r", b"\n")
@@ -409,16 +409,10 @@ def _check_read(source: bytes, task: Task) -> Outcome:
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    firing = _firing(source, task.config.selected) if sieve.TORCH in source else frozenset()  # loads no rules
-    if not firing and _is_decodable(source) and not _may_suppress(source):
+    firing = firing_in(source, task.config.selected) if sieve.TORCH in source else frozenset()  # loads no rules
+    if not firing and _is_decodable(source) and not suppressions.may_be_unused(source):
         return Outcome([])
     return check_bytes(source, task, firing=firing)
-
-
-def _may_suppress(source: bytes) -> bool:
-    """Whether a comment of ours may be there: looked for first in a way that is fast where there is none."""
-    lowered = source.lower()
-    return (b"noqa" in lowered or b"nalu-lint" in lowered) and suppressions.may_be_unused(source)
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,8 @@ _OURS = re.compile(r"#\s*nalu-lint\s*:\s*ignore(?![\w-])\s*(?:\[(?P<codes>[^\]]*
 _FILE = re.compile(r"#\s*nalu-lint\s*:\s*ignore-file\b", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]+[0-9]*", re.IGNORECASE)
 # A file without these holds nothing that could suppress nothing: codes of other tools are theirs to judge.
-_NAMED = re.compile(rb"nalu-lint\s*:|noqa\s*:[^\n]*NAL", re.IGNORECASE)
+# The sign in front is searched fast, and what stands between it and the word is never a letter.
+_NAMED = re.compile(rb"#[^\w\n]*(?i:nalu-lint\s*:|noqa\s*:[^\n]*NAL)")
 
 ALL = frozenset({""})  # every code starts with it
 

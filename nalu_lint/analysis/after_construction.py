@@ -12,9 +12,11 @@ import ast
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
-from nalu_lint.analysis.usage import FunctionUsage, Usage, function_usage
+from nalu_lint.analysis.usage import function_usage
+from nalu_lint.analysis.usage_facts import FunctionUsage, Usage
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline, Scope
@@ -243,7 +245,7 @@ class _Family:
                 if function.decorator_list:
                     self.properties.add(name)
             for expression in member.class_attributes.values():  # `alias = method`, `w = property(f)`
-                names = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+                names = {node.id for node in syntax.walk(expression) if isinstance(node, ast.Name)}
                 self.properties |= names & member.methods.keys()
 
     def usages(self, name: str) -> list[FunctionUsage]:

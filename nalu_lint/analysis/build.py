@@ -6,7 +6,7 @@ import ast
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis import signs
+from nalu_lint.analysis import signs, syntax
 from nalu_lint.analysis.after_construction import FileUsage
 from nalu_lint.analysis.candidates import Candidates
 from nalu_lint.analysis.cut_parameters import Verdicts
@@ -118,19 +118,21 @@ class _Builder:
         return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
 
     def may_cut(self, info: ClassInfo) -> bool:
-        """Whether the text of the class, its bases or its subclasses shows signs that it cuts gradients."""
-        nodes = [member.node for member in {*info.mro(), *info.descendants()} if member.home in (None, self.file)]
+        """Whether the text of the class or its bases shows signs that it cuts gradients."""
+        nodes = [member.node for member in info.mro() if member.home in (None, self.file)]
         return any(node.lineno <= row <= (node.end_lineno or row) for node in nodes for row in self.cutting_rows)
 
     @cached_property
     def cutting_rows(self) -> set[int]:
-        return signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
+        from nalu_lint.analysis import cut_signs  # only some rules need it
+
+        return cut_signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
 
     @cached_property
     def elsewhere(self) -> set[str]:
         """Attributes that the file reads of any object but `self`."""
         return {
             node.attr
-            for node in ast.walk(self.file.tree)
+            for node in syntax.walk(self.file.tree)
             if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self")
         }

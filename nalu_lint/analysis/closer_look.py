@@ -11,30 +11,37 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.outline import Scope, bind_statement
+from nalu_lint.analysis.sieve import is_assigned
 from nalu_lint.analysis.snippets import function_at, parsed
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
-    METADATA_ATTRIBUTES,
+    LAYER_PARAMETERS,
+    NO_PARAMETERS,
     PARAMETER_ITERATORS,
+    SIZED_FACTORIES,
 )
-from nalu_lint.analysis.usage import Usage, function_usage
+from nalu_lint.analysis.usage import function_usage
+from nalu_lint.analysis.usage_facts import Usage
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode
 
-_WORD = re.compile(rb"\w+")
+_WORD = re.compile(rb"[\w\x80-\xff]+")
 _IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
 _TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
-_HEADER = re.compile(rb"class[ \t]+(\w+)[ \t]*(?:\(([^)]*)\))?")
+_HEADER = re.compile(rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?", re.MULTILINE)
+_MAKING = frozenset({b"Parameter", b"register_parameter"})
+_LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+_LAYER_ATTRIBUTE = ".weight"  # stands for all of them
 _SUBCLASS = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*Parameter\b")
-# Words without which a function has no part in it.
+# Words without which a function has no part in it, unless it mentions an attribute like those of layers.
 _WORDS = frozenset(
     {
         *("Parameter", "register_parameter", "getattr", "setattr"),
         *PARAMETER_ITERATORS,
-        *LAYER_PARAMETER_NAMES,
     }
 )
 
@@ -50,7 +57,8 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     scope = _imported(source)
     blocks = _Blocks(source)
     makers: set[str] = set()
-    wanted = set(_WORDS)
+    sizes = set(NO_PARAMETERS)
+    wanted = set(_WORDS) | {_LAYER_ATTRIBUTE}
     pending = {place: _words(source, *place) for place in dict.fromkeys(construction)}
     while True:
         seen = {word.encode() for word in wanted}
@@ -59,25 +67,30 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
         if not places:
             break
         for place in places:
-            del pending[place]
-            if _is_comment(source, place[0]):
+            words = pending.pop(place)
+            is_plain = blocks.is_plain(place[0])  # then it constructs no Module, but may make Parameters for one
+            if _is_comment(source, place[0]) or (is_plain and words.isdisjoint(_MAKING)):
                 continue
             function = function_at(source, place[0])
             if function is None:
                 return True
             found = _usage(function, scope)
+            if found.makes_parameters:
+                makers.add(function.name)
+            if is_plain:
+                continue
             if _flows(found, set(), LAYER_PARAMETER_NAMES):
                 return True
             blocks.usage(place[0]).update(found)
-            if found.makes_parameters:
-                makers.add(function.name)
+            if inherits:
+                sizes |= _sizes(function, scope)
         wanted = makers.union(*(_suspects(u, makers) | u.parameter_variables for u in blocks.usages()))
     everywhere = LAYER_PARAMETER_NAMES.union(*(_suspects(usage, makers) for usage in blocks.usages()))
     for usage in blocks.families():
         own = _suspects(usage, makers) | (LAYER_PARAMETER_NAMES if extends_layer else frozenset())
         if _flows(usage, own, everywhere):
             return True
-        if inherits and any(not _is_assigned(source, name) for name in usage.own_flows - METADATA_ATTRIBUTES):
+        if inherits and any(not is_assigned(source, name.encode()) for name in usage.own_flows - sizes):
             return True
     return False
 
@@ -86,6 +99,11 @@ def _words(source: bytes, start: int, end: int) -> set[bytes]:
     words = set(_WORD.findall(source, start, end))
     if source.find(b"Parameter", start, end) >= 0:
         words.add(b"Parameter")  # or UninitializedParameter, and so on
+    for name in words & _LAYER_NAMES:
+        # Most arguments of this name, as in `bias=False`, are no attributes.
+        if any(source.find(form % name, start, end) >= 0 for form in (b".%s", b'"%s', b"'%s")):
+            words.add(_LAYER_ATTRIBUTE.encode())
+            break
     return words
 
 
@@ -111,6 +129,7 @@ class _Blocks:
         self._starts = [0, *starts]
         self._usages: dict[int, Usage] = {}
         self._families: dict[int, int] = {}  # by block: the first block that it is related to
+        self._derived: set[int] = set()  # blocks with classes that have bases of other files
         by_name: dict[bytes, int] = {}
         for number, (start, end) in enumerate(zip(self._starts, [*starts, len(source)], strict=True)):
             if not source.startswith(b"class", start):
@@ -118,7 +137,11 @@ class _Blocks:
             self._families[number] = number
             for match in _HEADER.finditer(source, start, end):
                 by_name.setdefault(match.group(1), number)
+                if match.group(2) is None:
+                    self._derived.add(number)  # it has type parameters
                 for base in _WORD.findall(match.group(2) or b""):
+                    if base not in by_name:
+                        self._derived.add(number)
                     self._relate(number, by_name.get(base, number))
 
     def _relate(self, first: int, second: int) -> None:
@@ -130,6 +153,11 @@ class _Blocks:
     def usage(self, place: int) -> Usage:
         """What was found in the block that holds a place."""
         return self._usages.setdefault(bisect_right(self._starts, place) - 1, Usage())
+
+    def is_plain(self, place: int) -> bool:
+        """Whether a place is in a class that, with all its relatives, has no base from elsewhere."""
+        family = self._families.get(bisect_right(self._starts, place) - 1)
+        return family is not None and all(self._families[number] != family for number in self._derived)
 
     def usages(self) -> list[Usage]:
         return list(self._usages.values())
@@ -163,10 +191,22 @@ def _flows(usage: Usage, own: set[str], everywhere: frozenset[str]) -> bool:
     )
 
 
-def _is_assigned(source: bytes, name: str) -> bool:
-    from nalu_lint.analysis.signs import is_assigned
-
-    return is_assigned(source, name.encode())
+def _sizes(function: FunctionNode, scope: Scope) -> set[str]:
+    """Attributes of self that say how large a layer or a new tensor is: these are numbers."""
+    pending: list[ast.AST] = []
+    for node in syntax.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            dotted = scope.dotted(node.func)
+            if dotted in LAYER_PARAMETERS or dotted in SIZED_FACTORIES:
+                pending += [*node.args, *(keyword.value for keyword in node.keywords)]
+    found: set[str] = set()
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.BinOp | ast.Tuple | ast.List | ast.Starred):
+            pending += syntax.children(node)
+    return found
 
 
 def _imported(source: bytes) -> Scope:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from nalu_lint.analysis import names
+from nalu_lint.analysis import names, syntax
 from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.library_calls import LibraryCalls
 from nalu_lint.analysis.outline import ClassInfo
@@ -422,7 +422,7 @@ class Expressions(LibraryCalls):
         return single(Const("".join(parts)))
 
     def number(self, node: cst.Integer | cst.Float) -> Value:
-        return single(Const(node.evaluated_value))
+        return single(Const(syntax.number(node.value)))
 
     def yield_(self, node: cst.Yield) -> Value:
         frame = self.frames[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.flow_calls import Calls
 from nalu_lint.analysis.gradient_flow import NO_GRADIENT_MODE, NOTHING, SINK, ZERO, Cut, Flowing, Read
 from nalu_lint.analysis.torch_semantics import METADATA_ATTRIBUTES, NO_GRAD, SET_GRAD, VIEW_ATTRIBUTES
@@ -187,7 +188,7 @@ class Scan(Calls):
         after = dict(self.variables)
         for case in node.cases:
             self.variables = dict(before)
-            for pattern in ast.walk(case.pattern):
+            for pattern in syntax.walk(case.pattern):
                 if isinstance(pattern, ast.MatchAs | ast.MatchStar) and pattern.name is not None:
                     self.variables[pattern.name] = subject
             self.block(case.body)
@@ -198,7 +199,7 @@ class Scan(Calls):
         """A function made here runs later, whoever calls it and in whichever mode."""
         no_grad = next((f"@{d}()" for d in map(self.dotted, node.decorator_list) if d in NO_GRAD), "")
         self.closure(
-            lambda: self.block(node.body), no_grad, [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]
+            lambda: self.block(node.body), no_grad, [a.arg for a in syntax.walk(node.args) if isinstance(a, ast.arg)]
         )
         self.variables.pop(node.name, None)
 
@@ -211,7 +212,7 @@ class Scan(Calls):
         self.variables, self.no_grad, self.in_closure = saved
 
     def nested_class(self, node: ast.ClassDef) -> None:
-        if any(isinstance(n, ast.Name) and n.id in self.self_names for n in ast.walk(node)):
+        if any(isinstance(n, ast.Name) and n.id in self.self_names for n in syntax.walk(node)):
             self.flow.is_unknown = True
 
     def delete(self, node: ast.Delete) -> None:
@@ -220,7 +221,7 @@ class Scan(Calls):
                 self.write(target)
 
     def aside(self, node: ast.Assert | ast.Raise) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in syntax.children(node):
             if isinstance(child, ast.expr):
                 self.value(child)
 
@@ -231,7 +232,7 @@ class Scan(Calls):
         if handler is not None:
             found: Flowing = handler(self, node)
             return found
-        return self.joined([child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)])
+        return self.joined([child for child in syntax.children(node) if isinstance(child, ast.expr)])
 
     def joined(self, nodes: list[ast.expr]) -> Flowing:
         values = [self.value(node) for node in nodes]
@@ -323,7 +324,7 @@ class Scan(Calls):
         return produced
 
     def lambda_(self, node: ast.Lambda) -> Flowing:
-        names = [argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+        names = [argument.arg for argument in syntax.walk(node.args) if isinstance(argument, ast.arg)]
         self.closure(lambda: self.sink(self.value(node.body)), "", names)
         return NOTHING
 
@@ -333,7 +334,7 @@ class Scan(Calls):
         return value
 
     def text(self, node: ast.JoinedStr) -> Flowing:
-        self.joined([child for child in ast.walk(node) if isinstance(child, ast.FormattedValue)])
+        self.joined([child for child in syntax.walk(node) if isinstance(child, ast.FormattedValue)])
         return NOTHING
 
     def yield_(self, node: ast.Yield | ast.YieldFrom) -> Flowing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.facts import CreatedInForward, ReboundParameter
 from nalu_lint.analysis.torch_semantics import (
     ENTRY_POINTS,
@@ -111,7 +112,7 @@ class ForwardPath:
         elif isinstance(node, ast.ClassDef):
             pass
         else:
-            for child in ast.iter_child_nodes(node):
+            for child in syntax.children(node):
                 if isinstance(child, ast.expr):
                     self._expression(child, place)
                 elif isinstance(child, ast.match_case):
@@ -122,17 +123,17 @@ class ForwardPath:
         if _mentions_training(test) or any(
             (isinstance(node, ast.Constant) and node.value is None)
             or (isinstance(node, ast.Name) and node.id in ("hasattr", "getattr", "isinstance"))
-            for node in ast.walk(test)
+            for node in syntax.walk(test)
         ):
             return MISSING
-        tested = {node.attr for node in ast.walk(test) if isinstance(node, ast.Attribute)}
+        tested = {node.attr for node in syntax.walk(test) if isinstance(node, ast.Attribute)}
         return FLAG if tested & self._assigned(body, place, depth=2) else NONE
 
     def _assigned(self, body: list[ast.stmt], place: _Place, depth: int) -> set[str]:
         """Attributes assigned below `body`, and by the methods that it calls."""
         names: set[str] = set()
         for statement in body:
-            for node in ast.walk(statement):
+            for node in syntax.walk(statement):
                 if isinstance(node, ast.Attribute):
                     if isinstance(node.ctx, ast.Store):
                         names.add(node.attr)
@@ -211,7 +212,7 @@ class ForwardPath:
         if path[0] == place.self_name:
             return True
         # A variable: only where the new Parameter is made out of the old one.
-        return any(_path(node) == path for argument in made.args for node in ast.walk(argument))
+        return any(_path(node) == path for argument in made.args for node in syntax.walk(argument))
 
 
 def registered_parameters(info: ClassInfo) -> dict[str, ast.expr | None]:
@@ -221,7 +222,7 @@ def registered_parameters(info: ClassInfo) -> dict[str, ast.expr | None]:
         for name, function in base.methods.items():
             if name not in INITIALISERS:
                 continue
-            for node in ast.walk(function):
+            for node in syntax.walk(function):
                 if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
                     if base.scope.dotted(node.value.func) in PARAMETER and _is_trainable(node.value):
                         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -246,7 +247,7 @@ def _calls(node: ast.expr) -> Iterator[ast.Call]:
             continue
         if isinstance(current, ast.Call):
             yield current
-        pending.extend(ast.iter_child_nodes(current))
+        pending.extend(syntax.children(current))
 
 
 def _outer_call(value: ast.expr) -> ast.Call | None:
@@ -291,7 +292,7 @@ def _is_no_grad(node: ast.expr, scope: Scope) -> bool:
 
 
 def _mentions_training(test: ast.expr) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "training" for node in ast.walk(test))
+    return any(isinstance(node, ast.Attribute) and node.attr == "training" for node in syntax.walk(test))
 
 
 def _ends(body: list[ast.stmt]) -> bool:
@@ -299,18 +300,18 @@ def _ends(body: list[ast.stmt]) -> bool:
 
 
 def _trains_inside(function: FunctionNode) -> bool:
-    return any(isinstance(n, ast.Attribute) and n.attr in _INNER_TRAINING for n in ast.walk(function))
+    return any(isinstance(n, ast.Attribute) and n.attr in _INNER_TRAINING for n in syntax.walk(function))
 
 
 def _optimises(function: ast.AST) -> bool:
-    return any(isinstance(n, ast.Attribute) and n.attr in ("backward", "zero_grad") for n in ast.walk(function))
+    return any(isinstance(n, ast.Attribute) and n.attr in ("backward", "zero_grad") for n in syntax.walk(function))
 
 
 def _is_staged(target: ast.expr, function: FunctionNode) -> bool:
     """Whether the layer's Parameters are given to it: `conv.weight = kernel`, `conv.weight.data = kernel`."""
     if not isinstance(target, ast.Name):
         return False
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Attribute) and node.attr in (*LAYER_PARAMETER_NAMES, "data", "requires_grad_"):
             root = _path(node)[:1]
             if root == (target.id,):

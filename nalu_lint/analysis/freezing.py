@@ -10,6 +10,7 @@ import ast
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ class Freezing:
                 continue
             if isinstance(statement, ast.ClassDef):
                 for expression in (*decorators, *statement.bases, *statement.keywords):
-                    yield from ast.walk(expression)
+                    yield from syntax.walk(expression)
                 yield from self._speaking(statement.body)
             else:
-                yield from ast.walk(statement)
+                yield from syntax.walk(statement)
 
     def _mentions_flags(self, function: FunctionNode) -> bool:
         rows = self._file.rows[function.lineno - 1 : function.end_lineno]
@@ -75,14 +76,14 @@ class Freezing:
 
 
 def _tests_freezing(test: ast.expr) -> bool:
-    words = [node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in ast.walk(test)]
+    words = [node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in syntax.walk(test)]
     return any(part in word.lower() for word in words for part in _FREEZING_WORDS)
 
 
 def _sets_flags(function: FunctionNode) -> bool:
     """Whether it sets `requires_grad` in a loop over something's Parameters."""
     has_flag = has_loop = False
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Attribute):
             has_flag = has_flag or node.attr in _FLAGS
             has_loop = has_loop or node.attr in PARAMETER_ITERATORS
@@ -92,11 +93,11 @@ def _sets_flags(function: FunctionNode) -> bool:
 def _mentioned(statement: ast.AST) -> set[str]:
     """Attributes of which Parameters are listed, or that are handed on, in a statement."""
     names: set[str] = set()
-    for node in ast.walk(statement):
+    for node in syntax.walk(statement):
         if isinstance(node, ast.Attribute) and node.attr in (*PARAMETER_ITERATORS, *_FLAGS, "modules", "children"):
             names |= {EVERYTHING} if _is_self(node.value) else _attributes(node.value)
         elif isinstance(node, ast.For | ast.comprehension):
-            names |= {name for inner in ast.walk(node.iter) for name in _attributes(inner)}
+            names |= {name for inner in syntax.walk(node.iter) for name in _attributes(inner)}
         elif isinstance(node, ast.Call) and not _last_name(node.func).endswith("_"):  # initialisers do not freeze
             for argument in node.args:
                 names |= _attributes(argument)

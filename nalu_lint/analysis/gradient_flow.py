@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, NO_GRAD
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class GradientFlow:
         for members in self.methods.values():
             for _, function in members:
                 own_calls: set[int] = set()
-                for node in ast.walk(function):  # a call comes before its parts
+                for node in syntax.walk(function):  # a call comes before its parts
                     if isinstance(node, ast.Call):
                         own_calls.add(id(node.func))
                     elif isinstance(node, ast.Attribute) and node.attr in self.methods:

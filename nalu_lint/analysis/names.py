@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 # "*" keeps the last component only.
 _PREFIXES = (
     ("torch.nn.modules.", "torch.nn.*"),
@@ -38,6 +40,7 @@ STAR_EXPORTS = {
 }
 
 
+@lru_cache(maxsize=4096)
 def canonical(dotted: str) -> str:
     """The one spelling of `dotted` that the tables use.
 

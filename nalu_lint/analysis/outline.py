@@ -6,15 +6,17 @@ Cheap by design: it visits statements, not expressions, and resolves names only 
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis import names
+from nalu_lint.analysis import names, syntax
 from nalu_lint.analysis.torch_semantics import MODULE_BASES, NEUTRAL_BASES
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.project import SourceFile
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_NESTED_CLASS = re.compile(r"\n[ \t\f]+class\b|;[ \t]*class\b|:[ \t]*class\b")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -226,6 +228,8 @@ class Outline:
         self.scope = Scope(home=home)
         self.classes: list[ClassInfo] = []
         self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name
+        # Classes inside functions or other classes: rare, so look for one before looking everywhere.
+        self._nests = home is None or _NESTED_CLASS.search(home.text) is not None
         self._visit(tree.body, self.scope)
         for info in self.classes:
             info.resolve_bases()
@@ -259,10 +263,10 @@ class Outline:
                             found[known:] = [b._replace(is_fallback=True) for b in found[known:]]
 
     def _visit_nested(self, function: FunctionNode, scope: Scope) -> None:
-        """Classes inside functions: rare, so look for one before making a scope."""
-        if any(isinstance(s, ast.ClassDef) for s in _all_statements(function.body)):
+        """Classes inside functions."""
+        if self._nests and any(isinstance(s, ast.ClassDef) for s in _all_statements(function.body)):
             inner = Scope(scope)
-            for argument in ast.walk(function.args):
+            for argument in syntax.walk(function.args):
                 if isinstance(argument, ast.arg):
                     inner.bind(argument.arg, Binding(function))
             self._visit(function.body, inner)
@@ -303,7 +307,7 @@ def bind_statement(statement: ast.stmt, scope: Scope) -> None:
 
 def _bind_names(target: ast.expr, statement: ast.stmt, scope: Scope) -> None:
     """Names bound to parts of a value, which is not followed."""
-    for node in ast.walk(target):
+    for node in syntax.walk(target):
         if isinstance(node, ast.Name):
             scope.bind(node.id, Binding(statement))
 

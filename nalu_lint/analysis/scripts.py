@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.facts import IneffectiveFlag, LateParameter, RewrappedLoss
 from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import (
@@ -41,8 +42,8 @@ class ScriptFacts(NamedTuple):
 def script_facts(tree: ast.Module, outline: Outline, lines: Lines) -> ScriptFacts:
     """The facts of a whole file."""
     facts = ScriptFacts([], [], [])
-    loaded = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
-    named = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    loaded = {n.attr for n in syntax.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+    named = {n.value for n in syntax.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     for body, class_name in _bodies(tree):
         scan = _Scan(outline, lines, facts, loaded | named, class_name)
         scan.block(body)
@@ -56,7 +57,7 @@ def _bodies(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], str]]:
     pending: list[tuple[ast.AST, str]] = [(tree, "")]
     while pending:
         node, class_name = pending.pop()
-        for child in ast.iter_child_nodes(node):
+        for child in syntax.children(node):
             if isinstance(child, _FUNCTIONS):
                 yield child.body, class_name
             inner = child.name if isinstance(child, ast.ClassDef) else class_name
@@ -133,7 +134,7 @@ class _Scan:
                 if self.makes_module(value):
                     self.modules.add(name)
                 self.optimiser(name, value)
-            for inner in ast.walk(target):  # model, opt = ...
+            for inner in syntax.walk(target):  # model, opt = ...
                 if inner is not target and isinstance(inner, ast.Name) and isinstance(target, ast.Tuple | ast.List):
                     self.suspects.pop(inner.id, None)
                     self.optimisers.pop(inner.id, None)
@@ -202,7 +203,7 @@ class _Scan:
             stores = [
                 statement.value
                 for function in info.methods.values()
-                for statement in ast.walk(function)
+                for statement in syntax.walk(function)
                 if isinstance(statement, ast.Assign)
                 and any(isinstance(t, ast.Attribute) and _dotted(t) == _dotted(node) for t in statement.targets)
             ]
@@ -277,7 +278,7 @@ class _Scan:
             binding = self.scope.lookup(value.func.id)
             info = binding.class_info if binding is not None else None
             if info is not None and info.is_module:
-                calls = [n for m in info.methods.values() for n in ast.walk(m) if isinstance(n, ast.Call)]
+                calls = [n for m in info.methods.values() for n in syntax.walk(m) if isinstance(n, ast.Call)]
                 kinds = {info.scope.dotted(call.func) for call in calls}
                 return bool(kinds & (PARAMETER | LAYER_PARAMETERS.keys()))
         return False

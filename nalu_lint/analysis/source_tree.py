@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
+from nalu_lint.analysis import syntax
 from nalu_lint.diagnostic import Position, Span
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _check_depth(statement: ast.stmt) -> None:
         widest = max((len(node.values) for node in level if isinstance(node, ast.BoolOp)), default=0)
         if depth + widest > MAX_DEPTH:  # `a and b and c` is one node for ast, a chain for libcst
             raise RecursionError
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        level = [child for node in level for child in syntax.children(node)]
 
 
 class Segment:

@@ -1,14 +1,58 @@
-"""Small questions about the syntax of an expression."""
+"""Small questions about the syntax of an expression, and ways through a tree."""
 
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nalu_lint.analysis.outline import FunctionNode
+
+# Fields that hold text and numbers, or operators and contexts: half of all nodes, and nobody asks for them.
+_LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment", "module", "level", "asname"})
+
+
+class _Fields(dict[type[ast.AST], tuple[str, ...]]):
+    """The fields of each kind of node that may hold nodes."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        fields = self[kind] = tuple(name for name in kind._fields if name not in _LEAVES)
+        return fields
+
+
+_FIELDS = _Fields()
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """As `ast.iter_child_nodes`, without operators and contexts."""
+    found: list[ast.AST] = []
+    for name in _FIELDS[type(node)]:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """As `ast.walk`, in the same order, without operators and contexts."""
+    found = [node]
+    for one in found:
+        yield one
+        found += children(one)
+
+
+@lru_cache(maxsize=1024)
+def number(text: str) -> int | float | complex:
+    """The value of a literal number: few are common."""
+    value: int | float | complex = ast.literal_eval(text)
+    return value
 
 
 def is_static(function: FunctionNode) -> bool:

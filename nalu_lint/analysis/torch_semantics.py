@@ -107,6 +107,12 @@ METADATA_ATTRIBUTES = frozenset(
         *("ds_id", "ds_shape", "ds_numel", "ds_status"),
     }
 )
+# Attributes that hold no Parameter, whoever assigned them.
+NO_PARAMETERS = METADATA_ATTRIBUTES | {
+    *("config", "generation_config", "training", "in_channels", "out_channels", "kernel_size", "stride", "padding"),
+    *("dilation", "groups", "in_features", "out_features", "num_embeddings", "embedding_dim", "padding_idx"),
+    *("hidden_size", "num_layers", "embed_dim", "num_heads", "head_dim", "normalized_shape", "eps"),
+}
 # Methods of a tensor whose result carries no value of it.
 METADATA_METHODS = frozenset(
     {
@@ -124,6 +130,7 @@ METADATA_FUNCTIONS = frozenset(
         *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"),
         *("is_tensor", "is_floating_point", "is_complex", "numel", "Size", "result_type", "promote_types", "can_cast"),
         *("isinstance", "issubclass", "hasattr", "len", "type", "id", "print", "callable", "hash", "dir"),
+        *("_calculate_fan_in_and_fan_out", "_calculate_correct_fan"),
         "GatheredParameters",  # DeepSpeed: a context in which sharded Parameters are whole
     }
 )
@@ -148,6 +155,7 @@ FACTORIES = UNINITIALISED_FACTORIES | frozenset(
 )
 # Factories that fill the tensor with a value that they are given.
 FILLING_FACTORIES = frozenset({"torch.full", "torch.full_like"})
+SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
 # Functions that copy their argument's value and cut its history ("said out loud").
 COPYING_FUNCTIONS = frozenset(
     {"torch.tensor", "copy.deepcopy", "copy.copy", "float", "int", "bool", "numpy.array", "numpy.asarray"}

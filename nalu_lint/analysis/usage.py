@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import (
-    FACTORIES,
-    FILLING_FACTORIES,
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
@@ -22,9 +20,11 @@ from nalu_lint.analysis.torch_semantics import (
     PARAMETER,
     PARAMETER_CONSUMERS,
     PARAMETER_ITERATORS,
+    SIZED_FACTORIES,
     VIEW_ATTRIBUTES,
     WRAPPING_CONTAINERS,
 )
+from nalu_lint.analysis.usage_facts import FunctionUsage, Usage
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode, Scope
@@ -36,74 +36,9 @@ WRITE = "write"  # it is the target of an in-place operation
 DISCARD = "discard"  # it is a statement of its own
 
 _DYNAMIC_ATTRIBUTES = frozenset({"__dict__", "_parameters", "_buffers", "_modules"})
+_FILLING = frozenset({"append", "extend", "insert"})  # of the receiver, nothing flows
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
-_SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
-
-
-class Usage:
-    """What one function, or several together, do with attributes."""
-
-    def __init__(self) -> None:
-        self.reads: set[str] = set()  # attributes of self, by value
-        self.stores: set[str] = set()  # attributes of self assigned, deleted or changed in place
-        self.handed: set[str] = set()  # attributes of self taken without calling them: `hook(self.f)`
-        self.foreign_reads: set[str] = set()  # attributes of other objects, by value
-        self.inner_reads: set[tuple[str, str]] = set()  # self.a.b as (a, b): by the name of the object
-        self.kinds: dict[str, set[str]] = {}  # attributes of self assigned new objects, and of which class
-        self.mentions: set[str] = set()  # every attribute of self that is touched at all
-        # Attributes and variables whose value may become part of another: read, and not only to
-        # test it, to initialise something in place, or to give it a second name.
-        self.own_flows: set[str] = set()
-        self.foreign_flows: set[str] = set()
-        self.variable_flows: set[str] = set()
-        self.names: set[str] = set()  # bare names loaded
-        self.handed_names: set[str] = set()  # bare names loaded other than to call them
-        self.parameter_names: set[str] = set()  # attributes assigned a new Parameter
-        self.aliases: set[tuple[str, str]] = set()  # attributes assigned another attribute as it is
-        self.results: set[tuple[str, str]] = set()  # attributes assigned the result of a call, and of which
-        self.names_parameters_dynamically: bool = False  # setattr(self, computed, Parameter(...))
-        self.parameter_variables: set[str] = set()  # variables assigned one
-        self.makes_parameters: bool = False
-        self.getattr_prefixes: set[str] = set()  # getattr(self, f"weight_{i}") reads "weight_*"
-        self.given_self: set[str] = set()  # functions and classes called by name with self
-        self.reads_anything: bool = False  # computed names, __dict__, self handed to someone unknown
-        self.reads_all_parameters: bool = False
-        self.flows_all_parameters: bool = False  # and not only their names
-
-    def update(self, other: Usage) -> None:
-        self.reads |= other.reads
-        self.stores |= other.stores
-        self.handed |= other.handed
-        self.foreign_reads |= other.foreign_reads
-        self.inner_reads |= other.inner_reads
-        for name, kinds in other.kinds.items():
-            self.kinds.setdefault(name, set()).update(kinds)
-        self.mentions |= other.mentions
-        self.own_flows |= other.own_flows
-        self.foreign_flows |= other.foreign_flows
-        self.variable_flows |= other.variable_flows
-        self.names |= other.names
-        self.handed_names |= other.handed_names
-        self.parameter_names |= other.parameter_names
-        self.results |= other.results
-        self.names_parameters_dynamically |= other.names_parameters_dynamically
-        self.aliases |= other.aliases
-        self.parameter_variables |= other.parameter_variables
-        self.makes_parameters |= other.makes_parameters
-        self.getattr_prefixes |= other.getattr_prefixes
-        self.given_self |= other.given_self
-        self.reads_anything |= other.reads_anything
-        self.reads_all_parameters |= other.reads_all_parameters
-        self.flows_all_parameters |= other.flows_all_parameters
-
-
-class FunctionUsage:
-    """The usage of a function's own code, and that of the functions that it makes for later."""
-
-    def __init__(self, now: Usage, later: Usage) -> None:
-        self.now = now
-        self.later = later
 
 
 def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> FunctionUsage:
@@ -135,12 +70,21 @@ class _Scanner:
         self.parameter_keys: set[str] = set()  # those that hold their names
         self.unknown_names: set[str] = set()  # arguments of which nothing is known
         self.flowing = True  # whether values read here may become part of others
+        self.second_names: list[tuple[set[str], ast.expr]] = []  # variables that are assigned an attribute as it is
+        self.updated = ""  # the tensor of which the statement assigns `.data`
         self.local_makers: set[str] = set()  # what the function imports Parameter as
         self.made = 0  # calls that make Parameters, so far
 
     def finish(self) -> FunctionUsage:
         for name, usage in self.local_functions.items():
             (self.later if name in self.handed_over else self.usage).update(usage)
+        flowing: list[ast.expr] | None = None
+        while flowing != []:  # one name may be that of another
+            variables = self.usage.variable_flows | self.later.variable_flows
+            flowing = [value for names, value in self.second_names if names & variables]
+            self.second_names = [pair for pair in self.second_names if not pair[0] & variables]
+            for value in flowing:
+                self.expression(value, READ)
         if self.parameter_loops & self.value_names:
             self.usage.reads_all_parameters = True
             self.usage.flows_all_parameters |= bool((self.parameter_loops - self.parameter_keys) & self.value_names)
@@ -157,7 +101,7 @@ class _Scanner:
             self.children(node)
 
     def children(self, node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in syntax.children(node):
             if isinstance(child, ast.stmt):
                 self.statement(child)
             elif isinstance(child, ast.expr):
@@ -181,6 +125,9 @@ class _Scanner:
         if isinstance(value, ast.Attribute) and all(isinstance(t, ast.Attribute) for t in targets):
             self.flowing = False
             self.usage.aliases.update((t.attr, value.attr) for t in targets if isinstance(t, ast.Attribute))
+        elif isinstance(value, ast.Attribute) and all(isinstance(t, ast.Name) for t in targets) and flowing:
+            self.flowing = False
+            self.second_names.append(({t.id for t in targets if isinstance(t, ast.Name)}, value))
         elif isinstance(value, ast.Call):
             callee = syntax.last_name(value.func)
             kind = self.scope.dotted(value.func) or callee
@@ -188,14 +135,15 @@ class _Scanner:
                 if isinstance(target, ast.Attribute) and self.is_self(target.value):
                     self.usage.kinds.setdefault(target.attr, set()).add(kind)
             self.usage.results.update((t.attr, callee) for t in targets if isinstance(t, ast.Attribute))
+        self.updated = _updated(targets[0])
         self.expression(value, READ)
-        self.flowing = flowing
+        self.flowing, self.updated = flowing, ""
         for target in targets:
             self.target(target)
             if not isinstance(value, ast.Call) and isinstance(target, ast.Attribute) and self.is_self(target.value):
                 self.usage.kinds.setdefault(target.attr, set()).add("")
             if self.made > made_before:
-                for node in ast.walk(target):
+                for node in syntax.walk(target):
                     if isinstance(node, ast.Attribute):
                         self.usage.parameter_names.add(node.attr)
                     elif isinstance(node, ast.Name) and node.id not in self.self_names:
@@ -283,7 +231,7 @@ class _Scanner:
 
     def iteration(self, target: ast.expr, iterable: ast.expr) -> None:
         if syntax.iterates_parameters(iterable):
-            self.parameter_loops.update(n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            self.parameter_loops.update(n.id for n in syntax.walk(target) if isinstance(n, ast.Name))
             is_named = isinstance(iterable, ast.Call) and syntax.last_name(iterable.func) == "named_parameters"
             if is_named and isinstance(target, ast.Tuple):
                 self.parameter_keys.update(n.id for n in target.elts[:1] if isinstance(n, ast.Name))
@@ -368,6 +316,9 @@ class _Scanner:
             return
         if node.attr in METADATA_ATTRIBUTES:
             self.expression(node.value, METADATA)
+            return
+        if node.attr == "data" and use == READ and self.flowing and self.updated == ast.dump(node.value):
+            self.test(node)  # it becomes part of itself
             return
         inner = node.value
         holder = inner.attr if isinstance(inner, ast.Attribute) and self.is_self(inner.value) else None
@@ -513,7 +464,10 @@ class _Scanner:
         elif syntax.is_in_place(method):
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
-            self.expression(receiver, METADATA if use == METADATA else READ)
+            if use == DISCARD and method in _FILLING:
+                self.test(receiver)
+            else:
+                self.expression(receiver, METADATA if use == METADATA else READ)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
         self.arguments(method, arguments, argument_use, dotted, writes_first=dotted is not None)
@@ -523,12 +477,14 @@ class _Scanner:
     ) -> None:
         """`writes_first`: a function in place changes its first argument, a method its receiver."""
         flowing = self.flowing
-        self.flowing = flowing and dotted not in _SIZED_FACTORIES
+        self.flowing = flowing and dotted not in SIZED_FACTORIES
         for index, argument in enumerate(arguments):
             if isinstance(argument, ast.Starred):
                 argument = argument.value
             if index == 0 and writes_first and syntax.is_in_place(callee):
                 self.expression(argument, WRITE)  # nn.init.normal_(self.weight)
+            elif callee == "register_parameter" and isinstance(argument, ast.Name | ast.Attribute):
+                self.test(argument)  # it is stored as it is
             elif callee in PARAMETER_CONSUMERS or self.function_name in OPTIMISER_METHODS:
                 self.expression(argument, METADATA if syntax.iterates_parameters(argument) else use)
             else:
@@ -554,13 +510,22 @@ class _Scanner:
         else:
             if literal is not None and function == "getattr":
                 self.usage.foreign_reads.add(literal)
-            self.expression(receiver, METADATA if function == "hasattr" else READ)
+            # What was noted on a Parameter of a loop, such as `_is_initialised`, says nothing of its value.
+            is_noted = isinstance(receiver, ast.Name) and receiver.id in self.parameter_loops and literal is not None
+            is_noted = is_noted and str(literal).startswith("_")
+            self.expression(receiver, METADATA if function == "hasattr" or is_noted else READ)
         for argument in rest:
             self.expression(argument, READ)
 
     def return_(self, node: ast.Return) -> None:
         if node.value is not None and not self.is_self(node.value):
             self.expression(node.value, READ)
+
+
+def _updated(target: ast.expr) -> str:
+    """The tensor of which a statement assigns `.data`, whole or in part."""
+    target = target.value if isinstance(target, ast.Subscript) else target
+    return ast.dump(target.value) if isinstance(target, ast.Attribute) and target.attr == "data" else ""
 
 
 _STATEMENTS: dict[type[ast.stmt], Any] = {

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.after_construction import FileUsage
 from nalu_lint.analysis.outline import ClassInfo, Outline
 from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS
@@ -36,12 +37,12 @@ class Code:
         self.tree = tree
         self.rows = text.split("\n")
         self.parents: dict[ast.AST, ast.AST] = {}
-        self._by_span: dict[Span, list[ast.AST]] = {}
-        for node in ast.walk(tree):
-            for child in ast.iter_child_nodes(node):
+        self._by_row: dict[int, list[ast.stmt | ast.expr]] = {}
+        for node in syntax.walk(tree):
+            for child in syntax.children(node):
                 self.parents[child] = node
             if isinstance(node, ast.stmt | ast.expr):
-                self._by_span.setdefault(self.span(node), []).append(node)
+                self._by_row.setdefault(node.lineno, []).append(node)
 
     @cached_property
     def outline(self) -> Outline:
@@ -122,7 +123,7 @@ class Code:
 
     def at(self, span: Span) -> ast.AST | None:
         """The outermost node that stands exactly there, statements first."""
-        found = self._by_span.get(span, [])
+        found = [node for node in self._by_row.get(span.start.row, ()) if self.span(node) == span]
         return next((node for node in found if isinstance(node, ast.stmt)), found[0] if found else None)
 
     def indentation(self, row: int) -> str:

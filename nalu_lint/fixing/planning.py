@@ -107,9 +107,13 @@ class Planner:
 
     def _proposed(self, finding: Finding, by: str | None = None) -> Fix:
         from nalu_lint.rules import all_rules  # start-up time
+        from nalu_lint.rules.base import Rule
 
+        rule = all_rules()[by or finding.code]
+        if type(rule).fix is Rule.fix:
+            return _NOTHING
         with _refusing_on_defects():
-            return all_rules()[by or finding.code].fix(finding, self.code) or _NOTHING
+            return rule.fix(finding, self.code) or _NOTHING
 
     def _completed(self, finding: Finding, by: str | None = None) -> Planned:
         """The fix, with what it leaves unused removed, but not proven."""
@@ -140,16 +144,22 @@ class Planner:
         if overlap(edits):
             raise Refused("its parts are too close to each other in the text")
         if self._keys is None:
-            self._keys = Counter(map(key, engine.find(self.text, self.tree, self.selected, self.path, self.project)))
+            self._keys = Counter(map(key, self._find(self.text, self.tree)))
         with _refusing_on_defects():
             text = apply(self.text, edits)
-            found = engine.find(text, engine.parse(text), self.selected, self.path, self.project)
+            found = self._find(text, engine.parse(text))
         after = Counter(map(key, found))
         if any(after[key(finding)] >= self._keys[key(finding)] for finding in fixed):
             raise Refused("the finding would remain")
         new = [o for o in found if after[key(o)] > self._keys[key(o)] and o.code in self.reported]
         if new:
             raise Refused(f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`")
+
+    def _find(self, text: str, tree: ast.Module) -> list[Finding]:
+        from nalu_lint import engine  # it imports this package where it needs it
+
+        codes = engine.firing_in(text.encode("utf-8", "surrogatepass"), self.selected)
+        return engine.find(text, tree, codes, self.path, self.project) if codes else []
 
 
 _NOTHING = Fix("display", "", ())

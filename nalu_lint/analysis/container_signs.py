@@ -1,0 +1,103 @@
+"""Signs, in the bytes of a file, that a plain container of the constructor holds modules or Parameters."""
+
+from __future__ import annotations
+
+import re
+
+from nalu_lint.analysis.signs import CONTAINER_CLASSES, LAYER_CLASSES
+from nalu_lint.analysis.text import places
+
+_IN_NAME = re.compile(rb"\w")
+_PLAIN_CONTAINER = re.compile(
+    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n)"
+)
+_LOCAL_CONTAINER = re.compile(rb"\n[ \t]+(\w+)[ \t]*=[ \t]*[\[{(]")
+_ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
+_MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
+
+
+def hides_parameter(source: bytes, start: int, end: int) -> bool:
+    """Whether the constructor there may fill a plain container that is an attribute with modules or Parameters."""
+    return _fills_container(source[start:end], source) and _holds_objects(source, start)
+
+
+def _holds_objects(source: bytes, start: int) -> bool:
+    """Whether the constructor at `start`, parsed by itself, may store a plain container of objects."""
+    from nalu_lint.analysis.containers import containers  # start-up time
+    from nalu_lint.analysis.snippets import function_at
+
+    function = function_at(source, start)
+    if function is None:
+        return True
+    literal, filled = containers(function)
+    return bool(literal & filled)
+
+
+def _fills_container(constructor: bytes, source: bytes) -> bool:
+    literals: dict[bytes, int] | None = None  # local variables that are given a container, and where
+    for match in _PLAIN_CONTAINER.finditer(constructor):
+        name, local = match.groups()
+        filled = name
+        opening = match.end()
+        if local is not None:
+            if literals is None:
+                literals = {found.group(1): found.end() for found in _LOCAL_CONTAINER.finditer(constructor)}
+            if local not in literals:
+                continue
+            filled, opening = local, literals[local]
+        literal = constructor[opening : _end_of_literal(constructor, opening)]
+        is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
+        if is_tuple and (b" if " in literal or b"," not in literal):
+            continue  # brackets around one expression
+        if (_makes_module(literal, source) or _adds_module(filled, constructor, source)) and _is_used(source, name):
+            return True
+    return False
+
+
+def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
+    """Whether something that is made there, or a variable that holds it, is added to a container."""
+    for place in places(constructor, name):
+        found = _ADDED.match(constructor, place + len(name))
+        if found is None or _IN_NAME.match(constructor, place - 1):
+            continue
+        if _makes_module(found.group(1), source):
+            return True
+        variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
+        if variable is not None:
+            assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
+            if any(_makes_module(value, source) for value in assigned):
+                return True
+        elif not found.group(1).strip():  # on the lines that follow
+            if _makes_module(constructor[found.end() : found.end() + 200], source):
+                return True
+    return False
+
+
+def _makes_module(text: bytes, source: bytes) -> bool:
+    """Whether a Parameter, a layer, or an object of a class of the file is made there."""
+    return any(_is_module_class(kind, source) for kind in _MAKES_OBJECT.findall(text))
+
+
+def _is_module_class(kind: bytes, source: bytes) -> bool:
+    return kind in LAYER_CLASSES or kind in CONTAINER_CLASSES or kind == b"Parameter" or b"class %s" % kind in source
+
+
+def _end_of_literal(source: bytes, start: int) -> int:
+    line_end = source.find(b"\n", start)
+    if line_end < 0:
+        return len(source)
+    if source[start:line_end].rstrip().endswith((b"]", b"}", b")")):
+        return line_end
+    dedent = re.compile(rb"\n[ \t]*[\])}]").search(source, start)
+    return dedent.end() if dedent is not None and dedent.end() - start < 2000 else line_end
+
+
+def _is_used(source: bytes, name: bytes) -> bool:
+    """Whether forward may use the attribute, and no container of PyTorch takes it over."""
+    escaped = re.escape(name)
+    if re.search(
+        rb"(?:ModuleList|Sequential|ParameterList|ModuleDict|ParameterDict)\([ \t]*\*{0,2}(?:self\.)?%s\b" % escaped,
+        source,
+    ):
+        return False
+    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1
