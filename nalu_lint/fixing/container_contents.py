@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import PARAMETER as PARAMETER_CLASSES
-from nalu_lint.fixing.code import Code, Family, Refused
+from nalu_lint.fixing.code import Code, Family, Function, Refused
 from nalu_lint.fixing.container_keys import Keys
 from nalu_lint.fixing.origins import origins
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LIST, DICT, LAYER, PARAMETER = "List", "Dict", "Module", "Parameter"
 _UNKNOWN = ""
+_DISPLAYS = (ast.List, ast.Tuple, ast.ListComp, ast.Dict, ast.DictComp, ast.Set, ast.SetComp)
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp)
 # Methods of modules that return the module itself.
 _RETURN_SELF = frozenset(
@@ -33,6 +38,8 @@ class Contents:
         self.kinds: list[set[str]] = []
         self.made: dict[ast.expr, int] = {}  # the expressions that make containers
         self.keys: dict[int, Keys] = {}
+        # What is to be done with a variable at some depth: learn what it holds; `copied` where only its elements count.
+        self.follow: Callable[[ast.Name, int, bool], bool] = lambda name, depth, copied: False
 
     @property
     def depth(self) -> int:
@@ -94,7 +101,7 @@ class Contents:
                     self.elements(element.value, depth)
                 else:
                     self.put(element, depth)
-        else:
+        elif not (isinstance(iterable, ast.Name) and self.follow(iterable, depth - 1, True)):
             raise Refused(f"what is put into `{self.name}` in row {iterable.lineno} is not followed")
 
     def items(self, node: ast.expr, depth: int) -> None:
@@ -130,11 +137,14 @@ class Contents:
 
     def put(self, node: ast.expr, depth: int) -> None:
         """An element, which may be a container. Raises Refused."""
-        literals = (ast.List, ast.Tuple, ast.ListComp, ast.Dict, ast.DictComp, ast.Set, ast.SetComp)
-        if isinstance(node, literals) or self._calls(node, "list", "tuple", "dict", "set", "frozenset"):
+        if self.is_container(node):
             self.make(node, depth)
-        else:
+        elif not (isinstance(node, ast.Name) and self.follow(node, depth, False)):
             self._is(depth, self._leaf(node))
+
+    def is_container(self, node: ast.expr) -> bool:
+        """Whether an expression is a plain container that is made there."""
+        return isinstance(node, _DISPLAYS) or self._calls(node, "list", "tuple", "dict", "set", "frozenset")
 
     def _calls(self, node: ast.expr, *names: str) -> bool:
         """Whether an expression calls one of these builtins."""
@@ -160,9 +170,23 @@ class Contents:
             made = binding.class_info if binding is not None else None
             if made is not None:
                 return LAYER if made.is_module and not made.is_open else _UNKNOWN
+        function, _ = self.family.called(node)
+        if function is not None:
+            return self._returned(function, n_steps)
         dotted = info.scope.dotted(node.func)
         if dotted is None and isinstance(node.func, ast.Attribute) and node.func.attr in _RETURN_SELF:
             return LAYER if self._leaf(node.func.value, n_steps) == LAYER else _UNKNOWN
         if dotted in PARAMETER_CLASSES:
             return PARAMETER
         return LAYER if dotted is not None and is_module_class(dotted) else _UNKNOWN
+
+    def _returned(self, function: Function, n_steps: int) -> str:
+        """What a function of the file makes, where it is the same in all its ends."""
+        if isinstance(function, ast.AsyncFunctionDef) or function.decorator_list:
+            return _UNKNOWN
+        nodes = [n for n in ast.walk(function) if self.code.function(n) is function]
+        if any(isinstance(n, ast.Yield | ast.YieldFrom) for n in nodes):
+            return _UNKNOWN
+        values = [n.value for n in nodes if isinstance(n, ast.Return)]
+        kinds = {self._leaf(value, n_steps + 1) if value is not None else _UNKNOWN for value in values}
+        return kinds.pop() if len(kinds) == 1 else _UNKNOWN

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
+from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Refused
 from nalu_lint.fixing.container_contents import DICT, LIST
-from nalu_lint.fixing.origins import scope_of
+from nalu_lint.fixing.origins import assigned, scope_of
 
 if TYPE_CHECKING:
     from nalu_lint.fixing.container_contents import Contents
@@ -64,14 +64,14 @@ class Uses:
         self.name = contents.name
         self.n_containers = sum(1 for kinds in contents.known if kinds & {LIST, DICT}) or 1
         self.done: list[Done] = []
-        self._is_plain = False
+        self._plain: int | None = None  # the depth of a container that stays plain where it is looked at
         self._seen: set[tuple[ast.AST, str, int]] = set()
 
     def as_plain(self, node: ast.expr, depth: int) -> None:
         """A use of the plain container, before one of PyTorch is made of it."""
-        self._is_plain = True
+        outer, self._plain = self._plain, depth
         self.value(node, depth)
-        self._is_plain = False
+        self._plain = outer
 
     def check(self) -> None:
         """Raise Refused for something that the container of PyTorch, which is known by now, does otherwise."""
@@ -89,7 +89,7 @@ class Uses:
         return Refused(f"row {row} does with `{self.name}` what only a plain container is known to allow")
 
     def _do(self, depth: int, how: str, node: ast.expr) -> None:
-        if not (self._is_plain and depth == 0):
+        if self._plain is None or depth > self._plain:
             self.done.append(Done(depth, how, node))
 
     def value(self, node: ast.expr, depth: int) -> None:
@@ -112,8 +112,19 @@ class Uses:
         elif isinstance(parent, ast.Assign) and parent.value is node:
             for target in parent.targets:
                 self._assigned(target, node, depth)
+        elif isinstance(parent, ast.Tuple) and self._target(node) is not None:
+            self._assigned(self._target(node) or node, node, depth)
         elif not self._is_tested(node, parent, depth):
             raise self._refuse(node)
+
+    def _target(self, node: ast.expr) -> ast.expr | None:
+        """`x` of `x, y = a, b` for `a`."""
+        values = self.code.parents[node]
+        assignment = self.code.parents[values]
+        if not isinstance(assignment, ast.Assign) or len(assignment.targets) != 1:
+            return None
+        targets = getattr(assignment.targets[0], "elts", [])
+        return next((target for target in targets if assigned(self.code, target) is node), None)
 
     def _is_tested(self, node: ast.expr, parent: ast.AST, depth: int) -> bool:
         """Whether it is empty, holds a key, or is None: no more is asked."""
@@ -153,7 +164,7 @@ class Uses:
     def _key(self, key: ast.expr, depth: int) -> None:
         keys = self.contents.keys_at(depth)
         keys.store(key)
-        if self._is_plain and depth == 0:
+        if self._plain == depth:
             keys.begin(unordered=True)  # the dictionary is handed over in the end, as `{...}` is
 
     def _method(self, taken: ast.Attribute, depth: int) -> None:
@@ -232,7 +243,11 @@ class Uses:
 
     def _reader(self, call: ast.AST) -> int | None:
         """What a call of a builtin does with what it takes; None for other calls."""
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.keywords:
+        if not isinstance(call, ast.Call):
+            return None
+        if (self.family.info.scope.dotted(call.func) or "").startswith("itertools."):
+            return _OTHER
+        if not isinstance(call.func, ast.Name):
             return None
         is_builtin = self.family.info.scope.lookup(call.func.id) is None
         return _READERS.get(call.func.id) if is_builtin else None
@@ -242,17 +257,16 @@ class Uses:
         if how is None:
             self._handed(call, node, depth)
             return
-        assert isinstance(call, ast.Call)
-        assert isinstance(call.func, ast.Name)
-        if call.func.id == "len":
+        reader = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+        if reader == "len":
             return
-        self._do(depth, REVERSED if call.func.id == "reversed" else ORDERED, node)
+        self._do(depth, REVERSED if reader == "reversed" else ORDERED, node)
         if self.contents.kind(depth) != DICT:
             self._yields(node, depth + 1, ())
 
     def _handed(self, call: ast.AST, node: ast.expr, depth: int) -> None:
         """To a function of the file, whose argument it then is."""
-        function, n_bound = self._function(call)
+        function, n_bound = self.family.called(call)
         if function is None or not isinstance(call, ast.Call) or function.decorator_list:
             raise self._refuse(node)
         if any(isinstance(a, ast.Starred) for a in call.args):
@@ -267,19 +281,6 @@ class Uses:
         if not name:
             raise self._refuse(node)
         self._names(function, name, depth)
-
-    def _function(self, call: ast.AST) -> tuple[Function | None, int]:
-        """The function that is called, and how many of its arguments are given by the receiver."""
-        function = call.func if isinstance(call, ast.Call) else None
-        if isinstance(function, ast.Attribute) and self.family.is_self(function.value):
-            methods = self.family.methods.get(function.attr, [])
-            return (methods[0], 1) if len(methods) == 1 else (None, 0)
-        if isinstance(function, ast.Name):
-            binding = self.family.info.scope.lookup(function.id)
-            found = self.code.outline.functions.get(function.id, [])
-            if binding is not None and len(found) == 1 and binding.function is found[0]:
-                return found[0], 0
-        return None, 0
 
     def _assigned(self, target: ast.expr, node: ast.expr, depth: int) -> None:
         """To a variable, or element by element to several."""

@@ -11,7 +11,7 @@ from nalu_lint.fixing.container_contents import DICT, Contents
 from nalu_lint.fixing.container_keys import MODULE_ATTRIBUTES
 from nalu_lint.fixing.container_uses import Uses
 from nalu_lint.fixing.imports import of_torch_nn
-from nalu_lint.fixing.origins import scope_of, variable_stores
+from nalu_lint.fixing.origins import assigned, scope_of, variable_stores
 from nalu_lint.fixing.stores import check_initialised
 from nalu_lint.fixing.text import at
 
@@ -28,7 +28,7 @@ _PLAIN = frozenset(
     }
 )
 _CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"})
-_GENERAL = _CONTAINERS | {"Any", "object"}
+_GENERAL = _CONTAINERS | {"Any", "Iterable", "Sized", "object"}
 _ALL_CHILDREN = ("_modules", "children", "named_children")
 
 
@@ -104,7 +104,9 @@ class _Container:
     def _look(self, known: list[set[str]]) -> None:
         self.contents = Contents(self.code, self.family, self.name, known)
         self.uses = Uses(self.contents)
-        self.handed_over: list[ast.expr] = []  # plain containers that one of PyTorch is made from
+        self.contents.follow = self._follow
+        self.handed_over: dict[ast.expr, int] = {}  # plain containers that one of PyTorch is made from
+        self._followed: set[ast.Name] = set()
         self.annotations: list[ast.expr] = []
         nodes = self.family.attributes(self.name)
         stores = [node for node in nodes if not isinstance(node.ctx, ast.Load)]
@@ -121,72 +123,100 @@ class _Container:
     def _stored(self, node: ast.Attribute) -> None:
         """The attribute is assigned. Raises Refused."""
         code = self.code
-        statement = code.parents[node]
+        statement = code.statement(node)
         function = code.function(node)
         if not self.family.is_self(node.value) or function not in self.family.construction:
             raise Refused(f"`{self.name}` is assigned in row {node.lineno}, too, and that may be after construction")
         if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add):
             self.contents.elements(statement.value, 1)
             return
+        value = assigned(code, node)
         if isinstance(statement, ast.AnnAssign):
             self.annotations.append(statement.annotation)
-        elif not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        elif not isinstance(statement, ast.Assign) or len(statement.targets) != 1 or value is None:
             raise Refused(f"`{self.name}` is assigned together with other names")
-        value = statement.value
         if value is None or (isinstance(value, ast.Constant) and value.value is None):
             return
         check_initialised(function, statement)
         if isinstance(value, ast.Name):
-            self._variable(value, statement)
+            if not self._follow(value, 0):
+                raise Refused(f"what `{value.id}` is in row {value.lineno} is not followed")
         else:
             self.contents.make(value)
 
-    def _variable(self, name: ast.Name, statement: ast.stmt) -> None:
-        """The attribute becomes what a variable is: where nobody uses that later, it may stay plain until then."""
-        code, uses, contents = self.code, self.uses, self.contents
+    def _follow(self, name: ast.Name, depth: int, copied: bool = False) -> bool:
+        """Learn what a variable holds, if it is a container that is made in the same function. Raises Refused.
+
+        Where nobody uses it later, it may stay plain, and the container of PyTorch is made from it. It always may if
+        it is `copied`: if only its elements are taken.
+        """
+        code, contents = self.code, self.contents
         scope = scope_of(code, name)
-        stores = variable_stores(code, scope, name.id) if isinstance(scope, FUNCTIONS) else []
-        nodes = [n for n in ast.walk(scope or name) if isinstance(n, ast.Name) and n.id == name.id and n is not name]
-        is_late = any(not self._is_before(node, statement) for node in nodes)
-        made: list[ast.expr] = []
-        for store in stores:
-            parent = code.parents[store]
-            if isinstance(parent, ast.AugAssign) and isinstance(parent.op, ast.Add):
-                contents.elements(parent.value, 1)
-                continue
-            is_only = isinstance(parent, ast.AnnAssign) or (isinstance(parent, ast.Assign) and len(parent.targets) == 1)
-            if not is_only or not isinstance(parent, ast.Assign | ast.AnnAssign) or parent.value is None:
-                raise Refused(f"what `{name.id}` is in row {store.lineno} is not followed")
-            if isinstance(parent, ast.AnnAssign) and is_late:
-                self.annotations.append(parent.annotation)
-            contents.make(parent.value)
-            made.append(parent.value)
-        if not made:
-            raise Refused(f"what `{name.id}` is in row {name.lineno} is not followed")
+        if not isinstance(scope, FUNCTIONS) or name in self._followed:
+            return name in self._followed
+        nodes = [n for n in ast.walk(scope) if isinstance(n, ast.Name) and n.id == name.id and n is not name]
+        nodes, stores = self._of_one_object(name, nodes, variable_stores(code, scope, name.id))
+        added = [store for store in stores if isinstance(code.parents[store], ast.AugAssign)]
+        values = [assigned(code, store) for store in stores if store not in added]
+        made = [value for value in values if value is not None and contents.is_container(value)]
+        if not made or len(made) < len(values):
+            return False
+        self._followed.add(name)
+        is_late = not copied and not all(self._is_before(node, name, stores) for node in nodes)
+        for value in made:
+            contents.make(value, depth)
+        for store in added:
+            contents.elements(code.statement(store).value, depth + 1)  # type: ignore[attr-defined]
         for node in nodes:
             if isinstance(node.ctx, ast.Load):
-                (uses.value if is_late else uses.as_plain)(node, 0)
-        if not is_late:
-            self.handed_over.append(name)
-            for value in made:
-                del contents.made[value]
+                (self.uses.value if is_late else self.uses.as_plain)(node, depth)
+        if is_late:
+            statements = [code.parents[store] for store in stores]
+            self.annotations += [s.annotation for s in statements if isinstance(s, ast.AnnAssign)]
+            return True
+        if not copied:
+            self.handed_over[name] = depth
+        for value in made:
+            contents.made.pop(value, None)
+        return True
 
-    def _is_before(self, node: ast.AST, statement: ast.stmt) -> bool:
-        """Whether a use of a variable comes before the statement, whenever both run."""
+    def _of_one_object(
+        self, name: ast.Name, nodes: list[ast.Name], stores: list[ast.Name]
+    ) -> tuple[list[ast.Name], list[ast.Name]]:
+        """The uses and assignments of a variable between those that give it a new value around a use of it."""
         code = self.code
-        is_inner = any(isinstance(outer, SCOPES) for outer in code.above(node) if outer not in code.above(statement))
-        loops = [outer for outer in code.above(statement) if isinstance(outer, ast.For | ast.While | ast.AsyncFor)]
-        return not is_inner and not loops and code.statement(node).lineno < statement.lineno
+        statement = code.statement(name)
+        block = code.block(statement)
+        new = [s for s in map(code.statement, stores) if s in block and not isinstance(s, ast.AugAssign)]
+        first = max((s.lineno for s in new if s.lineno < statement.lineno), default=0)
+        end = min((s.lineno for s in new if s.lineno > statement.lineno), default=len(code.rows) + 1)
+        loops = {outer for outer in code.above(name) if isinstance(outer, ast.For | ast.While | ast.AsyncFor)}
+
+        def is_near(node: ast.Name) -> bool:
+            return first <= code.statement(node).lineno < end or not loops.isdisjoint(code.above(node))
+
+        return [n for n in nodes if is_near(n)], [s for s in stores if is_near(s)]
+
+    def _is_before(self, node: ast.Name, name: ast.Name, stores: list[ast.Name]) -> bool:
+        """Whether a use of a variable comes before another, and after it was made, whenever these run."""
+        code = self.code
+        around = list(code.above(name))
+        is_inner = any(isinstance(outer, SCOPES) for outer in code.above(node) if outer not in around)
+        loops = [outer for outer in around if isinstance(outer, ast.For | ast.While | ast.AsyncFor)]
+        plain = [store for store in stores if not isinstance(code.parents[store], ast.AugAssign)]
+        is_made_anew = all(loop in code.above(store) for store in plain for loop in loops)
+        first = min(store.lineno for store in plain)
+        return not is_inner and is_made_anew and first <= code.statement(node).lineno < code.statement(name).lineno
 
     # What is to be changed.
 
     def fix(self) -> Fix:
         """The edits. Raises Refused."""
-        made = {**dict.fromkeys(self.handed_over, 0), **self.contents.made}
+        made = {**self.handed_over, **self.contents.made}
         containers = {self.contents.container(depth) for depth in {0, *made.values()}}
         spelled = {c: of_torch_nn(self.code, self.family.info.scope, c) for c in sorted(containers)}
         outer = spelled[self.contents.container(0)].text
-        what = f"Make `{self.name}` {'an' if outer.startswith('M') else 'a'} `{outer}`"
+        what = f"Make `{self.name}` {'an' if outer.startswith('nn.') else 'a'} `{outer}`"
         for depth in range(self.contents.depth):
             hint = self._of_keys(depth) if self.contents.kind(depth) == DICT else ""
             if hint:
@@ -216,7 +246,7 @@ class _Container:
         if source in _EMPTY:
             return [Edit(f"{container}()", span)]
         if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
-            if self.contents.kind(self.contents.made[node]) != DICT:  # the stubs of PyTorch want a dictionary
+            if self.contents.kind(self.contents.made.get(node, 0)) != DICT:  # the stubs of PyTorch want a dictionary
                 return [Edit(container, self.code.span(node.func))]
         is_bare = isinstance(node, ast.Tuple) and not _has_parentheses(source, node)
         before, after = ("([", "])") if is_bare else ("(", ")")

@@ -22,7 +22,7 @@ class Spelled(NamedTuple):
 
 def of_torch_nn(code: Code, scope: Scope, name: str) -> Spelled:
     """`torch.nn.<name>` in a scope. Raises Refused where no import that is there fits."""
-    modules = [f"{module}{inner}." for module in sorted(code.imported) for inner in ("", ".nn")]
+    modules = [f"{module}{inner}." for module in sorted(code.imported - {"*"}) for inner in ("", ".nn")]
     for prefix in ("", *modules):
         spelled = ast.parse(f"{prefix}{name}", mode="eval").body
         if scope.dotted(spelled) == f"torch.nn.{name}":

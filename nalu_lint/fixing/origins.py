@@ -78,13 +78,25 @@ def _origin(code: Code, store: ast.Name) -> Origin | None:
         node, parent = parent, code.parents[parent]
     if isinstance(parent, ast.For | ast.comprehension) and parent.target is node:
         return Origin(parent.iter, place)
-    if place:
+    value = assigned(code, store)
+    return None if value is None else Origin(value)
+
+
+def assigned(code: Code, target: ast.expr) -> ast.expr | None:
+    """The expression that a target is given by an assignment, `b` of `x, y = a, b` included; None where it is not."""
+    parent = code.parents[target]
+    if isinstance(parent, ast.Assign):
+        return parent.value
+    if isinstance(parent, ast.AnnAssign) and parent.target is target:
+        return parent.value
+    if not isinstance(parent, ast.Tuple | ast.List) or isinstance(target, ast.Starred):
         return None
-    if isinstance(parent, ast.Assign) and node in parent.targets:
-        return Origin(parent.value)
-    if isinstance(parent, ast.AnnAssign) and parent.target is node and parent.value is not None:
-        return Origin(parent.value)
-    return None
+    outer = assigned(code, parent)
+    if not isinstance(outer, ast.Tuple | ast.List) or len(outer.elts) != len(parent.elts):
+        return None
+    if any(isinstance(e, ast.Starred) for e in (*parent.elts, *outer.elts)):
+        return None
+    return next(value for element, value in zip(parent.elts, outer.elts, strict=True) if element is target)
 
 
 def variable_stores(code: Code, scope: ast.AST, name: str) -> list[ast.Name]:
