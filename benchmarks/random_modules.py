@@ -274,31 +274,47 @@ def lost(draw: st.DrawFn, feature: Feature, n: str) -> None:
         _use(draw, feature, f"self.w{n}.float()", f"w{n}")
 
 
+# Containers {c} of two {w}: lines of the constructor, and what takes each of the two out.
+LISTS = (
+    (("self.{c} = [{w}, {w}]",), "[0]", "[1]"),
+    (("self.{c} = ({w}, {w})",), "[0]", "[1]"),
+    (("self.{c} = [{w} for _ in range(2)]",), "[0]", "[1]"),
+    (("self.{c} = []", "for _ in range(2):", "    self.{c}.append({w})"), "[0]", "[1]"),
+    (("{c} = [{w}]", "{c}.append({w})", "self.{c} = {c}"), "[0]", "[1]"),
+)
+NESTED = (
+    (("self.{c} = [[{w}], [{w}]]",), "[0][0]", "[1][0]"),
+    (("self.{c} = [[{w} for _ in range(2)] for _ in range(1)]",), "[0][0]", "[0][1]"),
+    (("self.{c} = {{'a': [{w}, {w}]}}",), "['a'][0]", "['a'][1]"),
+)
+DICTIONARIES = (
+    (("self.{c} = {{'0': {w}, '1': {w}}}",), "['0']", "['1']"),
+    (("self.{c} = {{str(i): {w} for i in range(2)}}",), "['0']", "['1']"),
+    (("self.{c} = {{name: {w} for name in ('a', 'b')}}",), "['a']", "['b']"),
+    (("self.{c} = dict(a={w}, b={w})",), "['a']", "['b']"),
+    (("self.{c} = {{}}", "self.{c}['a'] = {w}", "self.{c}['b'] = {w}"), "['a']", "['b']"),
+    (("{c} = {{'a': {w}}}", "{c}['b'] = {w}", "self.{c} = {c}"), "['a']", "['b']"),
+)
+REGISTERING = (
+    (("self.{c} = nn.{k}List([{w}, {w}])",), "[0]", "[1]"),
+    (("self.{c} = nn.{k}Dict({{'0': {w}, '1': {w}}})",), "['0']", "['1']"),
+    (("self.{c} = nn.ModuleList([nn.{k}List([{w}]), nn.{k}List([{w}])])",), "[0][0]", "[1][0]"),
+)
+
+
 def hidden(draw: st.DrawFn, feature: Feature, n: str) -> None:
     """Parameters or layers in a container, plain or not."""
     what = draw(st.sampled_from(("nn.Parameter(torch.rand(3))", "nn.Linear(3, 3)")))
-    is_layer = "Linear" in what
-    container = draw(
-        st.sampled_from(
-            (
-                "[{w}, {w}]",
-                "({w}, {w})",
-                "[{w} for _ in range(2)]",
-                "{{'0': {w}, '1': {w}}}",
-                "nn.ModuleList([{w}, {w}])" if is_layer else "nn.ParameterList([{w}, {w}])",
-                "nn.ModuleDict({{'0': {w}, '1': {w}}})" if is_layer else "nn.ParameterDict({{'0': {w}, '1': {w}}})",
-            )
-        )
-    )
-    key = ("'0'", "'1'") if "{{" in container else ("0", "1")
-    feature.constructor.append(f"self.c{n} = {container.format(w=what)}")
-    if "{{" not in container and draw(st.sampled_from((False, False, True))):
-        wrap = "nn.ModuleList" if is_layer else "nn.ParameterList"
-        feature.constructor.append(f"self.registered{n} = {wrap}(self.c{n})")
-    for index in key:
-        expression = f"self.c{n}[{index}]"
+    kind = "Module" if "Linear" in what else "Parameter"
+    table = draw(st.sampled_from((LISTS, LISTS, NESTED, DICTIONARIES, REGISTERING)))
+    lines, *items = draw(st.sampled_from(table))
+    feature.constructor += [line.format(c=f"c{n}", w=what, k=kind) for line in lines]
+    if table is LISTS and draw(st.sampled_from((False, False, True))):
+        feature.constructor.append(f"self.registered{n} = nn.{kind}List(self.c{n})")
+    for item in items:
+        expression = f"self.c{n}{item}"
         if draw(st.sampled_from((True, True, False))):
-            if is_layer:
+            if kind == "Module":
                 feature.forward.append(f"y = y + {expression}(y)")
             else:
                 feature.forward.append(draw(st.sampled_from(USES)).format(e=expression))

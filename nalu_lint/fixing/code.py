@@ -227,6 +227,19 @@ class Family:
         functions = [f for f in self.code.above(node) if isinstance(f, FUNCTIONS)]
         return any(self_name(f) == node.id and _class_around(self.code, f) is not None for f in functions)
 
+    def called(self, call: ast.AST) -> tuple[Function | None, int]:
+        """The function of the file that is called, and how many of its arguments its receiver gives."""
+        function = call.func if isinstance(call, ast.Call) else None
+        if isinstance(function, ast.Attribute) and self.is_self(function.value):
+            methods = self.methods.get(function.attr, [])
+            return (methods[0], 1) if len(methods) == 1 else (None, 0)
+        if isinstance(function, ast.Name):
+            binding = self.info.scope.lookup(function.id)
+            found = self.code.outline.functions.get(function.id, [])
+            if binding is not None and len(found) == 1 and binding.function is found[0]:
+                return found[0], 0
+        return None, 0
+
     def attributes(self, name: str) -> list[ast.Attribute]:
         """All `x.name` of the file, but those of the `self` of other classes."""
         own = {member.node for member in self.members}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.fixing.code import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,6 +40,14 @@ def registered_name(statement: ast.stmt, is_self: Callable[[ast.AST], bool]) -> 
     if not (isinstance(name, ast.Constant) and isinstance(name.value, str)) or value is None:
         return None
     return Registered(name.value, value, call) if is_self(receiver) else None
+
+
+def check_initialised(method: ast.AST, store: ast.expr | ast.stmt) -> None:
+    """Raise Refused where a Module is given something that it takes only after its own `__init__`."""
+    for node in ast.walk(method):
+        is_init = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__"
+        if is_init and isinstance(node, ast.Call) and node.lineno > store.lineno:
+            raise Refused(f"`__init__` of a base class is called later, in row {node.lineno}")
 
 
 def stores_of(code: Code, family: Family, attribute: str) -> list[ast.stmt]:

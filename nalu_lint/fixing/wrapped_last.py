@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Edit, Fix, Span
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Refused, self_name
+from nalu_lint.fixing.stores import check_initialised
 from nalu_lint.fixing.text import at
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def wrap_last(code: Code, finding: Finding) -> Fix:
     family = Family(code, info)
     if any(member.is_open for member in family.members):
         raise Refused("a base class is not in this file, and may use it")
-    _check_initialised(method, call)
+    check_initialised(method, call)
     _check_uses(family, name, statement)
     before, after = ("", "") if isinstance(inner, _NEEDS_NO_PARENTHESES) else ("(", ")")
     start, end = code.span(inner)
@@ -110,14 +111,6 @@ def _stores(code: Code, statement: ast.AST, value: ast.expr, method: ast.AST, na
     receiver = self_name(method) if isinstance(method, FUNCTIONS) else None
     is_own = isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == receiver
     return is_own and isinstance(target, ast.Attribute) and target.attr == name
-
-
-def _check_initialised(method: ast.AST, call: ast.Call) -> None:
-    """A Module takes Parameters only after its own `__init__`; other tensors it takes before."""
-    for node in ast.walk(method):
-        is_init = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__"
-        if is_init and isinstance(node, ast.Call) and node.lineno > call.lineno:
-            raise Refused(f"`__init__` of a base class is called later, in row {node.lineno}")
 
 
 def _check_uses(family: Family, name: str, statement: ast.AST) -> None:

@@ -64,13 +64,21 @@ class HiddenParameterRule(Rule):
     an optimiser.
 
     ## Fix safety
-    Unsafe: `nn.ModuleList` or `nn.ParameterList` around a list changes what trains and the keys of
-    `state_dict`, and layers then follow `train()` and `eval()`. There is no fix for dictionaries and
-    nested lists, nor where the list is used in another way than to add to it, to iterate over it and
-    to take single elements.
+    Unsafe: a list or tuple becomes an `nn.ModuleList` or `nn.ParameterList`, a dictionary an
+    `nn.ModuleDict` or `nn.ParameterDict`, each in turn where they are nested. That changes what
+    trains and the keys of `state_dict`; layers then follow `train()` and `eval()`, and code that
+    goes through all modules (`apply`, `modules()`), for example to initialise them, reaches them.
+
+    Shown and not applied: dictionaries with numbers or tuples as keys, since both containers take
+    strings alone, and with keys of which it is not known that there is no dot in them. There is no fix
+    where one of the elements is not certainly a layer, or a Parameter; for sets, which have no order;
+    for keys that the containers refuse (`"keys"`, `"a.b"`); and where something is done with the
+    container that those of PyTorch do not do alike, such as `get` on a dictionary of layers,
+    `torch.stack` of a list of Parameters, a copy or a comparison.
 
     ## References
-    - PyTorch documentation, `torch.nn.ModuleList`, `torch.nn.ParameterList`.
+    - PyTorch documentation, `torch.nn.ModuleList`, `torch.nn.ModuleDict`, `torch.nn.ParameterList`,
+      `torch.nn.ParameterDict`.
     """
 
     code = "NAL102"
