@@ -9,9 +9,10 @@ from nalu_lint.analysis.text import places
 
 _IN_NAME = re.compile(rb"\w")
 _PLAIN_CONTAINER = re.compile(
-    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n)"
+    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*"
+    rb"(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n|(?=[\w.]+\([^\n]*\)[ \t]*,))"
 )
-_LOCAL_CONTAINER = re.compile(rb"\n[ \t]+(\w+)[ \t]*=[ \t]*[\[{(]")
+_LOCAL_CONTAINERS = re.compile(rb"\n[ \t]+(\w+(?:[ \t]*,[ \t]*\w+)*)[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
 _ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
 _MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
 
@@ -34,24 +35,31 @@ def _holds_objects(source: bytes, start: int) -> bool:
 
 
 def _fills_container(constructor: bytes, source: bytes) -> bool:
-    literals: dict[bytes, int] | None = None  # local variables that are given a container, and where
+    literals: dict[bytes, list[int]] | None = None  # local variables that are given a container, and where
     for match in _PLAIN_CONTAINER.finditer(constructor):
         name, local = match.groups()
-        filled = name
-        opening = match.end()
+        openings = [match.end()]
         if local is not None:
-            if literals is None:
-                literals = {found.group(1): found.end() for found in _LOCAL_CONTAINER.finditer(constructor)}
-            if local not in literals:
-                continue
-            filled, opening = local, literals[local]
-        literal = constructor[opening : _end_of_literal(constructor, opening)]
-        is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
-        if is_tuple and (b" if " in literal or b"," not in literal):
-            continue  # brackets around one expression
-        if (_makes_module(literal, source) or _adds_module(filled, constructor, source)) and _is_used(source, name):
-            return True
+            literals = _local_containers(constructor) if literals is None else literals
+            openings = literals.get(local, [])
+        for opening in openings:
+            literal = constructor[opening : _end_of_literal(constructor, opening)]
+            is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
+            if is_tuple and (b" if " in literal or b"," not in literal):
+                continue  # brackets around one expression
+            if (_makes_module(literal, source) or _adds_module(local or name, constructor, source)) and _is_used(
+                source, name
+            ):
+                return True
     return False
+
+
+def _local_containers(constructor: bytes) -> dict[bytes, list[int]]:
+    found: dict[bytes, list[int]] = {}
+    for match in _LOCAL_CONTAINERS.finditer(constructor):
+        for name in match.group(1).split(b","):
+            found.setdefault(name.strip(), []).append(match.end())
+    return found
 
 
 def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:

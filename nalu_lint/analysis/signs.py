@@ -182,7 +182,7 @@ def _closing(source: bytes, start: int) -> int:
 
 # Signs that few files need looking for are in modules of their own: start-up time.
 
-_OPENS_CONTAINER = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\()")
+_OPENS_CONTAINER = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\(|[\w.]+\([^\n]*\)[ \t]*,[^\n]*\()")
 
 
 def _hides_parameter(text: Text) -> bool:
