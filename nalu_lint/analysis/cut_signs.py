@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.analysis.sieve import IMPORTED_BASE, is_assigned
 from nalu_lint.analysis.signs import CONTAINER_CLASSES, LAYER_CLASSES
 from nalu_lint.analysis.text import Text, places, words
-from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS, NO_PARAMETERS
+from nalu_lint.analysis.torch_semantics import (
+    ENTRY_POINTS,
+    INITIALISERS,
+    METADATA_ATTRIBUTES,
+    METADATA_FUNCTIONS,
+    METADATA_METHODS,
+    NO_PARAMETERS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +40,10 @@ _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
+_METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
+_LIKE = b"|".join(sorted(name.encode() for name in METADATA_FUNCTIONS if name.endswith("_like")))
+# Where the value is read, and not only the shape.
+_OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!\.(?:%s)\b)" % (_LIKE, _METADATA))
 _OWN_PATH = re.compile(rb"self\.(\w+)(?:\.(\w+)\b(?![ \t]*[(.\[]))?")
 _FROM_CONFIG = re.compile(rb"[ \t]*=[ \t]*(?:self\.)?config(?:\.\w+)+[ \t]*\n")
 _ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
@@ -135,9 +146,10 @@ def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
         if text.definitions.runs_in_forward(regions[first][0])
         for name in names - _NO_PARAMETERS
     }
-    for first, (name, _) in regions.items():
-        if name not in _INITIALISERS:
-            suspects -= own[first] - found.get(first, set())
+    for first, (name, last) in regions.items():
+        if suspects and name not in _INITIALISERS:
+            read = {own for like, own in _OWN_VALUE.findall(source, first, last) if not like}
+            suspects -= read - found.get(first, set())
     return bool(suspects) and _may_hold_parameters(text, start, end, suspects)
 
 
