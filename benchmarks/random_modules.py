@@ -94,7 +94,7 @@ EXPLICIT_FLOWS = (
 )
 # Nothing of the value is in them.
 SHAPE_FLOWS = (
-    ("torch.zeros_like({a})",),
+    ("torch.ones_like({a})",),
     ("torch.rand({a}.shape)",),
     ("{a}.new_ones({a}.size(0))",),
     ("torch.full((len({a}),), 0.5)",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis import signs, syntax
@@ -20,6 +20,8 @@ from nalu_lint.analysis.sieve import DERIVING_CODES
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.analysis.outline import ClassInfo
     from nalu_lint.analysis.project import SourceFile
 
@@ -94,8 +96,9 @@ class _Builder:
             ({"NAL102"}, Candidates.may_hide),
             ({"NAL205"}, Candidates.has_parameters),
         ]
-        verdicts = self.verdicts(info) if self.codes & GRADIENT_CODES else None
-        if verdicts is None and not any(codes & self.codes and test(self.candidates, info) for codes, test in wanted):
+        reads = cache(partial(self.reads, info))
+        is_cut = bool(self.codes & GRADIENT_CODES) and self.is_cut(info, reads)
+        if not is_cut and not any(codes & self.codes and test(self.candidates, info) for codes, test in wanted):
             return None
         from nalu_lint.analysis import model  # imports libcst: only now is it needed
 
@@ -105,17 +108,21 @@ class _Builder:
             self.usage,
             self.lines,
             lambda: self.elsewhere,
-            verdicts,
+            reads,
+            is_cut=is_cut,
             wants_unused="NAL205" in self.codes,
         )
 
-    def verdicts(self, info: ClassInfo) -> Verdicts | None:
-        """What the forward path reads, where some of it may train nothing."""
-        if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
-            return None
+    def reads(self, info: ClassInfo) -> Verdicts:
+        """What the forward path reads."""
         tensors = self.usage.construction(info).parameter_names | LAYER_PARAMETER_NAMES
-        found = Verdicts(GradientFlow(info, self.file, tensors), lambda: self.usage.after(info), self.freezing)
-        return found if found.suspects(is_zero_wanted="NAL204" in self.codes) else None
+        return Verdicts(GradientFlow(info, self.file, tensors), lambda: self.usage.after(info), self.freezing)
+
+    def is_cut(self, info: ClassInfo, reads: Callable[[], Verdicts]) -> bool:
+        """Whether some of what the forward path reads may train nothing."""
+        if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
+            return False
+        return bool(reads().suspects(is_zero_wanted="NAL204" in self.codes))
 
     def may_cut(self, info: ClassInfo) -> bool:
         """Whether the text of the class or its bases shows signs that it cuts gradients."""

@@ -43,7 +43,7 @@ _OWN = re.compile(rb"self\.(\w+)")
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 _LIKE = b"|".join(sorted(name.encode() for name in METADATA_FUNCTIONS if name.endswith("_like")))
 # Where the value is read, and not only the shape.
-_OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!\.(?:%s)\b)" % (_LIKE, _METADATA))
+_OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!(?:\.data)?\.(?:%s)\b)" % (_LIKE, _METADATA))
 _OWN_PATH = re.compile(rb"self\.(\w+)(?:\.(\w+)\b(?![ \t]*[(.\[]))?")
 _FROM_CONFIG = re.compile(rb"[ \t]*=[ \t]*(?:self\.)?config(?:\.\w+)+[ \t]*\n")
 _ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
@@ -92,12 +92,26 @@ def _cuts(text: Text) -> Iterator[_Cut]:
 def _cutting_classes(text: Text) -> Iterator[int]:
     """Where those classes start that mention an attribute only where something cuts gradients."""
     by_class: dict[tuple[int, int], list[_Cut]] = {}
-    for cut in _cuts(text):
+    for cut in _cuts_and_calls(text):
         if _matters(cut, text):
             by_class.setdefault(_class_around(text.content, cut.place), []).append(cut)
     for (start, end), cuts in by_class.items():
         if start >= 0 and _class_cuts(text, start, end, cuts):
             yield start
+
+
+def _cuts_and_calls(text: Text) -> Iterator[_Cut]:
+    """What cuts gradients, and the calls of functions outside classes in which something does."""
+    names: set[bytes] = set()
+    for cut in _cuts(text):
+        yield cut
+        name, start, _ = text.definitions.around(cut.place)
+        if start >= 0 and text.content[start - 1 : start] in (b"\n", b""):
+            names.add(name)
+    for name in names:
+        for place in words(text.content, name):
+            if text.content.startswith(b"(", place + len(name)):
+                yield _Cut(place, ARGUMENT)
 
 
 def _class_around(source: bytes, place: int) -> tuple[int, int]:
@@ -287,7 +301,8 @@ def _end_of_block(source: bytes, line_start: int, position: int, end: int) -> in
     indentation = len(line) - len(line.lstrip(b" \t"))
     if not line.lstrip().startswith((b"with", b"async with")):
         # A statement holds from here on; anything else, such as an example in a docstring, does not.
-        return end if line.lstrip().startswith((b"torch.set_grad_enabled", b"set_grad_enabled")) else position
+        is_statement = line.strip() in (b"", b"torch.") and source.startswith(b"set_grad_enabled", position)
+        return end if is_statement else position
     dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#]" % indentation).search(source, position, end)
     return dedent.start() if dedent is not None else end
 

@@ -30,14 +30,15 @@ def build(
     usage: FileUsage,
     lines: Lines,
     elsewhere: Callable[[], set[str]],
-    verdicts: Verdicts | None,
+    reads: Callable[[], Verdicts],
     *,
+    is_cut: bool,
     wants_unused: bool,
 ) -> ClassModel | None:
     """The model of one class; None where it is too complex to follow.
 
-    `elsewhere`: attributes that other code of the file reads. `verdicts`: what its forward path
-    reads, where that may be wrong. `wants_unused`: whether to look for Parameters that nothing reads.
+    `elsewhere`: attributes that other code of the file reads. `reads`: what its forward path reads; `is_cut`: whether
+    some of that may train nothing. `wants_unused`: whether to look for Parameters that nothing reads.
     """
     interpreter = Interpreter(file)
     try:
@@ -54,17 +55,17 @@ def build(
     )
     # What happens after construction matters only for what is derived.
     model = builder.model() if derives else ClassModel(info.name, info.is_open)
-    if verdicts is not None:
+    if is_cut:
         model = model._replace(is_open=builder.empty().is_open)
-        suspects = verdicts.suspects()
-        model = model._replace(cut=tuple(cut_parameters(verdicts, suspects, interpreter, module, lines)))
+        suspects = reads().suspects()
+        model = model._replace(cut=tuple(cut_parameters(reads(), suspects, interpreter, module, lines)))
     if wants_unused:
         model = model._replace(is_open=builder.empty().is_open)
         unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
         model = model._replace(unused=tuple(unused))
     return model._replace(
         lost=tuple(lost_parameters(interpreter, module)),
-        hidden=tuple(hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, verdicts)),
+        hidden=tuple(hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, reads)),
     )
 
 

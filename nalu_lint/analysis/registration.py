@@ -112,11 +112,12 @@ def hidden_parameters(
     module: ModuleObject,
     after: Callable[[], After],
     elsewhere: Callable[[], set[str]],
-    verdicts: Verdicts | None,
+    reads: Callable[[], Verdicts],
 ) -> Iterator[HiddenParameter]:
     """Plain containers of Parameters, or of modules with some, that nothing registers and forward reads.
 
-    `elsewhere`: attributes that other code of the file reads of some object: it may hand them on.
+    `elsewhere`: attributes that other code of the file reads of some object: it may hand them on. `reads`: what its
+    forward path reads, and what of that trains.
     """
     if any(info.find_method(name) is not None for name in REDEFINES_PARAMETERS):
         return
@@ -127,8 +128,6 @@ def hidden_parameters(
             continue
         if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
             continue
-        if verdicts is not None and verdicts.cut_reads(name)[1] is not None:
-            continue  # used where nothing trains: hidden on purpose
         for container in value:
             held = [atom for _, atom in heap.held(single(container)) if isinstance(atom, Param | ModuleObject)]
             if any(_is_handed_on(atom, interpreter) for atom in held):
@@ -138,6 +137,8 @@ def hidden_parameters(
             if not hidden or store is None or not _is_here(store.site, interpreter):
                 continue
             if name not in elsewhere() and _is_read(name, after()):
+                if not info.is_open and reads().cut_reads(name)[1] is not None:
+                    continue  # used where nothing trains: hidden on purpose
                 holds_modules = any(isinstance(atom, ModuleObject) for atom in hidden)
                 yield HiddenParameter(name, store.site.span, container.kind, holds_modules)
                 break

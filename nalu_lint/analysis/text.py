@@ -127,7 +127,7 @@ class Definitions:
         return start - self.content.rfind(b"\n", 0, start) - 1
 
     def runs_in_forward(self, name: bytes) -> bool:
-        """Whether a function is an entry point, or is called by name in one that is reached from one."""
+        """Whether a function is an entry point, or is called or read as a property in one that is reached from one."""
         if name in _ENTRY_POINTS:
             return True
         if not name or name in _INITIALISERS:
@@ -137,7 +137,7 @@ class Definitions:
             self._in_forward[name] = any(
                 self.runs_in_forward(self.around(place)[0])
                 for place in words(self.content, name)
-                if self.content.startswith(b"(", place + len(name))
+                if self.content.startswith(b"(", place + len(name)) or self.content.endswith(b"self.", 0, place)
                 if not self._line(place).startswith((b">>>", b"...", b"#", b"def ", b"async def "))
             )
         return self._in_forward[name]

@@ -389,8 +389,9 @@ class _Scanner:
         if self.makes_parameter(function, last):
             self.made += 1
             self.usage.makes_parameters = True
-            if last == "register_parameter" and node.args:
-                self.named_parameter(node.args[0])
+            if last == "register_parameter":
+                by_keyword = (keyword.value for keyword in node.keywords if keyword.arg == "name")
+                self.named_parameter(node.args[0] if node.args else next(by_keyword, None))
         if last in ("getattr", "setattr", "delattr", "hasattr") and isinstance(function, ast.Name) and node.args:
             self.reflection(last, node, use)
         elif isinstance(function, ast.Name):
