@@ -141,7 +141,7 @@ def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
         function, names = _cut_by(text, cut, regions)
         if names and regions[function][0] not in _INITIALISERS:
             found.setdefault(function, set()).update(names)
-    if all(names <= _NO_PARAMETERS for names in found.values()):
+    if not found:
         return False
     own = {first: set(_OWN.findall(source, first, last)) for first, (_, last) in regions.items()}
     called = {name for names in found.values() for name in names} - _ENTRY_POINTS
@@ -158,7 +158,7 @@ def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
         name
         for first, names in found.items()
         if text.definitions.runs_in_forward(regions[first][0])
-        for name in names - _NO_PARAMETERS
+        for name in names
     }
     for first, (name, last) in regions.items():
         if suspects and name not in _INITIALISERS:
@@ -176,7 +176,8 @@ def _may_hold_parameters(text: Text, start: int, end: int, names: set[bytes]) ->
     if names & made:
         return True
     # A base class of another file may have made any attribute that this file never assigns.
-    return _inherits_from_elsewhere(source, start) and any(not is_assigned(source, name) for name in names)
+    inherited = names - _NO_PARAMETERS
+    return _inherits_from_elsewhere(source, start) and any(not is_assigned(source, name) for name in inherited)
 
 
 def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tuple[int, set[bytes]]:

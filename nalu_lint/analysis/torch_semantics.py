@@ -107,7 +107,7 @@ METADATA_ATTRIBUTES = frozenset(
         *("ds_id", "ds_shape", "ds_numel", "ds_status"),
     }
 )
-# Attributes that hold no Parameter, whoever assigned them.
+# Attributes that base classes, as those of torch.nn, assign other things than Parameters.
 NO_PARAMETERS = METADATA_ATTRIBUTES | {
     *("config", "generation_config", "training", "in_channels", "out_channels", "kernel_size", "stride", "padding"),
     *("dilation", "groups", "in_features", "out_features", "num_embeddings", "embedding_dim", "padding_idx"),
