@@ -199,7 +199,7 @@ def test_no_import_fits(imports: str, reason: str) -> None:
             "return self.w.get('a')(x)",
             "`nn.ModuleDict` has no `get`, which is called in row",
         ),
-        ("self.w = {'a': nn.Linear(n, n)}", "return self.w == {}", "only a plain container"),
+        ("self.w = {'a': nn.Linear(n, n)}", "return self.w['a'](x) if self.w == {} else x", "only a plain container"),
         ("self.w = {'a': nn.Linear(n, n)}", "return x.where(**self.w)", "only a plain container"),
         ("self.w = {'a': nn.Linear(n, n)}", "return self.w['a']({**self.w})", "only a plain container"),
         ("self.w = {'a': nn.Linear(n, n)}", "self.w.copy()\nreturn self.w['a'](x)", "calls `.copy()`, which only"),
