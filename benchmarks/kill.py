@@ -58,7 +58,7 @@ def main(kills: int = 200, files: int = 500, seed: int = 0) -> int:
         subprocess.run(COMMAND, cwd=folder, check=True)
         duration = time.perf_counter() - started
         counts: Counter[str] = Counter()
-        for _ in range(kills):
+        for kill in range(1, kills + 1):
             write(old)
             process = subprocess.Popen(COMMAND, cwd=folder)
             time.sleep(rng.uniform(0, duration))
@@ -71,6 +71,8 @@ def main(kills: int = 200, files: int = 500, seed: int = 0) -> int:
             for left in folder.glob(".*"):
                 counts["temporary files left"] += 1
                 left.unlink()
+            if kill % 10 == 0:
+                print(f"{kill} of {kills} kills, broken files: {counts['BROKEN']}", file=sys.stderr, flush=True)
         if any(path.read_bytes() not in (old[path], new[path]) for path in old):
             counts["BROKEN"] += 1
     print(f"{kills} kills over {files} files, one whole run takes {duration:.1f} s")

@@ -155,10 +155,7 @@ def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
         if name in called and name not in plain:  # a helper that is only called where gradients are cut
             found.setdefault(first, set()).update(own[first])
     suspects = {
-        name
-        for first, names in found.items()
-        if text.definitions.runs_in_forward(regions[first][0])
-        for name in names
+        name for first, names in found.items() if text.definitions.runs_in_forward(regions[first][0]) for name in names
     }
     for first, (name, last) in regions.items():
         if suspects and name not in _INITIALISERS:
