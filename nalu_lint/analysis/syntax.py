@@ -14,14 +14,19 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode
 
 # Fields that hold text and numbers, or operators and contexts: half of all nodes, and nobody asks for them.
-_LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment", "module", "level", "asname"})
+_LEAVES = frozenset(
+    {"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment", "module", "level", "asname", "rest", "kwd_attrs"}
+    | {"conversion", "simple", "is_async", "type_ignores", "str"}
+)
+_ALL_LEAVES = (ast.Constant, ast.Global, ast.Nonlocal, ast.MatchSingleton)
 
 
 class _Fields(dict[type[ast.AST], tuple[str, ...]]):
-    """The fields of each kind of node that may hold nodes."""
+    """The fields of each kind of node that hold nodes, lists of nodes, or None."""
 
     def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
-        fields = self[kind] = tuple(name for name in kind._fields if name not in _LEAVES)
+        leaves = _LEAVES if kind.__name__ == "TypeAlias" else _LEAVES | {"name"}
+        fields = self[kind] = () if kind in _ALL_LEAVES else tuple(name for name in kind._fields if name not in leaves)
         return fields
 
 
@@ -31,21 +36,29 @@ _FIELDS = _Fields()
 def children(node: ast.AST) -> list[ast.AST]:
     """As `ast.iter_child_nodes`, without operators and contexts."""
     found: list[ast.AST] = []
-    for name in _FIELDS[type(node)]:
+    for name in _FIELDS[node.__class__]:
         value = getattr(node, name, None)
-        if isinstance(value, list):
-            found += [item for item in value if isinstance(item, ast.AST)]
-        elif isinstance(value, ast.AST):
+        if value.__class__ is list:
+            found += [item for item in value if item is not None]
+        elif value is not None:
             found.append(value)
     return found
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """As `ast.walk`, in the same order, without operators and contexts."""
-    found = [node]
-    for one in found:
+    fields = _FIELDS
+    found: list[ast.AST | None] = [node]
+    for one in found:  # written out, since much of the time goes here
+        if one is None:
+            continue
         yield one
-        found += children(one)
+        for name in fields[one.__class__]:
+            value = getattr(one, name, None)
+            if value.__class__ is list:
+                found += value
+            elif value is not None:
+                found.append(value)
 
 
 @lru_cache(maxsize=1024)

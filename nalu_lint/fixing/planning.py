@@ -143,17 +143,24 @@ class Planner:
 
         if overlap(edits):
             raise Refused("its parts are too close to each other in the text")
-        if self._keys is None:
-            self._keys = Counter(map(key, self._find(self.text, self.tree)))
         with _refusing_on_defects():
             text = apply(self.text, edits)
             found = self._find(text, engine.parse(text))
+        if self._objection(fixed, found, Counter(map(key, self.findings))):
+            # The sieve may have passed over what was there before: look again without it.
+            if self._keys is None:
+                self._keys = Counter(map(key, self._find(self.text, self.tree)))
+            objection = self._objection(fixed, found, self._keys)
+            if objection:
+                raise Refused(objection)
+
+    def _objection(self, fixed: list[Finding], found: list[Finding], before: Counter[Key]) -> str:
+        """What speaks against a fix after which this is found, if anything."""
         after = Counter(map(key, found))
-        if any(after[key(finding)] >= self._keys[key(finding)] for finding in fixed):
-            raise Refused("the finding would remain")
-        new = [o for o in found if after[key(o)] > self._keys[key(o)] and o.code in self.reported]
-        if new:
-            raise Refused(f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`")
+        if any(after[key(finding)] >= before[key(finding)] for finding in fixed):
+            return "the finding would remain"
+        new = [o for o in found if after[key(o)] > before[key(o)] and o.code in self.reported]
+        return f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`" if new else ""
 
     def _find(self, text: str, tree: ast.Module) -> list[Finding]:
         from nalu_lint import engine  # it imports this package where it needs it
