@@ -143,38 +143,45 @@ def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
             found.setdefault(function, set()).update(names)
     if not found:
         return False
-    own = {first: set(_OWN.findall(source, first, last)) for first, (_, last) in regions.items()}
     called = {name for names in found.values() for name in names} - _ENTRY_POINTS
-    plain = {
-        mentioned
-        for first, (name, _) in regions.items()
-        if name not in called and name not in _INITIALISERS
-        for mentioned in own[first] - found.get(first, set())
-    }
-    for first, (name, _) in regions.items():
-        if name in called and name not in plain:  # a helper that is only called where gradients are cut
-            found.setdefault(first, set()).update(own[first])
+    helpers = {first: name for first, (name, _) in regions.items() if name in called and name not in _INITIALISERS}
+    if helpers:
+        _add_helpers(source, regions, found, helpers)
     suspects = {
         name for first, names in found.items() if text.definitions.runs_in_forward(regions[first][0]) for name in names
     }
+    suspects = _parameters_among(suspects, text, start, end) if suspects else suspects
     for first, (name, last) in regions.items():
         if suspects and name not in _INITIALISERS:
             read = {own for like, own in _OWN_VALUE.findall(source, first, last) if not like}
             suspects -= read - found.get(first, set())
-    return bool(suspects) and _may_hold_parameters(text, start, end, suspects)
+    return bool(suspects)
 
 
-def _may_hold_parameters(text: Text, start: int, end: int, names: set[bytes]) -> bool:
-    """Whether the class makes a Parameter or a layer of one of these names, or inherits one."""
+def _add_helpers(
+    source: bytes, regions: dict[int, tuple[bytes, int]], found: dict[int, set[bytes]], helpers: dict[int, bytes]
+) -> None:
+    """Add what those functions read that are only called where gradients are cut."""
+    plain: set[bytes] = set()
+    for first, (name, last) in regions.items():
+        if first not in helpers and name not in _INITIALISERS:
+            plain.update(set(_OWN.findall(source, first, last)) - found.get(first, set()))
+    for first, name in helpers.items():
+        if name not in plain:
+            found.setdefault(first, set()).update(_OWN.findall(source, first, regions[first][1]))
+
+
+def _parameters_among(names: set[bytes], text: Text, start: int, end: int) -> set[bytes]:
+    """Those names of which the class may make a Parameter or a layer, or inherit one."""
     source = text.content
     modules = set(_MODULE_CLASS.findall(source))
     made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
     made.update(_MADE_BY_NAME.findall(source, start, end))
-    if names & made:
-        return True
+    others = names - made - _NO_PARAMETERS
+    if not others or not _inherits_from_elsewhere(source, start):
+        return names & made
     # A base class of another file may have made any attribute that this file never assigns.
-    inherited = names - _NO_PARAMETERS
-    return _inherits_from_elsewhere(source, start) and any(not is_assigned(source, name) for name in inherited)
+    return names & made | {name for name in others if not is_assigned(source, name)}
 
 
 def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tuple[int, set[bytes]]:

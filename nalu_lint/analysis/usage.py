@@ -496,7 +496,7 @@ class _Scanner:
         receiver, *rest = node.args
         name = rest[0] if rest else None
         literal = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
-        if function == "setattr":
+        if function == "setattr" and self.scope.dotted(receiver) is None:  # what is set on a class is none of a module
             self.named_parameter(name)
         effect = {"getattr": READ if use == DISCARD else use, "hasattr": METADATA}.get(function, WRITE)
         if self.is_self(receiver):

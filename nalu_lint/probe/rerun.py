@@ -267,7 +267,10 @@ def _noise(parameters: Mapping[str, torch.Tensor], scale: float, seed: int) -> I
 
 @contextmanager
 def _undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
-    """Seed every generator; afterwards put them, and the buffers of the model, back."""
+    """Seed every generator; afterwards put them, the buffers, and what forward registered anew, back."""
+    registered: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (held, dict(held)) for m in model.modules() for held in (m._parameters, m._buffers)
+    ]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if buffer.grad_fn is None]
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")
@@ -285,6 +288,10 @@ def _undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
         random.setstate(python_state)
         if numpy is not None:
             numpy.random.set_state(numpy_state)
+        for held, kept in registered:
+            if held.keys() != kept.keys() or any(held[name] is not kept[name] for name in kept):
+                held.clear()
+                held.update(kept)
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)

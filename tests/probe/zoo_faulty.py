@@ -246,6 +246,21 @@ def layer_made_in_forward() -> Program:
     return Program(Fresh, is_plain_only=True)
 
 
+@faulty(("NAL201", "p"), ("NAL202", "shift"))
+def detached_beside_one_replaced_in_forward() -> Program:
+    class Drifting(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.p = nn.Parameter(torch.rand(4) + 1)
+            self.shift = nn.Parameter(torch.rand(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.p = nn.Parameter(torch.tanh(self.p))  # run again, the model would give something else
+            return (self.head(x) + 0.01 * torch.tanh(self.shift.detach())) * self.p
+
+    return Program(Drifting, is_plain_only=True)
+
+
 @faulty(("NAL201", "p"))
 def rebound_in_forward() -> Program:
     class Rebound(Base):
