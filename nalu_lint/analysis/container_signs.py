@@ -1,10 +1,9 @@
-"""Signs, in the bytes of a file, that a plain container of the constructor holds modules or Parameters."""
+"""Signs, in the bytes of a file, that a plain container of the constructor may hold modules or Parameters."""
 
 from __future__ import annotations
 
 import re
 
-from nalu_lint.analysis.signs import CONTAINER_CLASSES, LAYER_CLASSES
 from nalu_lint.analysis.text import places
 
 _IN_NAME = re.compile(rb"\w")
@@ -14,7 +13,7 @@ _PLAIN_CONTAINER = re.compile(
 )
 _LOCAL_CONTAINERS = re.compile(rb"\n[ \t]+(\w+(?:[ \t]*,[ \t]*\w+)*)[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
 _ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
-_MAKES_OBJECT = re.compile(rb"\b([A-Z]\w*)\(")
+_MAKES_OBJECT = re.compile(rb"\b_*[A-Z]\w*\(")  # a class, by its capital letter
 
 
 def hides_parameter(source: bytes, start: int, end: int) -> bool:
@@ -47,9 +46,7 @@ def _fills_container(constructor: bytes, source: bytes) -> bool:
             is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
             if is_tuple and (b" if " in literal or b"," not in literal):
                 continue  # brackets around one expression
-            if (_makes_module(literal, source) or _adds_module(local or name, constructor, source)) and _is_used(
-                source, name
-            ):
+            if (_MAKES_OBJECT.search(literal) or _adds_object(local or name, constructor)) and _is_used(source, name):
                 return True
     return False
 
@@ -62,32 +59,23 @@ def _local_containers(constructor: bytes) -> dict[bytes, list[int]]:
     return found
 
 
-def _adds_module(name: bytes, constructor: bytes, source: bytes) -> bool:
+def _adds_object(name: bytes, constructor: bytes) -> bool:
     """Whether something that is made there, or a variable that holds it, is added to a container."""
     for place in places(constructor, name):
         found = _ADDED.match(constructor, place + len(name))
         if found is None or _IN_NAME.match(constructor, place - 1):
             continue
-        if _makes_module(found.group(1), source):
+        if _MAKES_OBJECT.search(found.group(1)):
             return True
         variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
         if variable is not None:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
-            if any(_makes_module(value, source) for value in assigned):
+            if any(map(_MAKES_OBJECT.search, assigned)):
                 return True
         elif not found.group(1).strip():  # on the lines that follow
-            if _makes_module(constructor[found.end() : found.end() + 200], source):
+            if _MAKES_OBJECT.search(constructor, found.end(), found.end() + 200):
                 return True
     return False
-
-
-def _makes_module(text: bytes, source: bytes) -> bool:
-    """Whether a Parameter, a layer, or an object of a class of the file is made there."""
-    return any(_is_module_class(kind, source) for kind in _MAKES_OBJECT.findall(text))
-
-
-def _is_module_class(kind: bytes, source: bytes) -> bool:
-    return kind in LAYER_CLASSES or kind in CONTAINER_CLASSES or kind == b"Parameter" or b"class %s" % kind in source
 
 
 def _end_of_literal(source: bytes, start: int) -> int:

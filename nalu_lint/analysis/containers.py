@@ -178,7 +178,7 @@ def _makes_object(node: ast.AST, unknown: set[str] | frozenset[str] = frozenset(
         if isinstance(inner, ast.Call):
             function = inner.func
             name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-            if name[:1].isupper():
+            if name.lstrip("_")[:1].isupper():
                 return True
     if not isinstance(node, ast.List | ast.Tuple | ast.Set):
         return False

@@ -131,6 +131,14 @@ class Expressions(LibraryCalls):
         found = (self.frames[-1].file if self.frames else self.file).find_function(dotted)
         return None if found is None else Function(found[0], file=found[1])
 
+    def imported_class(self, dotted: str) -> ClassInfo | None:
+        """A Module class that is imported from another file of the project."""
+        info = (self.frames[-1].file if self.frames else self.file).find_class(dotted)
+        if info is None:
+            return None
+        info.link()
+        return info if info.is_module else None
+
     def evaluate_module_statement(self, binding: Binding, file: SourceFile) -> Value:
         """The value of a simple assignment at module level, where it is one statement of its own."""
         segment = file.source_tree.segment(binding.statement)
@@ -491,6 +499,9 @@ class Expressions(LibraryCalls):
         if isinstance(atom, External):
             if atom.dotted == "super":
                 return self.call_super(arguments)
+            info = self.imported_class(atom.dotted)
+            if info is not None:
+                return self.instantiate(info, arguments, keywords, site)
             # Only what is given Parameters is worth reading another file for.
             is_given = "." in atom.dotted and links_of(self.heap, frozenset().union(*arguments, *keywords.values()))
             helper = self.helper(atom.dotted) if is_given else None
@@ -517,7 +528,8 @@ class Expressions(LibraryCalls):
         return single(Super(receiver, owner))
 
     def instantiate(self, info: ClassInfo, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
-        """An object of a class of the file."""
+        """An object of a class of the project."""
+        info.link()
         if any(base in PARAMETER for base in info.external_bases()):
             return self.make_parameter(arguments, keywords, site)
         if not info.is_module:

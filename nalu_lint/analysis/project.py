@@ -73,6 +73,13 @@ class SourceFile:
         """The class or function of the project that `dotted` is, through re-exports."""
         return None if self.project is None else self.project.find(dotted, self)
 
+    def find_class(self, dotted: str) -> ClassInfo | None:
+        """A class of the project; by convention its name has a capital letter."""
+        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].lstrip("_")[:1].isupper():
+            return None
+        found = self.find(dotted)
+        return None if found is None or isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) else found
+
     def find_function(self, dotted: str) -> tuple[FunctionNode, SourceFile] | None:
         """A function of the project and the file that it stands in; by convention it is in lower case."""
         if self.project is None or dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
