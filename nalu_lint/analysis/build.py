@@ -75,6 +75,8 @@ class _Builder:
         text = "\n".join(self.file.rows[info.node.lineno - 1 : info.node.end_lineno])
         if self.codes - GRADIENT_CODES and any(token in text for token in _DERIVING):
             return True
+        if "NAL102" in self.codes and self.candidates.fills_container(info):
+            return True
         if "NAL204" in self.codes:
             return any(token in text for token in _CUTTING)
         return bool(self.codes & GRADIENT_CODES) and self.may_cut(info)

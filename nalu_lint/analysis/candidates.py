@@ -67,16 +67,24 @@ class Candidates:
 
     def may_hide(self, info: ClassInfo) -> bool:
         """Whether the construction fills a plain container with objects, and something reads it later."""
-        functions = _constructing(info)
-        is_given = any(map(hands_on_containers, functions))
-        literal: set[str] = set()
-        filled: set[str] = set()
-        for function in functions:
-            found = containers(function, arguments_too=is_given)
-            literal |= found[0]
-            filled |= found[1]
-        hiding = literal & filled
+        hiding = _filled(_constructing(info))
         return bool(hiding) and any(r.partition(".")[0] in hiding for r in self.usage.of_class(info).after.reads)
+
+    def fills_container(self, info: ClassInfo) -> bool:
+        """Whether the initialisers in the class itself fill a plain container with objects."""
+        return bool(_filled([method for name, method in info.methods.items() if name in INITIALISERS]))
+
+
+def _filled(functions: list[FunctionNode]) -> set[str]:
+    """The attributes that these functions fill with a plain container of objects."""
+    is_given = any(map(hands_on_containers, functions))
+    literal: set[str] = set()
+    filled: set[str] = set()
+    for function in functions:
+        found = containers(function, arguments_too=is_given)
+        literal |= found[0]
+        filled |= found[1]
+    return literal & filled
 
 
 def _constructing(info: ClassInfo) -> list[FunctionNode]:

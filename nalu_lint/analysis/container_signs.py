@@ -13,7 +13,8 @@ _PLAIN_CONTAINER = re.compile(
 )
 _LOCAL_CONTAINERS = re.compile(rb"\n[ \t]+(\w+(?:[ \t]*,[ \t]*\w+)*)[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
 _ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
-_MAKES_OBJECT = re.compile(rb"\b_*[A-Z]\w*\(")  # a class, by its capital letter
+# A class, by its capital letter, a function, or a method of the module.
+_CALLS = re.compile(rb"(?:\b_*[A-Z]\w*|(?:(?<![\w.])|\bself\.)(\w+))\(")
 
 
 def hides_parameter(source: bytes, start: int, end: int) -> bool:
@@ -46,7 +47,9 @@ def _fills_container(constructor: bytes, source: bytes) -> bool:
             is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
             if is_tuple and (b" if " in literal or b"," not in literal):
                 continue  # brackets around one expression
-            if (_MAKES_OBJECT.search(literal) or _adds_object(local or name, constructor)) and _is_used(source, name):
+            if (_makes_object(literal, source) or _adds_object(local or name, constructor, source)) and _is_used(
+                source, name
+            ):
                 return True
     return False
 
@@ -59,33 +62,36 @@ def _local_containers(constructor: bytes) -> dict[bytes, list[int]]:
     return found
 
 
-def _adds_object(name: bytes, constructor: bytes) -> bool:
+def _adds_object(name: bytes, constructor: bytes, source: bytes) -> bool:
     """Whether something that is made there, or a variable that holds it, is added to a container."""
     for place in places(constructor, name):
         found = _ADDED.match(constructor, place + len(name))
         if found is None or _IN_NAME.match(constructor, place - 1):
             continue
-        if _MAKES_OBJECT.search(found.group(1)):
+        if _makes_object(found.group(1), source):
             return True
         variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
         if variable is not None:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
-            if any(map(_MAKES_OBJECT.search, assigned)):
+            if any(_makes_object(value, source) for value in assigned):
                 return True
         elif not found.group(1).strip():  # on the lines that follow
-            if _MAKES_OBJECT.search(constructor, found.end(), found.end() + 200):
+            if _makes_object(constructor[found.end() : found.end() + 200], source):
                 return True
     return False
 
 
+def _makes_object(text: bytes, source: bytes) -> bool:
+    """Whether a class is called there, or a function of the file, which may make an object of one."""
+    return any(not name or b"def %s(" % name in source for name in _CALLS.findall(text))
+
+
 def _end_of_literal(source: bytes, start: int) -> int:
-    line_end = source.find(b"\n", start)
-    if line_end < 0:
-        return len(source)
-    if source[start:line_end].rstrip().endswith((b"]", b"}", b")")):
-        return line_end
-    dedent = re.compile(rb"\n[ \t]*[\])}]").search(source, start)
-    return dedent.end() if dedent is not None and dedent.end() - start < 2000 else line_end
+    """Where the statement ends whose literal opens before `start`: at the next line that is indented no more."""
+    line_start = source.rfind(b"\n", 0, start) + 1
+    indentation = len(source[line_start:start]) - len(source[line_start:start].lstrip(b" \t"))
+    dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#)\]}]" % indentation).search(source, start)
+    return dedent.start() if dedent is not None else len(source)
 
 
 def _is_used(source: bytes, name: bytes) -> bool:

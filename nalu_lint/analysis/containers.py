@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _CONTAINER_FUNCTIONS = frozenset({"list", "tuple", "dict", "set", "OrderedDict", "defaultdict"})
+_BUILTINS = frozenset(dir(builtins))
 _ADDING = frozenset({"append", "extend", "insert", "add", "update", "setdefault"})
 _REGISTERING_CLASSES = frozenset({"ModuleList", "Sequential", "ParameterList"})
 
@@ -173,16 +175,20 @@ def _passed_on(function: FunctionNode) -> set[str]:
 
 
 def _makes_object(node: ast.AST, unknown: set[str] | frozenset[str] = frozenset()) -> bool:
-    """Whether a class is called, by its capital letter, or an object is taken from a variable (not `unknown`)."""
-    for inner in syntax.walk(node):
-        if isinstance(inner, ast.Call):
-            function = inner.func
-            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-            if name.lstrip("_")[:1].isupper():
-                return True
+    """Whether an object may be made, or is taken from a variable (not `unknown`)."""
+    if any(isinstance(inner, ast.Call) and _may_make_object(inner.func) for inner in syntax.walk(node)):
+        return True
     if not isinstance(node, ast.List | ast.Tuple | ast.Set):
         return False
     return any(isinstance(element, ast.Name) and element.id not in unknown for element in node.elts)
+
+
+def _may_make_object(function: ast.expr) -> bool:
+    """Whether it is a class, by its capital letter, a method of the module, or a function that is no builtin."""
+    if isinstance(function, ast.Attribute):
+        is_own = isinstance(function.value, ast.Name) and function.value.id == "self"
+        return is_own or function.attr.lstrip("_")[:1].isupper()
+    return isinstance(function, ast.Name) and not (function.id.islower() and function.id in _BUILTINS)
 
 
 def _may_be_object(node: ast.expr) -> bool:

@@ -8,10 +8,10 @@ import libcst as cst
 
 from nalu_lint.analysis.facts import HiddenParameter, LostParameter, UnusedParameter
 from nalu_lint.analysis.torch_semantics import NO_OP_CONVERSIONS, REDEFINES_PARAMETERS, TENSOR_CONVERSIONS
-from nalu_lint.analysis.values import LENGTH, REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
+from nalu_lint.analysis.values import LENGTH, NONE, REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Set
 
     from nalu_lint.analysis.after_construction import After
     from nalu_lint.analysis.cut_parameters import Verdicts
@@ -124,15 +124,19 @@ def hidden_parameters(
     heap = interpreter.heap
     known = registered(heap, module)
     for name, value in heap.slots.get(module, {}).items():
+        containers = value - NONE
         if not isinstance(name, str):
             continue
-        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in value):
+        if not all(isinstance(a, Container) and a.kind in _PLAIN_CONTAINERS for a in containers):
             continue
-        for container in value:
+        for container in containers:
             held = [atom for _, atom in heap.held(single(container)) if isinstance(atom, Param | ModuleObject)]
-            if any(_is_handed_on(atom, interpreter) for atom in held):
-                continue
-            hidden = [atom for atom in held if atom not in known and _trains(atom, interpreter)]
+            handed_on = {atom for atom in held if _is_handed_on(atom, interpreter)}
+            for atom in handed_on:
+                if isinstance(atom, ModuleObject):
+                    interpreter.parameters_of(atom)  # those of a layer are made when first asked for
+            handed_on |= {atom for _, atom in heap.held(frozenset(handed_on))}
+            hidden = [a for a in held if a not in known | handed_on and _trains(a, interpreter, handed_on)]
             store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
             if not hidden or store is None or not _is_here(store.site, interpreter):
                 continue
@@ -154,7 +158,8 @@ def _is_handed_on(atom: Param | ModuleObject, interpreter: Interpreter) -> bool:
     return atom in interpreter.escaped_modules
 
 
-def _trains(atom: Param | ModuleObject, interpreter: Interpreter) -> bool:
+def _trains(atom: Param | ModuleObject, interpreter: Interpreter, others: Set[Any] = frozenset()) -> bool:
+    """Whether it is trainable, or a module that holds a Parameter which is, and is none of the `others`."""
     heap = interpreter.heap
     if isinstance(atom, Param):
         return heap.trainable(atom)
@@ -162,7 +167,8 @@ def _trains(atom: Param | ModuleObject, interpreter: Interpreter) -> bool:
     if flag is not None and flag != single(Const(True)):
         return False
     interpreter.parameters_of(atom)
-    return any(isinstance(a, Param) and heap.trainable(a) for _, a in heap.held(single(atom)))
+    below = (a for _, a in heap.held(single(atom)) if isinstance(a, Param) and a not in others)
+    return any(map(heap.trainable, below))
 
 
 def unused_parameters(
