@@ -19,6 +19,9 @@ from nalu_lint.diagnostic import Position, Span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nalu_lint.analysis.project import Project
+    from nalu_lint.fixing.bases import Bases
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _WORD = re.compile(r"\w+")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -30,11 +33,13 @@ class Refused(Exception):  # noqa: N818 - a fix that is refused is no error
 
 
 class Code:
-    """The text of one module and the tree of it."""
+    """The text of one module and the tree of it; its imports are followed from `path` to the files of `project`."""
 
-    def __init__(self, text: str, tree: ast.Module) -> None:
+    def __init__(self, text: str, tree: ast.Module, path: str = "", project: Project | None = None) -> None:
         self.text = text
         self.tree = tree
+        self._path = path
+        self._project = project
         self.rows = text.split("\n")
         self.parents: dict[ast.AST, ast.AST] = {}
         self._by_row: dict[int, list[ast.stmt | ast.expr]] = {}
@@ -47,6 +52,12 @@ class Code:
     @cached_property
     def outline(self) -> Outline:
         return Outline(self.tree)
+
+    @cached_property
+    def bases(self) -> Bases:
+        from nalu_lint.fixing.bases import Bases  # it imports this module
+
+        return Bases(self.text, self.tree, self._path, self._project)
 
     @cached_property
     def usage(self) -> FileUsage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.outline import is_module_class
 from nalu_lint.analysis.torch_semantics import PARAMETER as PARAMETER_CLASSES
 from nalu_lint.fixing.code import Code, Family, Function, Refused
 from nalu_lint.fixing.container_keys import Keys
@@ -169,7 +168,7 @@ class Contents:
             binding = info.scope.lookup(node.func.id)
             made = binding.class_info if binding is not None else None
             if made is not None:
-                return LAYER if made.is_module and not made.is_open else _UNKNOWN
+                return LAYER if self.code.bases.is_layer(made) else _UNKNOWN
         function, _ = self.family.called(node)
         if function is not None:
             return self._returned(function, n_steps)
@@ -178,7 +177,7 @@ class Contents:
             return LAYER if self._leaf(node.func.value, n_steps) == LAYER else _UNKNOWN
         if dotted in PARAMETER_CLASSES:
             return PARAMETER
-        return LAYER if dotted is not None and is_module_class(dotted) else _UNKNOWN
+        return LAYER if dotted is not None and self.code.bases.is_layer(dotted) else _UNKNOWN
 
     def _returned(self, function: Function, n_steps: int) -> str:
         """What a function of the file makes, where it is the same in all its ends."""

@@ -55,8 +55,7 @@ def register(code: Code, finding: Finding) -> Fix:
 
 def _check_name(family: Family, name: str) -> None:
     """Raise Refused where a module cannot be an attribute of this name, or code that is not seen may use it."""
-    if any(member.is_open for member in family.members):
-        raise Refused("a base class is not in this file, and may use it")
+    family.code.bases.check(family, name, *_ALL_CHILDREN)
     if name in MODULE_ATTRIBUTES:
         raise Refused(f"`nn.Module` has a `{name}` of its own, which a list hides, and a module would not")
     if any(name in member.methods or name in member.class_attributes for member in family.members):
@@ -67,7 +66,7 @@ def _check_name(family: Family, name: str) -> None:
 
 def _check_class(family: Family) -> None:
     """Raise Refused where one module more changes what the class does with all of them."""
-    for base in family.info.external_bases():
+    for base in family.code.bases.external(family):
         if base.rpartition(".")[2] in _CONTAINERS:
             raise Refused(f"`{base}` is a base class, and would have one module more")
     for name in _ALL_CHILDREN:

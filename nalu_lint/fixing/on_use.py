@@ -47,8 +47,7 @@ def compute_on_use(code: Code, finding: Finding) -> Fix:
     if any(source.is_explicit for source in finding.sources):
         raise Refused("the copy is said out loud, and whether its source should train is not known")
     family = Family(code, info)
-    if any(member.is_open for member in family.members):
-        raise Refused("a base class is not in this file, and may use it")
+    code.bases.check(family, stored.name)
     first, *_ = stored.statements
     others = [s for s in stores_of(code, family, stored.name) if s not in stored.statements]
     if others:

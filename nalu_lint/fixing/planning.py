@@ -69,7 +69,7 @@ class Planner:
     @property
     def code(self) -> Code:
         if self._code is None:
-            self._code = Code(self.text, self.tree)
+            self._code = Code(self.text, self.tree, self.path, self.project)
         return self._code
 
     def plan(self, finding: Finding, *, by: str | None = None) -> Planned:

@@ -41,8 +41,7 @@ def wrap_last(code: Code, finding: Finding) -> Fix:
     if not isinstance(method, FUNCTIONS) or info is None or not _stores(code, statement, converted, method, name):
         raise Refused(f"the statement that makes `{name}` has a form that is not followed")
     family = Family(code, info)
-    if any(member.is_open for member in family.members):
-        raise Refused("a base class is not in this file, and may use it")
+    code.bases.check(family, name)
     check_initialised(method, call)
     _check_uses(family, name, statement)
     before, after = ("", "") if isinstance(inner, _NEEDS_NO_PARENTHESES) else ("(", ")")

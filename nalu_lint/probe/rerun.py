@@ -17,7 +17,7 @@ from nalu_lint.probe.places import Place, user_place
 from nalu_lint.probe.recording import Call, output_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Run = Callable[[], list[torch.Tensor]]
 
@@ -53,14 +53,36 @@ class Rerun:
         self._seed = seed
         self._baseline: list[torch.Tensor] | None = None
         self._tolerance: list[float] = []
+        self._changing: list[torch.Tensor] | None = None  # Parameters that the forward pass itself changes
 
     def values(self) -> list[torch.Tensor]:
         """The tensors that matter, detached. Raises CannotRerun."""
         return [tensor.detach().clone() for tensor in self._outputs()]
 
     def _outputs(self) -> list[torch.Tensor]:
-        with _undisturbed(self._model, self._seed):
+        with self._undisturbed():
             return self._called()
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        with _undisturbed(self._model, self._seed, self._changing or ()):
+            yield
+
+    def _find_changing(self) -> None:
+        """Run once to learn which Parameters the forward pass changes by hand, such as those of a momentum encoder."""
+        if self._changing is not None:
+            return
+        self._changing = []
+        parameters = [p for p in self._model.parameters() if not p.is_meta]
+        before = [local(p).detach().to("cpu", copy=True) for p in parameters]
+        try:
+            self._outputs()
+        finally:
+            with torch.no_grad():
+                for parameter, saved in zip(parameters, before, strict=True):
+                    if not torch.equal(local(parameter).cpu(), saved):
+                        self._changing.append(parameter)
+                        local(parameter).copy_(saved)
 
     def _called(self) -> list[torch.Tensor]:
         try:
@@ -106,8 +128,9 @@ class Rerun:
     def revived(self, parameters: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> set[str]:
         """Which of these get a gradient other than zero once the others, which train, have moved."""
         found: set[str] = set()
+        self._find_changing()
         for scale in (0.0, *_SCALES[:2]):
-            with _noise(others, scale, self._seed), _undisturbed(self._model, self._seed):
+            with _noise(others, scale, self._seed), self._undisturbed():
                 outputs = [tensor for tensor in self._called() if tensor.requires_grad]
                 found |= self._with_gradient(parameters, outputs)
         return {name for name in parameters if any_rank(name in found)}
@@ -141,6 +164,7 @@ class Rerun:
                 parameter.grad = gradient
 
     def _measure_noise(self) -> None:
+        self._find_changing()
         if self._baseline is None:
             self._baseline = self.values()
             again = self.values()
@@ -179,6 +203,7 @@ class Rerun:
             if lineage.origin_of(value) is None:  # gathered from its shards for this call
                 names[lineage.add(value)] = name
 
+        self._find_changing()
         with _reads(self._model, followed, read), lineage:
             outputs = self._outputs()
         for output in outputs:
@@ -266,12 +291,13 @@ def _noise(parameters: Mapping[str, torch.Tensor], scale: float, seed: int) -> I
 
 
 @contextmanager
-def _undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
-    """Seed every generator; afterwards put them, the buffers, and what forward registered anew, back."""
+def _undisturbed(model: nn.Module, seed: int, changing: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Seed every generator; afterwards put them, what is registered, the buffers, and what is `changing` back."""
     registered: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (held, dict(held)) for m in model.modules() for held in (m._parameters, m._buffers)
     ]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if buffer.grad_fn is None]
+    values = [(buffer, buffer.clone()) for buffer in model.buffers() if buffer.grad_fn is None]
+    values += [(local(parameter), local(parameter).detach().clone()) for parameter in changing]
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")
     numpy_state = numpy.random.get_state() if numpy is not None else None
@@ -293,8 +319,8 @@ def _undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
                 held.clear()
                 held.update(kept)
         with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for tensor, before in values:
+                tensor.copy_(before)
 
 
 @contextmanager

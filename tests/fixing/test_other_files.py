@@ -52,7 +52,7 @@ def test_what_another_file_decides_is_not_fixed(tmp_path: Path) -> None:
     write(tmp_path, {"base.py": BASE, "derived.py": DERIVED})
     shown = run(cwd=tmp_path).stdout
     assert shown.count("NAL001 derived-parameter") == 2
-    assert "= no fix: a base class is not in this file, and may use it" in shown
+    assert "= no fix: the base class `Base` in base.py mentions `w`" in shown
     assert "= no fix: it calls `noisy`, and what that does is not known" in shown
 
 
@@ -63,3 +63,54 @@ def test_a_tie_to_what_another_file_makes(tmp_path: Path) -> None:
     assert (tmp_path / "base.py").read_text() == BASE
     assert (tmp_path / "derived.py").read_text() == DERIVED.replace("nn.Parameter(self.raw)", "self.raw")
     assert run("--fix", "--unsafe-fixes", cwd=tmp_path).stdout == result.stdout
+
+
+LAYERS = f"""{HEAD}
+
+class Checkpointed(nn.Module):
+    def __call__(self, *inputs):
+        return super().__call__(*inputs)
+
+
+class Block(Checkpointed):
+    def __init__(self, n):
+        super().__init__()
+        self.linear = nn.Linear(n, n)
+
+    def forward(self, x):
+        return self.linear(x)
+"""
+STACK = f"""{HEAD}
+from layers import Block, Checkpointed
+
+
+class Stack(Checkpointed):
+    def __init__(self, n):
+        super().__init__()
+        self.blocks = [Block(n) for _ in range(3)]
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+
+def test_layers_that_another_file_defines(tmp_path: Path) -> None:
+    write(tmp_path, {"layers.py": LAYERS, "stack.py": STACK})
+    result = run("--fix", "--unsafe-fixes", cwd=tmp_path)
+    assert "(1 fixed, 0 remaining)" in result.stderr
+    fixed = STACK.replace("[Block(n) for _ in range(3)]", "nn.ModuleList([Block(n) for _ in range(3)])")
+    assert (tmp_path / "stack.py").read_text() == fixed
+
+
+def test_a_base_class_that_looks_at_all_attributes(tmp_path: Path) -> None:
+    layers = LAYERS.replace("return super().__call__(*inputs)", "return super().__call__(*inputs, *vars(self))")
+    write(tmp_path, {"layers.py": layers, "stack.py": STACK})
+    assert "= no fix: the base class `Checkpointed` in layers.py mentions `vars`" in run(cwd=tmp_path).stdout
+
+
+def test_a_base_class_that_no_file_defines(tmp_path: Path) -> None:
+    stack = STACK.replace("Stack(Checkpointed)", "Stack(Checkpointed, Mixin)")
+    write(tmp_path, {"layers.py": LAYERS, "stack.py": stack})
+    assert "= no fix: a base class is not in this project, and may use it" in run(cwd=tmp_path).stdout

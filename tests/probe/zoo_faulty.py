@@ -261,6 +261,21 @@ def detached_beside_one_replaced_in_forward() -> Program:
     return Program(Drifting, is_plain_only=True)
 
 
+@faulty(("NAL202", "shift"))
+def detached_beside_one_changed_in_forward() -> Program:
+    class Momentum(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slow = nn.Parameter(torch.rand(4) + 1, requires_grad=False)
+            self.shift = nn.Parameter(torch.rand(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.slow.data = self.slow.data * 0.7  # run again, the model would give something else
+            return (self.head(x) + 0.01 * torch.tanh(self.shift.detach())) * self.slow
+
+    return Program(Momentum, is_plain_only=True)
+
+
 @faulty(("NAL201", "p"))
 def rebound_in_forward() -> Program:
     class Rebound(Base):
