@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.text import places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _IN_NAME = re.compile(rb"\w")
 _PLAIN_CONTAINER = re.compile(
@@ -19,7 +23,9 @@ _CALLS = re.compile(rb"(?:\b_*[A-Z]\w*|(?:(?<![\w.])|\bself\.)(\w+))\(")
 
 def hides_parameter(source: bytes, start: int, end: int) -> bool:
     """Whether the constructor there may fill a plain container that is an attribute with modules or Parameters."""
-    return _fills_container(source[start:end], source) and _holds_objects(source, start)
+    if not any(_is_used(source, name, start) for name in _filled(source[start:end], source)):
+        return False
+    return _holds_objects(source, start)
 
 
 def _holds_objects(source: bytes, start: int) -> bool:
@@ -34,7 +40,8 @@ def _holds_objects(source: bytes, start: int) -> bool:
     return bool(literal & filled)
 
 
-def _fills_container(constructor: bytes, source: bytes) -> bool:
+def _filled(constructor: bytes, source: bytes) -> Iterator[bytes]:
+    """The attributes that are given a plain container with objects in it."""
     literals: dict[bytes, list[int]] | None = None  # local variables that are given a container, and where
     for match in _PLAIN_CONTAINER.finditer(constructor):
         name, local = match.groups()
@@ -47,11 +54,8 @@ def _fills_container(constructor: bytes, source: bytes) -> bool:
             is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
             if is_tuple and (b" if " in literal or b"," not in literal):
                 continue  # brackets around one expression
-            if (_makes_object(literal, source) or _adds_object(local or name, constructor, source)) and _is_used(
-                source, name
-            ):
-                return True
-    return False
+            if _makes_object(literal, source) or _adds_object(local or name, constructor, source):
+                yield name
 
 
 def _local_containers(constructor: bytes) -> dict[bytes, list[int]]:
@@ -94,12 +98,13 @@ def _end_of_literal(source: bytes, start: int) -> int:
     return dedent.start() if dedent is not None else len(source)
 
 
-def _is_used(source: bytes, name: bytes) -> bool:
-    """Whether forward may use the attribute, and no container of PyTorch takes it over."""
+def _is_used(source: bytes, name: bytes, place: int) -> bool:
+    """Whether forward may use the attribute, and no container of PyTorch takes it over in the class around a place."""
     escaped = re.escape(name)
-    if re.search(
-        rb"(?:ModuleList|Sequential|ParameterList|ModuleDict|ParameterDict)\([ \t]*\*{0,2}(?:self\.)?%s\b" % escaped,
-        source,
-    ):
+    start, end = source.rfind(b"\nclass ", 0, place), source.find(b"\nclass ", place)
+    taken_over = re.compile(
+        rb"(?:ModuleList|Sequential|ParameterList|ModuleDict|ParameterDict)\([ \t]*\*{0,2}(?:self\.)?%s\b" % escaped
+    )
+    if taken_over.search(source, max(start, 0), end if end >= 0 else len(source)):
         return False
     return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1

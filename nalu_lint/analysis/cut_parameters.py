@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.facts import CutParameter
 from nalu_lint.analysis.gradient_flow import DETACH, NO_GRADIENT_MODE, REWRAP, ZERO, Cut, GradientFlow, Read
 from nalu_lint.analysis.outline import ClassInfo
@@ -90,10 +92,12 @@ def cut_parameters(
     """Those suspects that are certain to be trainable."""
     heap = interpreter.heap
     # A layer behind a pretrained model that is used without gradients belongs to it.
+    called = _called(verdicts.flow.info)
     frozen = {
         read.function
         for name in suspects
         for read in verdicts.by_root[name]
+        if read.expression in called
         for atom in heap.get(module, name) or ()
         if not isinstance(atom, Param | Tensor | Const) and not _is_fresh(atom, interpreter) and verdicts.cut_of(read)
     }
@@ -109,6 +113,18 @@ def cut_parameters(
                 yield from _report(verdicts, name, "", atoms[0], lines)
         elif atoms and all(isinstance(atom, ModuleObject | Container) for atom in atoms):
             yield from _layer(verdicts, name, atoms, interpreter, lines)
+
+
+def _called(info: ClassInfo) -> set[ast.AST]:
+    """The expressions in a class and its bases that are called, or of which something is called."""
+    found: set[ast.AST] = set()
+    for member in info.mro():
+        for node in syntax.walk(member.node):
+            function = node.func if isinstance(node, ast.Call) else None
+            while isinstance(function, ast.Attribute | ast.Subscript):
+                found.add(function)
+                function = function.value
+    return found
 
 
 def _layer(

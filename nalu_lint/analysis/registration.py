@@ -137,7 +137,8 @@ def hidden_parameters(
                     interpreter.parameters_of(atom)  # those of a layer are made when first asked for
             handed_on |= {atom for _, atom in heap.held(frozenset(handed_on))}
             hidden = [a for a in held if a not in known | handed_on and _trains(a, interpreter, handed_on)]
-            store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
+            stores = (s for s in reversed(interpreter.stores) if s.owner is module and s.name == name)
+            store = next((s for s in stores if container in s.value), None)
             if not hidden or store is None or not _is_here(store.site, interpreter):
                 continue
             if name not in elsewhere() and _is_read(name, after()):

@@ -186,7 +186,8 @@ _OPENS_CONTAINER = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\(|[\w.]+
 
 
 def _hides_parameter(text: Text) -> bool:
-    constructors = [(start, end) for name, start, end in text.definitions.regions() if name in _INITIALISERS]
+    names = text.definitions.names
+    constructors = [text.definitions.whole(index) for index, name in enumerate(names) if name in _INITIALISERS]
     suspects = [(start, end) for start, end in constructors if _OPENS_CONTAINER.search(text.content, start, end)]
     if not suspects:
         return False
