@@ -112,6 +112,7 @@ class _Builder:
             lambda: self.elsewhere,
             reads,
             is_cut=is_cut,
+            may_hide=self.candidates.may_hide(info),
             wants_unused="NAL205" in self.codes,
         )
 

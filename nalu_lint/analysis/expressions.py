@@ -72,9 +72,10 @@ class Frame:
 class Expressions(LibraryCalls):
     """Evaluates libcst expressions in the current frame."""
 
-    def __init__(self, file: SourceFile) -> None:
+    def __init__(self, file: SourceFile, *, follows_classes: bool = False) -> None:
         super().__init__()
         self.file = file
+        self.follows_classes = follows_classes  # into other files: what their objects hold matters
         self.frames: list[Frame] = []
         self.steps = 0
         self._module_values: dict[int, Value] = {}
@@ -499,7 +500,7 @@ class Expressions(LibraryCalls):
         if isinstance(atom, External):
             if atom.dotted == "super":
                 return self.call_super(arguments)
-            info = self.imported_class(atom.dotted)
+            info = self.imported_class(atom.dotted) if self.follows_classes else None
             if info is not None:
                 return self.instantiate(info, arguments, keywords, site)
             # Only what is given Parameters is worth reading another file for.

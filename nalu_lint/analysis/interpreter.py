@@ -49,8 +49,8 @@ MAX_DEPTH = 12  # calls inside calls
 class Interpreter(Expressions):
     """Runs the construction of one class of `file`."""
 
-    def __init__(self, file: SourceFile) -> None:
-        super().__init__(file)
+    def __init__(self, file: SourceFile, *, follows_classes: bool = False) -> None:
+        super().__init__(file, follows_classes=follows_classes)
         self.executed: set[Any] = set()  # functions that ran, by definition
 
     # Entry points.

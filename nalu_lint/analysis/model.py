@@ -33,14 +33,16 @@ def build(
     reads: Callable[[], Verdicts],
     *,
     is_cut: bool,
+    may_hide: bool,
     wants_unused: bool,
 ) -> ClassModel | None:
     """The model of one class; None where it is too complex to follow.
 
     `elsewhere`: attributes that other code of the file reads. `reads`: what its forward path reads; `is_cut`: whether
-    some of that may train nothing. `wants_unused`: whether to look for Parameters that nothing reads.
+    some of that may train nothing. `may_hide`: whether a plain container may hold objects. `wants_unused`: whether to
+    look for Parameters that nothing reads.
     """
-    interpreter = Interpreter(file)
+    interpreter = Interpreter(file, follows_classes=may_hide)
     try:
         module = interpreter.construct(info)
         for name in sorted(INITIALISERS):
@@ -63,10 +65,10 @@ def build(
         model = model._replace(is_open=builder.empty().is_open)
         unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
         model = model._replace(unused=tuple(unused))
-    return model._replace(
-        lost=tuple(lost_parameters(interpreter, module)),
-        hidden=tuple(hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, reads)),
-    )
+    if may_hide:
+        hidden = hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, reads)
+        model = model._replace(hidden=tuple(hidden))
+    return model._replace(lost=tuple(lost_parameters(interpreter, module)))
 
 
 def _merged(derived: list[DerivedParameter]) -> list[DerivedParameter]:
