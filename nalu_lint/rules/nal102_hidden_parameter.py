@@ -61,7 +61,8 @@ class HiddenParameterRule(Rule):
     Silent where what the container holds is also registered (`nn.Sequential(*self.layers)`,
     `add_module`), frozen, used under `torch.no_grad()` only, given to the constructor from outside,
     handed to code that is not in the file, or read by other code of the file, which may give it to
-    an optimiser.
+    an optimiser. Classes and functions that make the layers are followed to other files of the
+    project; those of other packages are unknown and do not count.
 
     ## Fix safety
     Unsafe: a list or tuple becomes an `nn.ModuleList` or `nn.ParameterList`, a dictionary an
@@ -74,7 +75,8 @@ class HiddenParameterRule(Rule):
     where one of the elements is not certainly a layer, or a Parameter; for sets, which have no order;
     for keys that the containers refuse (`"keys"`, `"a.b"`); and where something is done with the
     container that those of PyTorch do not do alike, such as `get` on a dictionary of layers,
-    `torch.stack` of a list of Parameters, a copy or a comparison.
+    `torch.stack` of a list of Parameters, a copy or a comparison; nor where a base class in another
+    file mentions the attribute.
 
     ## References
     - PyTorch documentation, `torch.nn.ModuleList`, `torch.nn.ModuleDict`, `torch.nn.ParameterList`,
