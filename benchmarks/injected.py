@@ -12,7 +12,7 @@ classes at random, changes one statement as somebody who makes the mistake would
 
 A bug that is missed is not always a mistake: where other code may read the attribute or freeze the Parameter, the
 checker is silent on purpose. *as expected*: the fixed code is, but for its layout, the program before the bug was put
-in (NAL102), or that with the conversion inside of the Parameter (NAL101). What is not fixed is refused, with the reason.
+in (NAL102), or that with the conversion inside of the Parameter (NAL101). What is not fixed is refused, with why.
 """
 
 from __future__ import annotations
