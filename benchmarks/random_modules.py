@@ -201,7 +201,7 @@ def derived(draw: st.DrawFn, feature: Feature, n: str) -> None:
         feature.constructor.append(f"{a}.requires_grad_(False)")
     if draw(st.sampled_from((True, True, True, False))):
         _use(draw, feature, f"self.q{n}", f"q{n}")
-    for name in {a, b}:
+    for name in dict.fromkeys((a, b)):  # the same order in every process
         if not (after == "remove" and name == a) and draw(st.sampled_from((True, False))):
             _use(draw, feature, name, name.removeprefix("self."))
 

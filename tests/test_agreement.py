@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -39,6 +41,19 @@ def test_every_rule_is_exercised(tally: agreement.Tally) -> None:
 
 def test_the_same_seed_draws_the_same_classes() -> None:
     assert agreement.draw(5, 3) == agreement.draw(5, 3) != agreement.draw(5, 4)
+
+
+def test_the_same_in_every_process() -> None:
+    code = "import agreement; print(agreement.draw(60, 3))"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    drawn = {
+        subprocess.run(
+            command, env={**environment, "PYTHONHASHSEED": number}, capture_output=True, text=True, check=True
+        ).stdout
+        for number in ("1", "2")
+    }
+    assert len(drawn) == 1
 
 
 def test_a_parameter_that_is_cut_in_both_ways_is_one_finding() -> None:
