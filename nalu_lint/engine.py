@@ -106,6 +106,8 @@ def examine(
                 tree = parse(text)
             codes = firing_in(source, selected) if firing is None else firing & selected
             followed = project() if follow_imports else None
+            if followed is not None:
+                followed.trim()  # what is known of the files before is of little use to this one
             findings = find(text, tree, codes, path, followed) if codes else []
             checked = _Checked(text, tree, path, followed, findings, selected)
             outcome = _unsuppressed(source, checked, honour_noqa=honour_noqa, with_fixes=with_fixes)
@@ -265,8 +267,6 @@ def find(
 
     rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
-        if project is not None:
-            project.trim()
         file = SourceFile(text, tree, path, project)
         model = file_model(file, codes)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]

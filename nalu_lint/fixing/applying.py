@@ -47,8 +47,12 @@ def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool, fol
 
     A second call on the result changes nothing. Raises engine.UnreadableError for what cannot be parsed.
     """
+    from nalu_lint import engine  # it imports this package where it needs it
+
     done: tuple[Finding, ...] = ()
     job = _Job(path, selected, follow_imports)
+    if follow_imports:
+        engine.project().trim()
     while True:  # one fix may make another possible; each takes away a finding and adds none
         source, found = _round(source, job, unsafe=unsafe)
         if not found:

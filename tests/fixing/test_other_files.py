@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from helpers import run, write
+
+from nalu_lint import engine
+from nalu_lint.fixing.applying import fix
 
 HEAD = "import torch\nfrom torch import nn\n"
 BASE = f"""{HEAD}
@@ -114,3 +118,14 @@ def test_a_base_class_that_no_file_defines(tmp_path: Path) -> None:
     stack = STACK.replace("Stack(Checkpointed)", "Stack(Checkpointed, Mixin)")
     write(tmp_path, {"layers.py": LAYERS, "stack.py": stack})
     assert "= no fix: a base class is not in this project, and may use it" in run(cwd=tmp_path).stdout
+
+
+def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that a fix looks at are there until it is proven."""
+    monkeypatch.setattr("nalu_lint.analysis.project.MAX_FILES", 0)
+    write(tmp_path, {"layers.py": LAYERS, "stack.py": STACK})
+    path = tmp_path / "stack.py"
+    (found,) = engine.check(path.read_bytes(), str(path), follow_imports=True, with_fixes=True)
+    assert found.finding.fix is not None
+    result = fix(path.read_bytes(), str(path), frozenset({"NAL102"}), unsafe=True, follow_imports=True)
+    assert b"nn.ModuleList([Block(n) for _ in range(3)])" in result.source
