@@ -8,7 +8,7 @@ import pytest
 from helpers import run, write
 
 from nalu_lint import engine
-from nalu_lint.fixing.applying import fix
+from nalu_lint.fixing.planning import Planner
 
 HEAD = "import torch\nfrom torch import nn\n"
 BASE = f"""{HEAD}
@@ -121,11 +121,11 @@ def test_a_base_class_that_no_file_defines(tmp_path: Path) -> None:
 
 
 def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files that a fix looks at are there until it is proven."""
+    """The files that a fix looks at are there as long as fixes of that file are planned."""
     monkeypatch.setattr("nalu_lint.analysis.project.MAX_FILES", 0)
     write(tmp_path, {"layers.py": LAYERS, "stack.py": STACK})
-    path = tmp_path / "stack.py"
-    (found,) = engine.check(path.read_bytes(), str(path), follow_imports=True, with_fixes=True)
-    assert found.finding.fix is not None
-    result = fix(path.read_bytes(), str(path), frozenset({"NAL102"}), unsafe=True, follow_imports=True)
-    assert b"nn.ModuleList([Block(n) for _ in range(3)])" in result.source
+    path = str(tmp_path / "stack.py")
+    tree, selected = engine.parse(STACK), frozenset({"NAL102"})
+    findings = engine.find(STACK, tree, selected, path, engine.project())
+    planner = Planner(STACK, tree, findings, [], selected, path=path, project=engine.project())
+    assert [planner.plan(finding).refusal for finding in findings * 2] == ["", ""]
