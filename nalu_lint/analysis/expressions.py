@@ -75,7 +75,7 @@ class Expressions(LibraryCalls):
     def __init__(self, file: SourceFile, *, follows_classes: bool = False) -> None:
         super().__init__()
         self.file = file
-        self.follows_classes = follows_classes  # into other files: what their objects hold matters
+        self.follows_classes = follows_classes  # and their bases into other files: what their objects hold matters
         self.frames: list[Frame] = []
         self.steps = 0
         self._module_values: dict[int, Value] = {}
@@ -530,7 +530,8 @@ class Expressions(LibraryCalls):
 
     def instantiate(self, info: ClassInfo, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
         """An object of a class of the project."""
-        info.link()
+        if self.follows_classes:
+            info.link()
         if any(base in PARAMETER for base in info.external_bases()):
             return self.make_parameter(arguments, keywords, site)
         if not info.is_module:
