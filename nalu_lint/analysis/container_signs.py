@@ -23,13 +23,12 @@ _CALLS = re.compile(rb"(?:\b_*[A-Z]\w*|(?:(?<![\w.])|\bself\.)(\w+))\(")
 
 def hides_parameter(source: bytes, start: int, end: int) -> bool:
     """Whether the constructor there may fill a plain container that is an attribute with modules or Parameters."""
-    if not any(_is_used(source, name, start) for name in _filled(source[start:end], source)):
-        return False
-    return _holds_objects(source, start)
+    names = {name for name in _filled(source[start:end], source) if _is_used(source, name, start)}
+    return bool(names) and _holds_objects(source, start, {name.decode(errors="replace") for name in names})
 
 
-def _holds_objects(source: bytes, start: int) -> bool:
-    """Whether the constructor at `start`, parsed by itself, may store a plain container of objects."""
+def _holds_objects(source: bytes, start: int, names: set[str]) -> bool:
+    """Whether the constructor at `start`, parsed by itself, may store a plain container of objects as one of these."""
     from nalu_lint.analysis.containers import containers  # start-up time
     from nalu_lint.analysis.snippets import function_at
 
@@ -37,7 +36,7 @@ def _holds_objects(source: bytes, start: int) -> bool:
     if function is None:
         return True
     literal, filled = containers(function)
-    return bool(literal & filled)
+    return bool(literal & filled & names)
 
 
 def _filled(constructor: bytes, source: bytes) -> Iterator[bytes]:
