@@ -21,6 +21,7 @@ class Candidates:
     def __init__(self, outline: Outline, usage: FileUsage) -> None:
         self.outline = outline
         self.usage = usage
+        self._hides: dict[ClassInfo, bool] = {}
 
     @cached_property
     def everywhere(self) -> frozenset[str]:
@@ -67,8 +68,11 @@ class Candidates:
 
     def may_hide(self, info: ClassInfo) -> bool:
         """Whether the construction fills a plain container with objects, and something reads it later."""
-        hiding = _filled(_constructing(info))
-        return bool(hiding) and any(r.partition(".")[0] in hiding for r in self.usage.of_class(info).after.reads)
+        if info not in self._hides:
+            hiding = _filled(_constructing(info))
+            reads = self.usage.of_class(info).after.reads if hiding else ()
+            self._hides[info] = any(read.partition(".")[0] in hiding for read in reads)
+        return self._hides[info]
 
     def fills_container(self, info: ClassInfo) -> bool:
         """Whether the initialisers in the class itself fill a plain container with objects."""
@@ -94,6 +98,4 @@ def _constructing(info: ClassInfo) -> list[FunctionNode]:
 def _makes_parameter(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call):
         return False
-    function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name.endswith("Parameter")
+    return syntax.last_name(node.func).endswith("Parameter")

@@ -42,7 +42,7 @@ class Freezing:
                 if is_called_so or (self._mentions_flags(node) and _sets_flags(node)):
                     names |= _mentioned(node)
             elif isinstance(node, ast.Call):
-                callee = _last_name(node.func).lower()
+                callee = syntax.last_name(node.func).lower()
                 if any(word in callee for word in _FREEZING_WORDS):
                     for argument in (*node.args, node.func):
                         names |= _attributes(argument)
@@ -98,7 +98,7 @@ def _mentioned(statement: ast.AST) -> set[str]:
             names |= {EVERYTHING} if _is_self(node.value) else _attributes(node.value)
         elif isinstance(node, ast.For | ast.comprehension):
             names |= {name for inner in syntax.walk(node.iter) for name in _attributes(inner)}
-        elif isinstance(node, ast.Call) and not _last_name(node.func).endswith("_"):  # initialisers do not freeze
+        elif isinstance(node, ast.Call) and not syntax.last_name(node.func).endswith("_"):  # initialisers do not freeze
             for argument in node.args:
                 names |= _attributes(argument)
     return names
@@ -120,10 +120,6 @@ def _attributes(node: ast.AST) -> set[str]:
                 for element in node.elts:
                     names |= _attributes(element)
             return names
-
-
-def _last_name(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _is_self(node: ast.expr) -> bool:

@@ -90,7 +90,7 @@ class _Scan:
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             self.assignment(node.value, [node.target], node)
         elif isinstance(node, ast.AugAssign):
-            self.suspects.pop(_dotted(node.target), None)
+            self.suspects.pop(syntax.name_of(node.target), None)
         elif isinstance(node, ast.Expr):
             if isinstance(node.value, ast.Call):
                 self.call(node.value, node)
@@ -121,7 +121,7 @@ class _Scan:
 
     def assignment(self, value: ast.expr, targets: list[ast.expr], node: ast.stmt) -> None:
         for target in targets:
-            name = _dotted(target)
+            name = syntax.name_of(target)
             if isinstance(target, ast.Attribute):
                 self.flag(target, value, node)
                 self.late_layer(target, value, node)
@@ -161,7 +161,7 @@ class _Scan:
         function = call.func
         if not isinstance(function, ast.Attribute):
             return
-        receiver = _dotted(function.value)
+        receiver = syntax.name_of(function.value)
         if function.attr == "backward":
             found = self.suspects.get(receiver)
             if found is None and not receiver:
@@ -179,7 +179,7 @@ class _Scan:
     # NAL302.
 
     def flag(self, target: ast.Attribute, value: ast.expr, node: ast.stmt) -> None:
-        owner = _dotted(target.value)
+        owner = syntax.name_of(target.value)
         if target.attr in MISSPELT_REQUIRES_GRAD:
             if target.attr not in self.known and isinstance(value, ast.Constant) and not self.is_own(target):
                 self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner or "...", target.attr, True))
@@ -195,8 +195,9 @@ class _Scan:
 
     def holds_module(self, node: ast.expr) -> bool:
         """Whether an attribute of self certainly holds a module: the constructor of the class makes one."""
-        if not (isinstance(node, ast.Attribute) and _dotted(node.value) == "self"):
+        if not (isinstance(node, ast.Attribute) and syntax.name_of(node.value) == "self"):
             return False
+        name = syntax.name_of(node)
         for info in self.outline.classes:
             if info.name != self.class_name:
                 continue
@@ -205,7 +206,7 @@ class _Scan:
                 for function in info.methods.values()
                 for statement in syntax.walk(function)
                 if isinstance(statement, ast.Assign)
-                and any(isinstance(t, ast.Attribute) and _dotted(t) == _dotted(node) for t in statement.targets)
+                and any(isinstance(t, ast.Attribute) and syntax.name_of(t) == name for t in statement.targets)
             ]
             return bool(stores) and all(self.makes_module(value) for value in stores)
         return False
@@ -239,12 +240,12 @@ class _Scan:
         given = [*value.args[:1], *(k.value for k in value.keywords if k.arg == "params")]
         for argument in given:
             if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute):
-                model = _dotted(argument.func.value)
+                model = syntax.name_of(argument.func.value)
                 if argument.func.attr == "parameters" and model:
                     self.optimisers[model] = name
 
     def late_layer(self, target: ast.Attribute, value: ast.expr, node: ast.stmt) -> None:
-        parts = _dotted(target).split(".")
+        parts = syntax.name_of(target).split(".")
         for length in range(len(parts) - 1, 0, -1):
             model = ".".join(parts[:length])
             if model in self.optimisers:
@@ -310,12 +311,3 @@ def _cut_in(value: ast.expr) -> str:
 
 def _leaves(body: list[ast.stmt]) -> bool:
     return bool(body) and isinstance(body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break)
-
-
-def _dotted(node: ast.expr) -> str:
-    """`a.b.c` as text; "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

@@ -6,19 +6,11 @@ import ast
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.syntax import name_of
 from nalu_lint.fixing.code import FUNCTIONS, Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def name_of(node: ast.AST) -> str:
-    """`a.b.c` as text; "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
 def nodes_of(body: list[ast.stmt]) -> Iterator[ast.AST]:

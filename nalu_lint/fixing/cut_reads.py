@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import (
     ARRAY_NAMESPACES,
     COPYING_METHODS,
@@ -182,7 +183,7 @@ class _Plainly:
 
     def _check_call(self, call: ast.Call, where: str) -> None:
         function = call.func
-        last = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        last = syntax.last_name(function)
         if last.endswith("_") and not last.endswith("__"):
             raise Refused(f"{where} changes something in place with it")
         if any(keyword.arg == "out" for keyword in call.keywords):

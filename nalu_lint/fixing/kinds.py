@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 
 from nalu_lint.analysis.outline import is_module_class
+from nalu_lint.analysis.syntax import name_of
 from nalu_lint.analysis.torch_semantics import (
     ALL_TENSOR_METHODS,
     ARRAY_NAMESPACES,
@@ -17,7 +18,7 @@ from nalu_lint.analysis.torch_semantics import (
     REWRAPPING_FUNCTIONS,
     TENSOR_CONVERSIONS,
 )
-from nalu_lint.fixing.bindings import Bindings, name_of, nodes_of
+from nalu_lint.fixing.bindings import Bindings, nodes_of
 from nalu_lint.fixing.code import Code, Function, argument_names
 
 TENSOR, NUMBER, ARRAY, LIST, UNKNOWN = "tensor", "number", "array", "list", "unknown"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis import syntax
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
 
@@ -102,7 +103,7 @@ class Uses:
             while isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
                 call = call.func.value  # x.normal_().mul_(2)
             function = call.func
-            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            name = syntax.last_name(function)
             if not name.endswith("_") or name.endswith("__"):
                 return False
             if isinstance(function, ast.Attribute) and self._chain(function.value) is node:
@@ -139,7 +140,7 @@ class Uses:
             changed = parent.attr.endswith("_") and not parent.attr.endswith("__")
             return changed or parent.attr in _OF_LEAVES or not isinstance(parent.ctx, ast.Load)
         if isinstance(parent, ast.Call) and parent.args and parent.args[0] is node:
-            name = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
+            name = syntax.last_name(parent.func)
             return name.endswith("_") and not name.endswith("__")
         return isinstance(parent, ast.AugAssign) and parent.target is node
 
@@ -201,7 +202,7 @@ class Uses:
     def _string(self, node: ast.Constant) -> None:
         parent = self.code.parents[node]
         if isinstance(parent, ast.Call):
-            name = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
+            name = syntax.last_name(parent.func)
             if name in _NAMING_CALLS and self.code.statement(node) not in self.stores:
                 receiver = parent.func.value if isinstance(parent.func, ast.Attribute) else parent.args[0]
                 is_own = self.family.is_self(receiver) and self._is_of_family(node)

@@ -26,6 +26,13 @@ def refusals(text: str, codes: frozenset[str] = CODES) -> list[str]:
     return [d.finding.fix_refused or "" for d in found]
 
 
+def suggestions(text: str, codes: frozenset[str] = CODES) -> list[str]:
+    """What is shown for the findings of a text, and never applied."""
+    found = check(text.encode(), "m.py", Config.of(select=sorted(codes)), with_fixes=True)
+    fixes = [d.finding.fix for d in found]
+    return [fix.message for fix in fixes if fix is not None and fix.applicability == "display" and not fix.edits]
+
+
 def cell(*, init: str, forward: str = "return x * self.w", more: str = "", arguments: str = "self, n") -> str:
     """A Module class of which the constructor, forward and other methods are given."""
     body = f"    def __init__({arguments}):\n        super().__init__()\n{block(init)}"

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from rewriting import cell, rewritten
+from rewriting import cell, rewritten, suggestions
 
-from nalu_lint import check
-from nalu_lint.config import Config
 from nalu_lint.fixing.applying import fix
-
-if TYPE_CHECKING:
-    pass
 
 CODES = frozenset({"NAL202", "NAL203"})
 INIT = "self.layer = nn.Linear(n, n)\nself.w = nn.Parameter(torch.rand(n))"
@@ -20,13 +15,6 @@ INIT = "self.layer = nn.Linear(n, n)\nself.w = nn.Parameter(torch.rand(n))"
 
 def module(forward: str, *, init: str = INIT, more: str = "") -> str:
     return cell(init=init, forward=forward, more=more)
-
-
-def shown(text: str) -> list[str]:
-    """What is shown for the findings, and never applied."""
-    found = check(text.encode(), "m.py", Config.of(select=sorted(CODES)), with_fixes=True)
-    fixes = [d.finding.fix for d in found]
-    return [f.message for f in fixes if f is not None and f.applicability == "display" and not f.edits]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +94,7 @@ PLAIN = "Read `self.w` without what cuts its history, or make it a buffer if it 
 )
 def test_shown_only(body: str, reason: str) -> None:
     text = module(body)
-    found = shown(text)
+    found = suggestions(text, CODES)
     assert all(one.startswith(f"{PLAIN}{reason}") for one in found), found
     assert found or "[0]" in body or "copy_" in body or "out=" in body, "it is not reported"
     assert rewritten(text, codes=CODES) == text
@@ -114,13 +102,13 @@ def test_shown_only(body: str, reason: str) -> None:
 
 def test_the_read_that_is_to_move_out_of_a_block() -> None:
     text = module("with torch.no_grad():\n    w = self.w * 2\nreturn self.layer(x) * w")
-    assert shown(text) == [
+    assert suggestions(text, CODES) == [
         "Use `self.w` outside of the `with torch.no_grad()` of row 12, or freeze it in the constructor: "
         "`self.w.requires_grad_(False)`"
     ]
     assert rewritten(text, codes=CODES) == text
     helper = module("return self.layer(x) * self._w()", more="@torch.no_grad()\ndef _w(self):\n    return self.w * 2")
-    assert "outside of the `@torch.no_grad()` of row 14" in "".join(shown(helper))
+    assert "outside of the `@torch.no_grad()` of row 14" in "".join(suggestions(helper, CODES))
 
 
 @pytest.mark.parametrize(
