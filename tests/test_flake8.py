@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import FAULTY, ROOT, UNTIED, concise, write
+
+from nalu_lint import engine
+from nalu_lint.flake8_plugin import Plugin
 
 pytest.importorskip("flake8")
 
@@ -85,3 +90,22 @@ def test_code_nested_too_deeply_to_be_followed_is_named_here_too(tmp_path: Path)
     write(tmp_path, {"m.py": deep})
     (line,) = flake8(".", cwd=tmp_path)
     assert line == "./m.py:1:1: NAL901 nested too deeply to be followed"
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_the_cycle_collector_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, was_enabled: bool) -> None:
+    seen: list[bool] = []
+
+    def check(*_: object, **__: object) -> list[object]:
+        seen.append(gc.isenabled())
+        raise engine.InternalError("internal error")
+
+    monkeypatch.setattr(engine, "check", check)
+    (gc.enable if was_enabled else gc.disable)()
+    try:
+        found = list(Plugin(ast.parse(FAULTY), "-", FAULTY.splitlines(keepends=True)).run())
+        assert gc.isenabled() is was_enabled
+    finally:
+        gc.enable()
+    assert seen == [False]
+    assert [text.split()[0] for _, _, text, _ in found] == ["NAL901"]

@@ -29,31 +29,40 @@ class Heap:
 
     def __init__(self, slots: dict[Owner, Slots] | None = None) -> None:
         self.slots: dict[Owner, Slots] = slots if slots is not None else {}
+        self._own: set[Owner] = set()  # whose slots no other heap shares
 
     def copy(self) -> Heap:
-        return Heap({owner: dict(slots) for owner, slots in self.slots.items()})
+        """The same state; slots are shared until one of the two writes to them."""
+        self._own.clear()
+        return Heap(self.slots.copy())
+
+    def _writable(self, owner: Owner) -> Slots:
+        if owner not in self._own:
+            self._own.add(owner)
+            self.slots[owner] = dict(self.slots.get(owner, ()))
+        return self.slots[owner]
 
     def get(self, owner: Owner, key: Any) -> Value | None:
         slots = self.slots.get(owner)
         return None if slots is None else slots.get(key)
 
     def set(self, owner: Owner, key: Any, value: Value) -> None:
-        self.slots.setdefault(owner, {})[key] = value
+        self._writable(owner)[key] = value
 
     def add(self, owner: Owner, key: Any, value: Value) -> None:
         """Weak update: the slot may hold `value` besides what it held."""
-        slots = self.slots.setdefault(owner, {})
+        slots = self._writable(owner)
         slots[key] = slots.get(key, frozenset()) | value
 
     def remove(self, owner: Owner, key: Any) -> Value | None:
-        slots = self.slots.get(owner)
-        return None if slots is None else slots.pop(key, None)
+        return self._writable(owner).pop(key, None) if owner in self.slots else None
 
     def join(self, other: Heap) -> Heap:
         """Either state: each slot may hold what it holds in one or the other."""
         joined = self.copy()
-        for owner, slots in other.slots.items():
-            mine = joined.slots.setdefault(owner, {})
+        known = self.slots
+        for owner, slots in [(owner, slots) for owner, slots in other.slots.items() if known.get(owner) is not slots]:
+            mine = joined._writable(owner)
             for key, value in slots.items():
                 mine[key] = mine[key] | value if key in mine else value
         return joined
