@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis import signs, syntax
+from nalu_lint.analysis import signs
 from nalu_lint.analysis.after_construction import FileUsage
 from nalu_lint.analysis.candidates import Candidates
 from nalu_lint.analysis.cut_parameters import Verdicts
@@ -109,7 +108,7 @@ class _Builder:
             self.file,
             self.usage,
             self.lines,
-            lambda: self.elsewhere,
+            lambda: self.candidates.elsewhere,
             reads,
             is_cut=is_cut,
             may_hide=self.candidates.may_hide(info),
@@ -137,12 +136,3 @@ class _Builder:
         from nalu_lint.analysis import cut_signs  # only some rules need it
 
         return cut_signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
-
-    @cached_property
-    def elsewhere(self) -> set[str]:
-        """Attributes that the file reads of any object but `self`."""
-        return {
-            node.attr
-            for node in syntax.walk(self.file.tree)
-            if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self")
-        }

@@ -12,7 +12,7 @@ from nalu_lint.analysis.torch_semantics import INITIALISERS, LAYER_PARAMETER_NAM
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.after_construction import FileUsage
-    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline
+    from nalu_lint.analysis.outline import ClassInfo, FunctionNode, Outline, Scope
 
 
 class Candidates:
@@ -56,7 +56,7 @@ class Candidates:
         return any(
             isinstance(node, ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp)
             and any(_makes_parameter(child) for child in syntax.children(node))
-            for function in _constructing(info)
+            for function, _ in _constructing(info)
             for node in syntax.walk(function)
         )
 
@@ -71,28 +71,45 @@ class Candidates:
         if info not in self._hides:
             hiding = _filled(_constructing(info))
             reads = self.usage.of_class(info).after.reads if hiding else ()
-            self._hides[info] = any(read.partition(".")[0] in hiding for read in reads)
+            read = hiding & {read.partition(".")[0] for read in reads}
+            self._hides[info] = not read <= self.elsewhere if read else False
         return self._hides[info]
+
+    @cached_property
+    def elsewhere(self) -> set[str]:
+        """Attributes that the file reads of any object but `self`: they may be handed on there."""
+        return {
+            node.attr
+            for node in syntax.walk(self.outline.tree)
+            if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+        }
 
     def fills_container(self, info: ClassInfo) -> bool:
         """Whether the initialisers in the class itself fill a plain container with objects."""
-        return bool(_filled([method for name, method in info.methods.items() if name in INITIALISERS]))
+        own = [(method, info.scope) for name, method in info.methods.items() if name in INITIALISERS]
+        return bool(_filled(own))
 
 
-def _filled(functions: list[FunctionNode]) -> set[str]:
+def _filled(functions: list[tuple[FunctionNode, Scope]]) -> set[str]:
     """The attributes that these functions fill with a plain container of objects."""
-    is_given = any(map(hands_on_containers, functions))
+    is_given = any(hands_on_containers(function) for function, _ in functions)
     literal: set[str] = set()
     filled: set[str] = set()
-    for function in functions:
-        found = containers(function, arguments_too=is_given)
+    for function, scope in functions:
+        found = containers(function, scope, arguments_too=is_given)
         literal |= found[0]
         filled |= found[1]
     return literal & filled
 
 
-def _constructing(info: ClassInfo) -> list[FunctionNode]:
-    return [function for base in info.mro() for name, function in base.methods.items() if name in INITIALISERS]
+def _constructing(info: ClassInfo) -> list[tuple[FunctionNode, Scope]]:
+    """The initialisers of a class and its bases, each with the names that it knows."""
+    return [
+        (function, base.scope)
+        for base in info.mro()
+        for name, function in base.methods.items()
+        if name in INITIALISERS
+    ]
 
 
 def _makes_parameter(node: ast.AST) -> bool:

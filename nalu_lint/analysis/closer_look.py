@@ -12,9 +12,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis import syntax
-from nalu_lint.analysis.outline import Scope, bind_statement
 from nalu_lint.analysis.sieve import is_assigned
-from nalu_lint.analysis.snippets import function_at, parsed
+from nalu_lint.analysis.snippets import function_at, imported
 from nalu_lint.analysis.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETER_NAMES,
@@ -27,10 +26,9 @@ from nalu_lint.analysis.usage import function_usage
 from nalu_lint.analysis.usage_facts import Usage
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.outline import FunctionNode
+    from nalu_lint.analysis.outline import FunctionNode, Scope
 
 _WORD = re.compile(rb"[\w\x80-\xff]+")
-_IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
 _TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
 _HEADER = re.compile(rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?", re.MULTILINE)
 _MAKING = frozenset({b"Parameter", b"register_parameter"})
@@ -54,7 +52,7 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     """
     if _SUBCLASS.search(source):
         return True  # it has a name of its own
-    scope = _imported(source)
+    scope = imported(source)
     blocks = _Blocks(source)
     makers: set[str] = set()
     sizes = set(NO_PARAMETERS)
@@ -207,12 +205,3 @@ def _sizes(function: FunctionNode, scope: Scope) -> set[str]:
         elif isinstance(node, ast.BinOp | ast.Tuple | ast.List | ast.Starred):
             pending += syntax.children(node)
     return found
-
-
-def _imported(source: bytes) -> Scope:
-    """What the imports of a file bind; those that are not at its top level are not known."""
-    scope = Scope()
-    for statement in parsed(b"".join(_IMPORT.findall(b"\n" + source))):
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            bind_statement(statement, scope)
-    return scope

@@ -30,12 +30,12 @@ def hides_parameter(source: bytes, start: int, end: int) -> bool:
 def _holds_objects(source: bytes, start: int, names: set[str]) -> bool:
     """Whether the constructor at `start`, parsed by itself, may store a plain container of objects as one of these."""
     from nalu_lint.analysis.containers import containers  # start-up time
-    from nalu_lint.analysis.snippets import function_at
+    from nalu_lint.analysis.snippets import function_at, imported
 
     function = function_at(source, start)
     if function is None:
         return True
-    literal, filled = containers(function)
+    literal, filled = containers(function, imported(source))
     return bool(literal & filled & names)
 
 
@@ -106,4 +106,27 @@ def _is_used(source: bytes, name: bytes, place: int) -> bool:
     )
     if taken_over.search(source, max(start, 0), end if end >= 0 else len(source)):
         return False
-    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1
+    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1 and not _is_handed_on(source, name)
+
+
+def _line_end(source: bytes, place: int) -> int:
+    end = source.find(b"\n", place)
+    return end if end >= 0 else len(source)
+
+
+def _is_handed_on(source: bytes, name: bytes) -> bool:
+    """Whether code takes the attribute of another object than `self`, as far as single lines show."""
+    others = [found.start() for found in re.finditer(rb"(?<!\bself)\.%s\b" % name, source)]
+    lines = {source[source.rfind(b"\n", 0, place) + 1 : _line_end(source, place)].strip() for place in others}
+    if not lines:
+        return False
+    import ast  # start-up time
+
+    from nalu_lint.analysis import snippets, syntax
+
+    return any(
+        isinstance(node, ast.Attribute) and node.attr.encode() == name and syntax.name_of(node.value) != "self"
+        for line in lines
+        for statement in snippets.parsed(line + b" pass" if line.endswith(b":") else line)
+        for node in syntax.walk(statement)
+    )

@@ -8,12 +8,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis import syntax
-from nalu_lint.analysis.torch_semantics import INITIALISERS
+from nalu_lint.analysis.torch_semantics import INITIALISERS, PLAIN_LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nalu_lint.analysis.outline import FunctionNode
+    from nalu_lint.analysis.outline import FunctionNode, Scope
 
 _CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _CONTAINER_FUNCTIONS = frozenset({"list", "tuple", "dict", "set", "OrderedDict", "defaultdict"})
@@ -22,20 +22,23 @@ _ADDING = frozenset({"append", "extend", "insert", "add", "update", "setdefault"
 _REGISTERING_CLASSES = frozenset({"ModuleList", "Sequential", "ParameterList"})
 
 
-def containers(function: FunctionNode, *, arguments_too: bool = False) -> tuple[set[str], set[str]]:
+def containers(function: FunctionNode, scope: Scope, *, arguments_too: bool = False) -> tuple[set[str], set[str]]:
     """The attributes that may be given a plain container in a function, and those that may be filled with objects.
 
-    `arguments_too`: an argument may be a container or a module; else nothing is known of it.
+    These are objects that may have Parameters. `arguments_too`: an argument may be a container or a module; else
+    nothing is known of it.
     """
     unknown = set() if arguments_too else _plain_arguments(function)
-    literal, filled = _containers(function, unknown, set())
+    literal, filled = _containers(function, scope, unknown, set())
     if literal & filled:  # look closer
-        literal, filled = _containers(function, unknown | _numbers(function), _registered_additions(function))
+        literal, filled = _containers(function, scope, unknown | _numbers(function), _registered_additions(function))
         filled -= _registered_containers(function)
     return literal, filled
 
 
-def _containers(function: FunctionNode, unknown: set[str], registered: set[ast.AST]) -> tuple[set[str], set[str]]:
+def _containers(
+    function: FunctionNode, scope: Scope, unknown: set[str], registered: set[ast.AST]
+) -> tuple[set[str], set[str]]:
     """As `containers`; nothing is known of the variables `unknown`, and the additions `registered` do not count."""
     literal: set[str] = set()
     filled: set[str] = set()
@@ -44,7 +47,7 @@ def _containers(function: FunctionNode, unknown: set[str], registered: set[ast.A
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Attribute) and _is_container(node.value):
                     literal.add(target.attr)
-                    if _makes_object(node.value, unknown):
+                    if _makes_object(node.value, scope, unknown):
                         filled.add(target.attr)
                 elif isinstance(target, ast.Attribute) and isinstance(node.value, ast.Name):
                     if node.value.id not in unknown:
@@ -53,11 +56,11 @@ def _containers(function: FunctionNode, unknown: set[str], registered: set[ast.A
                 elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
                     filled.add(target.value.attr)
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
-            if _may_be_object(node.value):
+            if _may_be_object(node.value, scope):
                 filled.add(node.target.attr)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ADDING:
             if node not in registered and isinstance(node.func.value, ast.Attribute):
-                if any(map(_may_be_object, node.args)):
+                if any(_may_be_object(argument, scope) for argument in node.args):
                     filled.add(node.func.value.attr)
     return literal, filled
 
@@ -174,25 +177,27 @@ def _passed_on(function: FunctionNode) -> set[str]:
     return {extra.arg for extra in (function.args.vararg, function.args.kwarg) if extra is not None}
 
 
-def _makes_object(node: ast.AST, unknown: set[str] | frozenset[str] = frozenset()) -> bool:
+def _makes_object(node: ast.AST, scope: Scope, unknown: set[str] | frozenset[str] = frozenset()) -> bool:
     """Whether an object may be made, or is taken from a variable (not `unknown`)."""
-    if any(isinstance(inner, ast.Call) and _may_make_object(inner.func) for inner in syntax.walk(node)):
+    if any(isinstance(inner, ast.Call) and _may_make_object(inner.func, scope) for inner in syntax.walk(node)):
         return True
     if not isinstance(node, ast.List | ast.Tuple | ast.Set):
         return False
     return any(isinstance(element, ast.Name) and element.id not in unknown for element in node.elts)
 
 
-def _may_make_object(function: ast.expr) -> bool:
+def _may_make_object(function: ast.expr, scope: Scope) -> bool:
     """Whether it is a class, by its capital letter, a method of the module, or a function that is no builtin."""
+    if scope.dotted(function) in PLAIN_LAYERS:
+        return False
     if isinstance(function, ast.Attribute):
         is_own = isinstance(function.value, ast.Name) and function.value.id == "self"
         return is_own or function.attr.lstrip("_")[:1].isupper()
     return isinstance(function, ast.Name) and not (function.id.islower() and function.id in _BUILTINS)
 
 
-def _may_be_object(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) or _makes_object(node)
+def _may_be_object(node: ast.expr, scope: Scope) -> bool:
+    return isinstance(node, ast.Name) or _makes_object(node, scope)
 
 
 def _is_container(node: ast.expr) -> bool:

@@ -225,6 +225,7 @@ class Outline:
     """What a file defines: its scopes and all its classes, nested ones included."""
 
     def __init__(self, tree: ast.Module, home: SourceFile | None = None) -> None:
+        self.tree = tree
         self.scope = Scope(home=home)
         self.classes: list[ClassInfo] = []
         self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name

@@ -7,8 +7,12 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.outline import Scope, bind_statement
+
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import FunctionNode
+
+_IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
 
 
 def function_at(source: bytes, start: int) -> FunctionNode | None:
@@ -36,3 +40,12 @@ def parsed(text: bytes) -> list[ast.stmt]:
             return ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []  # a string with lines that are indented less, for example
+
+
+def imported(source: bytes) -> Scope:
+    """What the imports of a file bind; those that are not at its top level are not known."""
+    scope = Scope()
+    for statement in parsed(b"".join(_IMPORT.findall(b"\n" + source))):
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            bind_statement(statement, scope)
+    return scope
