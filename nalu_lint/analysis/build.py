@@ -124,7 +124,9 @@ class _Builder:
         """Whether some of what the forward path reads may train nothing."""
         if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
             return False
-        return bool(reads().suspects(is_zero_wanted="NAL204" in self.codes))
+        kinds = self.usage.construction(info).kinds
+        suspects = reads().suspects(is_zero_wanted="NAL204" in self.codes)
+        return not all(all(map(_is_loaded, kinds.get(name, ("",)))) for name in suspects)
 
     def may_cut(self, info: ClassInfo) -> bool:
         """Whether the text of the class or its bases shows signs that it cuts gradients."""
@@ -136,3 +138,9 @@ class _Builder:
         from nalu_lint.analysis import cut_signs  # only some rules need it
 
         return cut_signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
+
+
+def _is_loaded(kind: str) -> bool:
+    """Whether an object comes from a method of an imported class: `AutoModel.from_config` tells nothing of it."""
+    owner, _, method = kind.rpartition(".")
+    return owner.rpartition(".")[2][:1].isupper() and method[:1].islower() and not kind.startswith("torch.")

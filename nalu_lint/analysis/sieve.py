@@ -152,6 +152,7 @@ def is_assigned(source: bytes, name: bytes) -> bool:
         any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"="))
         or b"def %s(" % name in source
         or re.search(rb"\n[ \t]+self\.%s, self\.[\w.]+ =" % name, source) is not None
+        or re.search(rb"\n(?:    |\t)%s[ \t]*:[^\n=]*=[^\n]*[^,\n]\n" % name, source) is not None  # in a class
     )
 
 
