@@ -349,7 +349,9 @@ def _collect_scope(node: ast.AST, bound: set[str], loaded: set[str]) -> None:
 def functions_of(tree: ast.AST, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Function]:
     """The functions of a tree by the names of what they stand in; of several with one name, the last."""
     found: dict[tuple[str, ...], Function] = {}
-    for child in ast.iter_child_nodes(tree):
+    for child in syntax.children(tree):
+        if isinstance(child, ast.expr):
+            continue  # no function stands in one
         inner = path
         if isinstance(child, (*FUNCTIONS, ast.ClassDef)):
             inner = (*path, child.name)

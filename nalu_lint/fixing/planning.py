@@ -145,11 +145,13 @@ class Planner:
             raise Refused("its parts are too close to each other in the text")
         with _refusing_on_defects():
             text = apply(self.text, edits)
-            found = self._find(text, engine.parse(text))
+            # What a check of the result would look for, and in any case what was found before.
+            codes = engine.firing_in(text.encode("utf-8", "surrogatepass"), self.selected)
+            found = self._find(text, engine.parse(text), codes | {finding.code for finding in fixed})
         if self._objection(fixed, found, Counter(map(key, self.findings))):
             # The sieve may have passed over what was there before: look again without it.
             if self._keys is None:
-                self._keys = Counter(map(key, self._find(self.text, self.tree)))
+                self._keys = Counter(map(key, self._find(self.text, self.tree, self.selected)))
             objection = self._objection(fixed, found, self._keys)
             if objection:
                 raise Refused(objection)
@@ -162,11 +164,10 @@ class Planner:
         new = [o for o in found if after[key(o)] > before[key(o)] and o.code in self.reported]
         return f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`" if new else ""
 
-    def _find(self, text: str, tree: ast.Module) -> list[Finding]:
+    def _find(self, text: str, tree: ast.Module, codes: frozenset[str]) -> list[Finding]:
         from nalu_lint import engine  # it imports this package where it needs it
 
-        # Without the sieve: what it passes over may still be there.
-        return engine.find(text, tree, self.selected, self.path, self.project)
+        return engine.find(text, tree, codes, self.path, self.project)
 
 
 _NOTHING = Fix("display", "", ())
