@@ -24,19 +24,19 @@ _CALLS = re.compile(rb"(?:\b_*[A-Z]\w*|(?:(?<![\w.])|\bself\.)(\w+))\(")
 def hides_parameter(source: bytes, start: int, end: int) -> bool:
     """Whether the constructor there may fill a plain container that is an attribute with modules or Parameters."""
     names = {name for name in _filled(source[start:end], source) if _is_used(source, name, start)}
-    return bool(names) and _holds_objects(source, start, {name.decode(errors="replace") for name in names})
+    return bool(names) and any(not _is_handed_on(source, name) for name in _with_objects(source, start, names))
 
 
-def _holds_objects(source: bytes, start: int, names: set[str]) -> bool:
-    """Whether the constructor at `start`, parsed by itself, may store a plain container of objects as one of these."""
+def _with_objects(source: bytes, start: int, names: set[bytes]) -> set[bytes]:
+    """Those attributes that the constructor at `start`, parsed by itself, may give a plain container of objects."""
     from nalu_lint.analysis.containers import containers  # start-up time
     from nalu_lint.analysis.snippets import function_at, imported
 
     function = function_at(source, start)
     if function is None:
-        return True
+        return names
     literal, filled = containers(function, imported(source))
-    return bool(literal & filled & names)
+    return {name for name in names if name.decode(errors="replace") in literal & filled}
 
 
 def _filled(constructor: bytes, source: bytes) -> Iterator[bytes]:
@@ -106,18 +106,13 @@ def _is_used(source: bytes, name: bytes, place: int) -> bool:
     )
     if taken_over.search(source, max(start, 0), end if end >= 0 else len(source)):
         return False
-    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1 and not _is_handed_on(source, name)
-
-
-def _line_end(source: bytes, place: int) -> int:
-    end = source.find(b"\n", place)
-    return end if end >= 0 else len(source)
+    return len(re.findall(rb"self\.%s\b" % escaped, source)) > 1
 
 
 def _is_handed_on(source: bytes, name: bytes) -> bool:
     """Whether code takes the attribute of another object than `self`, as far as single lines show."""
-    others = [found.start() for found in re.finditer(rb"(?<!\bself)\.%s\b" % name, source)]
-    lines = {source[source.rfind(b"\n", 0, place) + 1 : _line_end(source, place)].strip() for place in others}
+    taken = [m.start() for m in re.finditer(rb"\.%s\b" % name, source) if not source.endswith(b"self", 0, m.start())]
+    lines = {source[source.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0].strip() for place in taken}
     if not lines:
         return False
     import ast  # start-up time

@@ -14,7 +14,9 @@ from nalu_lint.analysis.torch_semantics import (
     METADATA_ATTRIBUTES,
     METADATA_FUNCTIONS,
     METADATA_METHODS,
+    MODULE_ITERATORS,
     NO_PARAMETERS,
+    PARAMETER_ITERATORS,
 )
 
 if TYPE_CHECKING:
@@ -35,8 +37,7 @@ _WRITES = re.compile(
     rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
 )
 _CLASS = re.compile(rb"class[ \t]+\w+[ \t]*[(:]")
-_NO_PARAMETERS = frozenset(name.encode() for name in NO_PARAMETERS)
-_MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
+_NO_PARAMETERS = frozenset(name.encode() for name in NO_PARAMETERS | PARAMETER_ITERATORS | MODULE_ITERATORS)
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
@@ -47,6 +48,7 @@ _OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!(?:\.data)?\.(?:%s)\b)" 
 _OWN_PATH = re.compile(rb"self\.(\w+)(?:\.(\w+)\b(?![ \t]*[(.\[]))?")
 _FROM_CONFIG = re.compile(rb"[ \t]*=[ \t]*(?:self\.)?config(?:\.\w+)+[ \t]*\n")
 _ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
+_LOOP = re.compile(rb"\n[ \t]+(?:for|while|async for)\b")
 _IN_WORD = re.compile(rb"[\w.]")
 _TAKES_NOTHING = re.compile(rb"\.\w+\b(?:\(\)|(?!\())")
 # A variable of one line alone holds something else of that line.
@@ -174,8 +176,7 @@ def _add_helpers(
 def _parameters_among(names: set[bytes], text: Text, start: int, end: int) -> set[bytes]:
     """Those names of which the class may make a Parameter or a layer, or inherit one."""
     source = text.content
-    modules = set(_MODULE_CLASS.findall(source))
-    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, modules)}
+    made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, text.module_classes)}
     made.update(_MADE_BY_NAME.findall(source, start, end))
     others = names - made - _NO_PARAMETERS
     if not others or not _inherits_from_elsewhere(source, start):
@@ -217,7 +218,7 @@ def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
     variable = _LAST_WORD.search(source, max(0, place - 60), place)
     if variable is not None:
         for value in _assigned(source, variable.group(1), start, end, place):
-            names.update(_OWN.findall(value))
+            names.update(own for like, own in _OWN_VALUE.findall(value) if not like)
     return names
 
 
@@ -268,6 +269,8 @@ def _assigned(source: bytes, variable: bytes, start: int, end: int, place: int) 
     values: list[bytes] = []
     latest: tuple[int, bytes] | None = None
     statement = source.rfind(b"\n", 0, place) + 1
+    if _LOOP.search(source, start, place) is None:
+        end = place  # what is assigned later comes too late
     for found in places(source, variable, start, end):
         assigned = _ASSIGNS.match(source, found + len(variable), end)
         if assigned is not None and _IN_WORD.match(source, found - 1) is None:
@@ -312,6 +315,6 @@ def _end_of_block(source: bytes, line_start: int, position: int, end: int) -> in
     return dedent.start() if dedent is not None else end
 
 
-def _is_trained_class(kind: bytes, modules: set[bytes]) -> bool:
+def _is_trained_class(kind: bytes, modules: frozenset[bytes]) -> bool:
     """Whether objects of a class are layers, Parameters, or plain Modules of the file: no pretrained models."""
     return kind in LAYER_CLASSES or kind in CONTAINER_CLASSES or kind == b"Parameter" or kind in modules

@@ -32,6 +32,7 @@ _ATTRIBUTES = re.compile(
 )
 # Parameter, and what follows it: a call of it, of ParameterList or ParameterDict; another name.
 _PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#]|\Z)))")
+_MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _DEFINITION = re.compile(rb"def[ \t]+([\w\x80-\xff]+)[ \t]*[(\[]")
 # No mention of a name: what stands around it in a text about code, before attributes of elements and of strings.
 _NO_MENTION = (b"`", b"`.", b"].", b"}.", b"'.", b'".')
@@ -61,6 +62,11 @@ class Text:
     def parameters(self) -> list[re.Match[bytes]]:
         """Where Parameter is called (group 1) or may get another name (group 2)."""
         return list(_PARAMETER.finditer(self.content))
+
+    @cached_property
+    def module_classes(self) -> frozenset[bytes]:
+        """The names of the classes with a base that is called Module."""
+        return frozenset(_MODULE_CLASS.findall(self.content))
 
     @cached_property
     def definitions(self) -> Definitions:
@@ -111,7 +117,8 @@ class Definitions:
         start = self.starts[index]
         indentation = self._indentation(start)
         end = len(self.content)
-        for following in self.starts[index + 1 :]:
+        for number in range(index + 1, len(self.starts)):
+            following = self.starts[number]
             if self._indentation(following) <= indentation:
                 end = following
                 break
