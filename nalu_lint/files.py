@@ -51,6 +51,8 @@ def _walk(
         ignores = ignores.enter(folder)
     matchers = _matchers(config.exclude)
     prefix = "" if folder == "." else os.path.join(folder, "")
+    is_ignoring = ignores is not None and bool(ignores.files)
+    absolute = os.path.join(os.path.abspath(folder), "") if is_ignoring else ""
     for name, entry in entries:
         is_folder = entry.is_dir(follow_symlinks=False)
         if not is_folder and not (name.endswith(SUFFIXES) and entry.is_file()):
@@ -58,7 +60,7 @@ def _walk(
         path = prefix + name
         if _matches(name, path, matchers, config.root):
             continue
-        if ignores is not None and ignores.files and ignores.ignores(path, is_folder):
+        if ignores is not None and is_ignoring and ignores.ignores(absolute + name, is_folder):
             continue
         if is_folder:
             _walk(path, config, config_for, ignores, found)
@@ -187,11 +189,8 @@ class _GitIgnores:
         patterns = tuple(pattern for line in lines for pattern in _gitignore(line))
         return _GitIgnores((*self.files, (os.path.join(folder, ""), patterns)))
 
-    def ignores(self, path: str, is_folder: bool) -> bool:
-        """Whether `path` itself is ignored."""
-        if not self.files:
-            return False
-        absolute = os.path.abspath(path)
+    def ignores(self, absolute: str, is_folder: bool) -> bool:
+        """Whether an absolute path itself is ignored."""
         for folder, patterns in reversed(self.files):
             relative = absolute[len(folder) :].replace(os.sep, "/")
             for pattern in reversed(patterns):
