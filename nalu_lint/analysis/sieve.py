@@ -20,6 +20,7 @@ from nalu_lint.analysis.torch_semantics import (
     METADATA_ATTRIBUTES,
     METADATA_FUNCTIONS,
     METADATA_METHODS,
+    SIZED_FACTORIES,
 )
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 # Where Parameter has another name here, any call may make one.
 _ANY_CALL = re.compile(rb"\b\w+[ \t]*\(")
 _CALL = re.compile(rb"[ \t]*\(")
+_IS_CLASS = re.compile(rb"[ \t]*class\b")
 _ALIASED = re.compile(rb"[ \t]*\w+[ \t]*=[ \t]*[\w.]+[ \t]*[\r\n#]?\Z")
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 
 _OWN_VALUE = re.compile(rb"self\.(\w+)(?![\w.(]|\[)|self\.(\w+)\.(?=\w+\()")
+_SIZED_FACTORY = re.compile(rf"[ \t]*(?:{'|'.join(map(re.escape, sorted(SIZED_FACTORIES)))})\(".encode())
 _WORD = re.compile(rb"\w+")
 _IN_NAME = re.compile(rb"\w")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
@@ -103,7 +106,7 @@ def _may_derive(text: Text) -> bool:
         return False
     names, unclear = _parameter_names(text)
     places = [(place, b"") for place in (*unclear, *_inherited_values(text))]
-    places += _reads(text, names)
+    places += _reads(text, set(names), {} if unclear else names)
     if not any(_is_constructing(text, place, root) for place, root in places):
         return False
     from nalu_lint.analysis import closer_look  # start-up time
@@ -130,7 +133,9 @@ def _inherited_values(text: Text) -> Iterator[int]:
     if not IMPORTED_BASE.search(text.content):
         return
     for place, behind in _makes(text):
-        for read in _OWN_VALUE.finditer(text.content, behind, text.line_end(behind)):
+        factory = _SIZED_FACTORY.match(text.content, behind)  # its arguments say how large the tensor is
+        start = behind if factory is None else text.closing(factory.end())
+        for read in _OWN_VALUE.finditer(text.content, start, text.line_end(start)):
             if not is_assigned(text.content, read.group(1) or read.group(2)):
                 yield place
 
@@ -156,17 +161,17 @@ def is_assigned(source: bytes, name: bytes) -> bool:
     )
 
 
-def _parameter_names(text: Text) -> tuple[set[bytes], list[int]]:
-    """Attributes that are assigned Parameters, and the places where that cannot be told."""
+def _parameter_names(text: Text) -> tuple[dict[bytes, set[int]], list[int]]:
+    """Attributes that are assigned Parameters, by the classes where, and the places where that cannot be told."""
     source = text.content
-    names: set[bytes] = set()
+    names: dict[bytes, set[int]] = {}
     unclear: list[int] = []
     calls = ((m.start(), m.end()) for m in _ANY_CALL.finditer(source)) if _renames_parameter(text) else _makes(text)
     for place, behind in calls:
         if source.startswith(b"register_p", place):
             literal = _REGISTERED.match(source, behind)
             if literal is not None:
-                names.add(literal.group(1))
+                names.setdefault(literal.group(1), set()).add(text.class_around(place))
                 continue
         start = text.line_start(place)
         line = source[start:place]
@@ -179,16 +184,18 @@ def _parameter_names(text: Text) -> tuple[set[bytes], list[int]]:
         if assigned is None or b"." not in assigned.group(1):
             unclear.append(place)
         else:
-            names.add(assigned.group(1).rpartition(b".")[2])
+            names.setdefault(assigned.group(1).rpartition(b".")[2], set()).add(text.class_around(place))
     return names, unclear
 
 
 def _renames_parameter(text: Text) -> bool:
-    """Whether Parameter may have another name in the file."""
+    """Whether Parameter, or a class derived from it, may have another name in the file."""
     for match in text.parameters:
         if match.group(2) is not None:
             line_start = text.line_start(match.start())
             if match.group(2).endswith(b"as") or _ALIASED.match(text.content, line_start, match.end()):
+                return True
+            if match.group(2).endswith(b")") and _IS_CLASS.match(text.content, line_start):
                 return True
     return False
 
@@ -212,8 +219,11 @@ def _construction(text: Text) -> list[tuple[int, int]]:
     return found
 
 
-def _reads(text: Text, names: set[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Where the value of a Parameter may be read outside of forward, and the variable that it is read of."""
+def _reads(text: Text, names: set[bytes], classes: dict[bytes, set[int]]) -> Iterator[tuple[int, bytes]]:
+    """Where the value of a Parameter may be read outside of forward, and the variable that it is read of.
+
+    `classes`: those that assign the attributes, for the names of which all are known.
+    """
     source = text.content
     extends_layer: bool | None = None
     for name in (b"parameters", b"named_parameters"):
@@ -228,23 +238,29 @@ def _reads(text: Text, names: set[bytes]) -> Iterator[tuple[int, bytes]]:
             end = place + 1 + len(name)
             if _NO_READ.match(source, end):
                 continue
+            before = source[max(0, place - 120) : place]
+            chain = before[len(before.rstrip(_CHAIN)) :].lstrip(b".[]")
+            if chain.endswith(b"config"):
+                continue
             line = source[text.line_start(place) : text.line_end(place)]
             alias = _ALIAS.match(line)
             if alias is not None:
+                classes.get(alias.group(2), set()).add(text.class_around(place))
                 if name in names and line.rstrip().endswith(b"." + name) and alias.group(2) not in known:
                     known.add(alias.group(2))  # a second name for the Parameter
                     names.add(alias.group(2))
                     pending.append(alias.group(2))
-                continue
-            before = source[max(0, place - 120) : place]
-            chain = before[len(before.rstrip(_CHAIN)) :].lstrip(b".[]")
-            if chain.endswith(b"config"):
                 continue
             if name not in names and chain == b"self":
                 # `self.bias` of a class that is no layer and assigns no such Parameter
                 if extends_layer is None:
                     extends_layer = _LAYER_BASE.search(source) is not None
                 if not extends_layer:
+                    continue
+            if chain == b"self" and name in classes and name not in _LAYER_NAMES:
+                # Another attribute of this name, of a class that has nothing to do with those.
+                holder = text.class_around(place)
+                if holder not in classes[name] and text.is_alone(holder):
                     continue
             root = _WORD.match(chain)
             if (root is None or _is_read(line.strip(), before)) and not _is_in_forward(text, place):

@@ -138,7 +138,6 @@ def _adds_layer_late(text: Text) -> bool:
 # Parameters that are lost at construction.
 
 _DOTTED = re.compile(rb"(?:\w+\.)*\Z")
-_BRACKET = re.compile(rb"[()]")
 _KEEPS_BEFORE = re.compile(
     rb"(?:(?<![=!<>])=[ \t]*\(?|[\[{,:]|\breturn|\belse|\bif|\bor|\bin"
     rb"|(?:register_parameter|append|insert|setattr|add_module|ParameterList|ParameterDict|extend|isinstance)\([^()\n]*)\s*\Z"
@@ -156,7 +155,7 @@ def loses_parameter(text: Text) -> bool:
         line = _DOTTED.sub(b"", before)
         if _is_aside(line) or b'"' in line:
             continue
-        end = _closing(source, match.end())
+        end = text.closing(match.end())
         behind = source[end : end + 40].lstrip(b" \t")
         if behind[:1] in (b".", b"*", b"/", b"+", b"-", b"@", b"[") and not behind.startswith(b".requires_grad_("):
             return True
@@ -168,16 +167,6 @@ def loses_parameter(text: Text) -> bool:
             if re.search(rb"self\.\w+[ \t]*=[^=\n]*(?<![\w.])%s[ \t]*[-.*/+@\[)]" % name, source):
                 return True
     return False
-
-
-def _closing(source: bytes, start: int) -> int:
-    """The place behind the bracket that closes the one before `start`."""
-    depth = 1
-    for match in _BRACKET.finditer(source, start, start + 2000):
-        depth += 1 if match.group() == b"(" else -1
-        if not depth:
-            return match.end()
-    return start
 
 
 # Signs that few files need looking for are in modules of their own: start-up time.

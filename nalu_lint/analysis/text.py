@@ -30,8 +30,9 @@ _TRACED = ("data", "detach", "item", "numpy", "tolist", "backward", "parameters"
 _ATTRIBUTES = re.compile(
     rf"\.(require\w*|register_parameter\b|(?:{'|'.join((*_stems(LAYER_PARAMETER_NAMES), *_TRACED))})\b)".encode()
 )
-# Parameter, and what follows it: a call of it, of ParameterList or ParameterDict; another name.
-_PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#]|\Z)))")
+# Parameter, and what follows it: a call of it, of ParameterList or ParameterDict; another name, or a class.
+_PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#]|\)(?=[ \t]*:)|\Z)))")
+_PLAIN_MODULE = re.compile(rb"class[ \t]+(\w+)\([ \t]*(?:torch\.)?(?:nn\.)?Module[ \t]*\)")
 _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _DEFINITION = re.compile(rb"def[ \t]+([\w\x80-\xff]+)[ \t]*[(\[]")
 # No mention of a name: what stands around it in a text about code, before attributes of elements and of strings.
@@ -39,6 +40,7 @@ _NO_MENTION = (b"`", b"`.", b"].", b"}.", b"'.", b'".')
 _OF_CLASS = re.compile(rb"\b[A-Z]\w*\.\Z")
 _GIVES_SELF = re.compile(rb"\([ \t\r\n]*(?:self|cls)\b")
 _IN_NAME = re.compile(rb"\w")
+_BRACKET = re.compile(rb"[()]")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 NEVER_CONSTRUCTION = b"forward"
@@ -72,12 +74,38 @@ class Text:
     def definitions(self) -> Definitions:
         return Definitions(self.content)
 
+    @cached_property
+    def _classes(self) -> list[int]:
+        return [place + 1 for place in places(self.content, b"\nclass ")]
+
+    def class_around(self, place: int) -> int:
+        """Where the last class at the left margin starts before a place, or -1."""
+        index = bisect_right(self._classes, place) - 1
+        return self._classes[index] if index >= 0 else -1
+
+    def is_alone(self, start: int) -> bool:
+        """Whether the class that starts there inherits from Module only, and no class of the file from it."""
+        header = _PLAIN_MODULE.match(self.content, start) if start >= 0 else None
+        if header is None:
+            return False
+        inherits = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*\b%s\b" % header.group(1))
+        return inherits.search(self.content) is None
+
     def line_start(self, place: int) -> int:
         return self.content.rfind(b"\n", 0, place) + 1
 
     def line_end(self, place: int) -> int:
         end = self.content.find(b"\n", place)
         return end if end >= 0 else len(self.content)
+
+    def closing(self, start: int) -> int:
+        """The place behind the bracket that closes the one before `start`; `start` itself where it is far away."""
+        depth = 1
+        for match in _BRACKET.finditer(self.content, start, start + 2000):
+            depth += 1 if match.group() == b"(" else -1
+            if not depth:
+                return match.end()
+        return start
 
 
 class Definitions:
