@@ -161,17 +161,17 @@ def is_assigned(source: bytes, name: bytes) -> bool:
     )
 
 
-def _parameter_names(text: Text) -> tuple[dict[bytes, set[int]], list[int]]:
-    """Attributes that are assigned Parameters, by the classes where, and the places where that cannot be told."""
+def _parameter_names(text: Text) -> tuple[dict[bytes, list[int]], list[int]]:
+    """Attributes that are assigned Parameters, and where, and the places where that cannot be told."""
     source = text.content
-    names: dict[bytes, set[int]] = {}
+    names: dict[bytes, list[int]] = {}
     unclear: list[int] = []
     calls = ((m.start(), m.end()) for m in _ANY_CALL.finditer(source)) if _renames_parameter(text) else _makes(text)
     for place, behind in calls:
         if source.startswith(b"register_p", place):
             literal = _REGISTERED.match(source, behind)
             if literal is not None:
-                names.setdefault(literal.group(1), set()).add(text.class_around(place))
+                names.setdefault(literal.group(1), []).append(place)
                 continue
         start = text.line_start(place)
         line = source[start:place]
@@ -184,7 +184,7 @@ def _parameter_names(text: Text) -> tuple[dict[bytes, set[int]], list[int]]:
         if assigned is None or b"." not in assigned.group(1):
             unclear.append(place)
         else:
-            names.setdefault(assigned.group(1).rpartition(b".")[2], set()).add(text.class_around(place))
+            names.setdefault(assigned.group(1).rpartition(b".")[2], []).append(place)
     return names, unclear
 
 
@@ -219,10 +219,10 @@ def _construction(text: Text) -> list[tuple[int, int]]:
     return found
 
 
-def _reads(text: Text, names: set[bytes], classes: dict[bytes, set[int]]) -> Iterator[tuple[int, bytes]]:
+def _reads(text: Text, names: set[bytes], assigned: dict[bytes, list[int]]) -> Iterator[tuple[int, bytes]]:
     """Where the value of a Parameter may be read outside of forward, and the variable that it is read of.
 
-    `classes`: those that assign the attributes, for the names of which all are known.
+    `assigned`: where, for the names of which all places are known.
     """
     source = text.content
     extends_layer: bool | None = None
@@ -245,7 +245,7 @@ def _reads(text: Text, names: set[bytes], classes: dict[bytes, set[int]]) -> Ite
             line = source[text.line_start(place) : text.line_end(place)]
             alias = _ALIAS.match(line)
             if alias is not None:
-                classes.get(alias.group(2), set()).add(text.class_around(place))
+                assigned.get(alias.group(2), []).append(place)
                 if name in names and line.rstrip().endswith(b"." + name) and alias.group(2) not in known:
                     known.add(alias.group(2))  # a second name for the Parameter
                     names.add(alias.group(2))
@@ -257,10 +257,10 @@ def _reads(text: Text, names: set[bytes], classes: dict[bytes, set[int]]) -> Ite
                     extends_layer = _LAYER_BASE.search(source) is not None
                 if not extends_layer:
                     continue
-            if chain == b"self" and name in classes and name not in _LAYER_NAMES:
+            if chain == b"self" and name in assigned and name not in _LAYER_NAMES:
                 # Another attribute of this name, of a class that has nothing to do with those.
                 holder = text.class_around(place)
-                if holder not in classes[name] and text.is_alone(holder):
+                if holder not in map(text.class_around, assigned[name]) and text.is_alone(holder):
                     continue
             root = _WORD.match(chain)
             if (root is None or _is_read(line.strip(), before)) and not _is_in_forward(text, place):
