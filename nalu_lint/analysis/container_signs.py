@@ -18,6 +18,7 @@ _PLAIN_CONTAINER = re.compile(
 _LOCAL_CONTAINERS = re.compile(rb"\n[ \t]+(\w+(?:[ \t]*,[ \t]*\w+)*)[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
 _ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
 # A class, by its capital letter, a function, or a method of the module.
+_BRACKET_OR_COMMA = re.compile(rb"[()\[\]{},]")
 _CALLS = re.compile(rb"(?:\b_*[A-Z]\w*|(?:(?<![\w.])|\bself\.)(\w+))\(")
 
 
@@ -50,11 +51,27 @@ def _filled(constructor: bytes, source: bytes) -> Iterator[bytes]:
             openings = literals.get(local, [])
         for opening in openings:
             literal = constructor[opening : _end_of_literal(constructor, opening)]
-            is_tuple = constructor[opening - 1 : opening] == b"(" and b"=" in constructor[opening - 3 : opening]
-            if is_tuple and (b" if " in literal or b"," not in literal):
-                continue  # brackets around one expression
+            bracket = constructor[opening - 1 : opening]
+            is_tuple = bracket not in b"[{(" or (bracket == b"(" and b"=" in constructor[opening - 3 : opening])
+            if is_tuple and not _has_comma(literal):
+                continue  # one expression
             if _makes_object(literal, source) or _adds_object(local or name, constructor, source):
                 yield name
+
+
+def _has_comma(text: bytes) -> bool:
+    """Whether there is a comma outside of brackets, before one closes that opened before the text."""
+    depth = 0
+    for match in _BRACKET_OR_COMMA.finditer(text):
+        if match.group() in b"([{":
+            depth += 1
+        elif match.group() in b")]}":
+            depth -= 1
+            if depth < 0:
+                return False
+        elif not depth:
+            return True
+    return False
 
 
 def _local_containers(constructor: bytes) -> dict[bytes, list[int]]:
