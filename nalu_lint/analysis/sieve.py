@@ -91,7 +91,7 @@ def _firing(text: Text, codes: frozenset[str]) -> frozenset[str]:
     if b"def " in text.content:
         if codes & DERIVING_CODES and _may_derive(text):
             found |= DERIVING_CODES
-        if signs.has_forward(text.content):
+        if signs.has_forward(text):
             found |= signs.of_modules(text, codes)
     return frozenset(found) & codes
 

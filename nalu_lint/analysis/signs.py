@@ -20,7 +20,7 @@ LAYER_CLASSES = frozenset(_LAYERS.encode().split(b"|"))
 CONTAINER_CLASSES = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
 _MAKES_LAYER = re.compile(rf"nn\.(?:{_LAYERS})\(".encode())
 _IMPORTS = re.compile(rb"from[ \t]+torch\.nn(?:\.modules[\w.]*)?[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)")
-_RUNS_FORWARD = (b"def forward", b"def training_step", b"def __call__")
+_RUNS_FORWARD = (b"forward", b"training_step", b"__call__")
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 
 _RECEIVER = re.compile(rb"(?:\w[\w.]*|\))\Z")
@@ -36,9 +36,9 @@ _MISSPELT = tuple(name.encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
 _OPTIMISER = re.compile(rb"optim[\w.]*\.\w+\([ \t\r\n]*(?:params[ \t]*=[ \t]*)?(\w[\w.]*)\.parameters\(")
 
 
-def has_forward(source: bytes) -> bool:
+def has_forward(text: Text) -> bool:
     """Whether a Module class may define what it computes."""
-    return any(name in source for name in _RUNS_FORWARD)
+    return any(name.startswith(_RUNS_FORWARD) for name in text.definitions.names)
 
 
 def of_modules(text: Text, codes: frozenset[str]) -> set[str]:
