@@ -6,7 +6,7 @@ The public interface is `check`, from source bytes to a list of `Diagnostic`:
     >>> check(b"import torch", path="model.py")
     []
 
-Importing this package loads neither torch nor libcst, nor anything else before it is used.
+Importing this package loads neither torch nor anything else before it is used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -445,8 +445,8 @@ def _only_selected(task: Task, diagnostic: Diagnostic) -> Outcome:
     return Outcome([diagnostic] if diagnostic.code in task.config.selected_for(task.path) else [])
 
 
-# A worker process costs a start of Python and an import of libcst: below this many files for
-# each, one process is faster.
+# A worker process costs a start of Python and the imports: below this many files for each, one
+# process is faster.
 FILES_PER_WORKER = 100
 
 

@@ -1,4 +1,4 @@
-"""What is loaded when: torch never, libcst only where a class remains to be interpreted."""
+"""What is loaded when: torch never, the interpreter only where a class remains to be interpreted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import sys
 {action}
 print(" ".join(name for name in {names!r} if name in sys.modules))
 """
+INTERPRETER = "nalu_lint.analysis.interpreter"
 HEAVY = [
+    INTERPRETER,
     "nalu_lint.fixing.code",
     "difflib",
     "torch",
@@ -47,16 +49,16 @@ COMMAND = "from nalu_lint.cli import main; main(['--isolated', '-q', '-o', 'out.
     [
         ("x = 1\n", {"argparse", "ast"}),
         (CLEAN, {"argparse", "ast"}),
-        (FAULTY, {"argparse", "ast", "libcst"}),
+        (FAULTY, {"argparse", "ast", INTERPRETER}),
     ],
 )
 def test_the_command_on_one_file(tmp_path: Path, content: str, expected: set[str]) -> None:
     write(tmp_path, {"m.py": content})
     loaded = loaded_after(COMMAND.format(arguments="'m.py'"), tmp_path)
     assert loaded >= expected
-    assert not loaded & {"torch", "flake8"}
-    assert ("libcst" in loaded) is ("libcst" in expected)
-    assert ("nalu_lint.fixing.code" in loaded) is ("libcst" in expected)
+    assert not loaded & {"torch", "flake8", "libcst"}
+    assert (INTERPRETER in loaded) is (INTERPRETER in expected)
+    assert ("nalu_lint.fixing.code" in loaded) is (INTERPRETER in expected)
 
 
 @pytest.mark.parametrize("flags", ["", "'--fix', ", "'--diff', "])
@@ -77,8 +79,8 @@ def test_the_command_on_a_folder_without_torch_code(tmp_path: Path) -> None:
     assert loaded_after(COMMAND.format(arguments="'.'"), tmp_path) == {"argparse"}
 
 
-@pytest.mark.parametrize(("content", "loads_libcst"), [("x = 1\n", False), (CLEAN, False), (FAULTY, True)])
-def test_the_plugin(tmp_path: Path, content: str, loads_libcst: bool) -> None:
+@pytest.mark.parametrize(("content", "interprets"), [("x = 1\n", False), (CLEAN, False), (FAULTY, True)])
+def test_the_plugin(tmp_path: Path, content: str, interprets: bool) -> None:
     action = (
         "import ast\n"
         "from nalu_lint.flake8_plugin import Plugin\n"
@@ -86,5 +88,5 @@ def test_the_plugin(tmp_path: Path, content: str, loads_libcst: bool) -> None:
         "found = list(Plugin(ast.parse(text), 'm.py', text.splitlines(keepends=True)).run())"
     )
     loaded = loaded_after(action, tmp_path)
-    assert ("libcst" in loaded) is loads_libcst
-    assert not loaded & {"torch", "flake8", "argparse"}
+    assert (INTERPRETER in loaded) is interprets
+    assert not loaded & {"torch", "flake8", "argparse", "libcst"}

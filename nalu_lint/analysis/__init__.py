@@ -1,7 +1,7 @@
 """From the text of a file to a semantic model of its Module classes.
 
 Stages, each cheaper than the next: `sieve` (bytes), `outline`, `usage`, `forward_path` and
-`scripts` (ast), and only for classes that may hold a finding `interpreter` (libcst) and `model`.
+`scripts` (ast), and only for classes that may hold a finding `interpreter` and `model`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from nalu_lint.analysis.facts import ClassModel, FileModel
 from nalu_lint.analysis.forward_path import ForwardPath
 from nalu_lint.analysis.freezing import Freezing
 from nalu_lint.analysis.gradient_flow import GradientFlow
-from nalu_lint.analysis.positions import Lines
 from nalu_lint.analysis.scripts import script_facts
 from nalu_lint.analysis.sieve import DERIVING_CODES
 from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.outline import ClassInfo
+    from nalu_lint.analysis.positions import Lines
     from nalu_lint.analysis.project import SourceFile
 
 GRADIENT_CODES = frozenset({"NAL202", "NAL203", "NAL204"})
@@ -37,7 +37,7 @@ _DERIVING = ("Parameter", "register_buffer", "parameters(")
 
 def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     """See `analysis.file_model`."""
-    lines = Lines(file.text)
+    lines = file.lines
     builder = _Builder(file, lines, codes)
     infos: list[ClassInfo] = []
     if codes - signs.SCRIPT_CODES:
@@ -101,7 +101,7 @@ class _Builder:
         is_cut = bool(self.codes & GRADIENT_CODES) and self.is_cut(info, reads)
         if not is_cut and not any(codes & self.codes and test(self.candidates, info) for codes, test in wanted):
             return None
-        from nalu_lint.analysis import model  # imports libcst: only now is it needed
+        from nalu_lint.analysis import model  # few classes get here
 
         return model.build(
             info,

@@ -105,10 +105,7 @@ def _filled(functions: list[tuple[FunctionNode, Scope]]) -> set[str]:
 def _constructing(info: ClassInfo) -> list[tuple[FunctionNode, Scope]]:
     """The initialisers of a class and its bases, each with the names that it knows."""
     return [
-        (function, base.scope)
-        for base in info.mro()
-        for name, function in base.methods.items()
-        if name in INITIALISERS
+        (function, base.scope) for base in info.mro() for name, function in base.methods.items() if name in INITIALISERS
     ]
 
 

@@ -152,7 +152,7 @@ def _report(verdicts: Verdicts, name: str, leaf: str, parameter: Param | None, l
         return
     full = f"{name}.{leaf}" if leaf else name
     site = parameter.site if parameter is not None else None
-    span = site.span if site is not None and site.segment.source.text is verdicts.flow.file.text else None
+    span = site.span if site is not None and site.file is verdicts.flow.file else None
     first = lines.span(reads[0].expression)
     yield CutParameter(full, first, cut.kind, cut.how, parameter is None, Source(full, span))
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-import libcst as cst
-
-from nalu_lint.analysis import names, syntax
+from nalu_lint.analysis import names
 from nalu_lint.analysis.heap import links_of
 from nalu_lint.analysis.library_calls import LibraryCalls
 from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.source_tree import Segment, Site
+from nalu_lint.analysis.positions import Site
 from nalu_lint.analysis.state import MODULE_DICTIONARIES
 from nalu_lint.analysis.torch_semantics import METADATA_ATTRIBUTES, PARAMETER, VIEW_ATTRIBUTES
 from nalu_lint.analysis.values import (
@@ -54,10 +52,7 @@ class TooComplexError(Exception):
 class Frame:
     """One call in progress."""
 
-    def __init__(
-        self, segment: Segment, environment: Environment, function: Any, owner: ClassInfo | None, file: SourceFile
-    ) -> None:
-        self.segment = segment
+    def __init__(self, file: SourceFile, environment: Environment, function: Any, owner: ClassInfo | None) -> None:
         self.file = file
         self.environment = environment
         self.function = function
@@ -70,7 +65,7 @@ class Frame:
 
 
 class Expressions(LibraryCalls):
-    """Evaluates libcst expressions in the current frame."""
+    """Evaluates expressions in the current frame."""
 
     def __init__(self, file: SourceFile, *, follows_classes: bool = False) -> None:
         super().__init__()
@@ -80,7 +75,7 @@ class Expressions(LibraryCalls):
         self.steps = 0
         self._module_values: dict[int, Value] = {}
 
-    def evaluate(self, node: cst.CSTNode, *, is_statement: bool = False) -> Value:
+    def evaluate(self, node: ast.expr, *, is_statement: bool = False) -> Value:
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise TooComplexError
@@ -92,24 +87,22 @@ class Expressions(LibraryCalls):
         value: Value = handler(self, node)
         return value
 
-    def name(self, node: cst.Name, *, is_called: bool = False) -> Value:
-        value = self.frames[-1].environment.lookup(node.value) if self.frames else None
+    def name(self, node: ast.Name, *, is_called: bool = False) -> Value:
+        value = self.frames[-1].environment.lookup(node.id) if self.frames else None
         if value is not None:
             if not is_called:
                 for atom in value:
                     if isinstance(atom, Function) and atom.environment is not None:
                         self.keep_captured(atom.environment)
             return value
-        if node.value in _CONSTANT_NAMES:
-            return single(Const(_CONSTANT_NAMES[node.value]))
         file = self.frames[-1].file if self.frames else self.file
         owner = self.frames[-1].owner if self.frames else None
         scope = owner.scope if owner is not None and owner.home is file else file.outline.scope
-        binding = scope.lookup(node.value)
+        binding = scope.lookup(node.id)
         if binding is not None:
             return self.module_value(binding, file)
-        dotted = scope.dotted_name(node.value)
-        return single(External(dotted or node.value))
+        dotted = scope.dotted_name(node.id)
+        return single(External(dotted or node.id))
 
     def module_value(self, binding: Binding, file: SourceFile) -> Value:
         if binding.dotted is not None:
@@ -124,7 +117,11 @@ class Expressions(LibraryCalls):
         key = id(binding.statement)
         if key not in self._module_values:
             self._module_values[key] = UNKNOWN  # for a value that refers to itself
-            self._module_values[key] = self.evaluate_module_statement(binding, file)
+            self.frames.append(Frame(file, Environment(), None, None))
+            try:
+                self._module_values[key] = self.evaluate(binding.value)
+            finally:
+                self.frames.pop()
         return self._module_values[key]
 
     def helper(self, dotted: str) -> Function | None:
@@ -140,23 +137,8 @@ class Expressions(LibraryCalls):
         info.link()
         return info if info.is_module else None
 
-    def evaluate_module_statement(self, binding: Binding, file: SourceFile) -> Value:
-        """The value of a simple assignment at module level, where it is one statement of its own."""
-        segment = file.source_tree.segment(binding.statement)
-        line = segment.module.body[0] if segment.module.body else None
-        if not isinstance(line, cst.SimpleStatementLine):
-            return UNKNOWN
-        for small in line.body:
-            if isinstance(small, cst.Assign | cst.AnnAssign) and small.value is not None:
-                self.frames.append(Frame(segment, Environment(), None, None, file))
-                try:
-                    return self.evaluate(small.value)
-                finally:
-                    self.frames.pop()
-        return UNKNOWN
-
-    def attribute(self, node: cst.Attribute) -> Value:
-        return self.load(self.evaluate(node.value), node.attr.value)
+    def attribute(self, node: ast.Attribute) -> Value:
+        return self.load(self.evaluate(node.value), node.attr)
 
     def load(self, base: Value, name: str) -> Value:
         result: Value = frozenset()
@@ -230,10 +212,11 @@ class Expressions(LibraryCalls):
                 return single(Function(info.methods[name], info, None, atom.receiver))
         return single(Method(atom.receiver, name))
 
-    def subscript(self, node: cst.Subscript) -> Value:
+    def subscript(self, node: ast.Subscript) -> Value:
         base = self.evaluate(node.value)
         key = self.index_of(node)
-        is_slice = any(isinstance(element.slice, cst.Slice) for element in node.slice)
+        indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        is_slice = any(isinstance(index, ast.Slice) for index in indices)
         result: Value = frozenset()
         for atom in base:
             if isinstance(atom, Container):
@@ -254,12 +237,12 @@ class Expressions(LibraryCalls):
                 result |= NO_TENSOR if isinstance(atom, Const) or atom in NO_TENSOR else UNKNOWN
         return result
 
-    def index_of(self, node: cst.Subscript) -> Any:
+    def index_of(self, node: ast.Subscript) -> Any:
         """The constant key of a subscript, else `NOT_CONSTANT`."""
-        if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
-            key = constant(self.evaluate(node.slice[0].slice.value))
-            return key if isinstance(key, str | int) else NOT_CONSTANT
-        return NOT_CONSTANT
+        if isinstance(node.slice, ast.Tuple | ast.Slice):
+            return NOT_CONSTANT
+        key = constant(self.evaluate(node.slice))
+        return key if isinstance(key, str | int) else NOT_CONSTANT
 
     def element(self, container: Container, key: Any) -> Value:
         elements = self.heap.exact_elements(container)
@@ -271,14 +254,14 @@ class Expressions(LibraryCalls):
                 return value
         return self.heap.elements(container) or UNKNOWN
 
-    def binary(self, node: cst.BinaryOperation) -> Value:
+    def binary(self, node: ast.BinOp) -> Value:
         left, right = self.evaluate(node.left), self.evaluate(node.right)
         folded = self.fold(node, left, right)
         return folded if folded is not None else self.compute(left | right)
 
-    def fold(self, node: cst.BinaryOperation, left: Value, right: Value) -> Value | None:
+    def fold(self, node: ast.BinOp, left: Value, right: Value) -> Value | None:
         """Constants that name attributes (`"weight_" + "a"`), and lists put together."""
-        if not isinstance(node.operator, cst.Add):
+        if not isinstance(node.op, ast.Add):
             return None
         first, second = constant(left), constant(right)
         if isinstance(first, str) and isinstance(second, str):
@@ -293,38 +276,42 @@ class Expressions(LibraryCalls):
             return single(joined)
         return None
 
-    def unary(self, node: cst.UnaryOperation) -> Value:
-        operand = self.evaluate(node.expression)
-        if isinstance(node.operator, cst.Not):
+    def unary(self, node: ast.UnaryOp) -> Value:
+        operand = self.evaluate(node.operand)
+        if isinstance(node.op, ast.Not):
             outcome = truth(operand)
             return NO_TENSOR if outcome is None else single(Const(not outcome))
-        if isinstance(node.operator, cst.Minus) and isinstance(constant(operand), int | float):
+        if isinstance(node.op, ast.USub) and isinstance(constant(operand), int | float):
             return single(Const(-constant(operand)))
         return self.compute(operand)
 
-    def boolean(self, node: cst.BooleanOperation) -> Value:
-        left = self.evaluate(node.left)
-        outcome = truth(left)
-        is_and = isinstance(node.operator, cst.And)
-        if outcome is not None:
-            return self.evaluate(node.right) if outcome is is_and else left
-        return left | self.evaluate(node.right)
+    def boolean(self, node: ast.BoolOp) -> Value:
+        is_and = isinstance(node.op, ast.And)
+        value = self.evaluate(node.values[0])
+        for operand in node.values[1:]:
+            outcome = truth(value)
+            if outcome is None:
+                value |= self.evaluate(operand)
+            elif outcome is is_and:
+                value = self.evaluate(operand)
+            else:
+                break
+        return value
 
-    def comparison(self, node: cst.Comparison) -> Value:
-        operands = [self.evaluate(node.left), *(self.evaluate(c.comparator) for c in node.comparisons)]
-        operators = [c.operator for c in node.comparisons]
-        if len(operators) == 1 and isinstance(operators[0], cst.Is | cst.IsNot | cst.Equal | cst.NotEqual):
-            outcome = same(operands[0], operands[1], isinstance(operators[0], cst.Is | cst.IsNot))
+    def comparison(self, node: ast.Compare) -> Value:
+        operands = [self.evaluate(operand) for operand in (node.left, *node.comparators)]
+        if len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
+            outcome = same(operands[0], operands[1], isinstance(node.ops[0], ast.Is | ast.IsNot))
             if outcome is not None:
-                return single(Const(outcome is isinstance(operators[0], cst.Is | cst.Equal)))
-        if all(isinstance(o, cst.Is | cst.IsNot | cst.In | cst.NotIn) for o in operators):
+                return single(Const(outcome is isinstance(node.ops[0], ast.Is | ast.Eq)))
+        if all(isinstance(op, ast.Is | ast.IsNot | ast.In | ast.NotIn) for op in node.ops):
             return NO_TENSOR
         return self.compute(frozenset().union(*operands), explicit=True)
 
-    def condition(self, test: cst.BaseExpression) -> bool | None:
+    def condition(self, test: ast.expr) -> bool | None:
         return truth(self.evaluate(test))
 
-    def conditional(self, node: cst.IfExp) -> Value:
+    def conditional(self, node: ast.IfExp) -> Value:
         outcome = self.condition(node.test)
         if outcome is True:
             return self.evaluate(node.body)
@@ -332,23 +319,23 @@ class Expressions(LibraryCalls):
             return self.evaluate(node.orelse)
         return self.evaluate(node.body) | self.evaluate(node.orelse)
 
-    def walrus(self, node: cst.NamedExpr) -> Value:
+    def walrus(self, node: ast.NamedExpr) -> Value:
         value = self.evaluate(node.value)
         self.assign(node.target, value, node)
         return value
 
-    def sequence(self, node: cst.Tuple | cst.List | cst.Set) -> Value:
-        kind = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}[type(node)]
-        container = self.container(kind, node)
+    def sequence(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
+        container = self.container(type(node).__name__.lower(), node)
         elements: list[Value] | None = []
         rest: Value = frozenset()
-        for element in node.elements:
-            value = self.evaluate(element.value)
-            if isinstance(element, cst.StarredElement):
+        for element in node.elts:
+            if isinstance(element, ast.Starred):
+                value = self.evaluate(element.value)
                 exact = self.exact_elements(value)
                 rest |= self.iterate(value)
                 elements = None if exact is None or elements is None else [*elements, *exact]
             else:
+                value = self.evaluate(element)
                 rest |= value
                 if elements is not None:
                     elements.append(value)
@@ -358,94 +345,92 @@ class Expressions(LibraryCalls):
             self.heap.new_elements(container, elements)
         return single(container)
 
-    def dictionary(self, node: cst.Dict) -> Value:
+    def dictionary(self, node: ast.Dict) -> Value:
         container = self.container("dict", node)
         self.heap.slots[container] = {}
-        for element in node.elements:
-            if isinstance(element, cst.DictElement):
-                key = constant(self.evaluate(element.key))
-                value = self.evaluate(element.value)
-                if isinstance(key, str | int):
-                    self.heap.set(container, key, value)
-                else:
-                    self.heap.add(container, ANY, value)
+        for key_node, value_node in zip(node.keys, node.values, strict=True):
+            if key_node is None:  # **value
+                self.extend(container, self.evaluate(value_node))
+                continue
+            key = constant(self.evaluate(key_node))
+            value = self.evaluate(value_node)
+            if isinstance(key, str | int):
+                self.heap.set(container, key, value)
             else:
-                self.extend(container, self.evaluate(element.value))
+                self.heap.add(container, ANY, value)
         return single(container)
 
-    def comprehension(self, node: cst.ListComp | cst.SetComp | cst.GeneratorExp | cst.DictComp) -> Value:
+    def comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
         frame = self.frames[-1]
         outer = frame.environment
         frame.environment = Environment(outer)
-        container = self.container("dict" if isinstance(node, cst.DictComp) else "list", node)
+        container = self.container("dict" if isinstance(node, ast.DictComp) else "list", node)
         try:
-            produced, is_exact = self.produce(node, node.for_in)
+            produced, is_exact = self.produce(node, node.generators)
         finally:
             frame.environment = outer
-        if is_exact and not isinstance(node, cst.DictComp):
+        if is_exact and not isinstance(node, ast.DictComp):
             self.heap.new_elements(container, produced)
         else:
             self.heap.slots[container] = {ANY: frozenset().union(*produced)}
         return single(container)
 
-    def produce(self, node: Any, generator: cst.CompFor) -> tuple[list[Value], bool]:
+    def produce(self, node: Any, generators: list[ast.comprehension]) -> tuple[list[Value], bool]:
         """The elements of a comprehension, and whether they are known one by one."""
+        generator, *inner_generators = generators
         iterable = self.evaluate(generator.iter)
         elements = self.exact_elements(iterable)
         is_exact = elements is not None and len(elements) <= MAX_UNROLLED and not generator.ifs
         produced: list[Value] = []
         for element in elements if elements is not None and is_exact else [self.iterate(iterable)]:
-            self.assign(generator.target, element, generator)
+            self.assign(generator.target, element, generator.target)
             for condition in generator.ifs:
-                self.evaluate(condition.test)
-            if generator.inner_for_in is not None:
-                inner, inner_is_exact = self.produce(node, generator.inner_for_in)
+                self.evaluate(condition)
+            if inner_generators:
+                inner, inner_is_exact = self.produce(node, inner_generators)
                 produced += inner
                 is_exact = is_exact and inner_is_exact
-            elif isinstance(node, cst.DictComp):
+            elif isinstance(node, ast.DictComp):
                 self.evaluate(node.key)
                 produced.append(self.evaluate(node.value))
             else:
                 produced.append(self.evaluate(node.elt))
         return produced, is_exact
 
-    def lambda_(self, node: cst.Lambda) -> Value:
+    def lambda_(self, node: ast.Lambda) -> Value:
         frame = self.frames[-1]
         self.keep_captured(frame.environment)
         return single(Function(node, frame.owner, frame.environment, file=frame.file))
 
-    def string(self, node: cst.SimpleString | cst.ConcatenatedString) -> Value:
-        value = node.evaluated_value
-        return single(Const(value)) if isinstance(value, str) else NO_TENSOR
+    def literal(self, node: ast.Constant) -> Value:
+        if isinstance(node.value, bytes):
+            return NO_TENSOR
+        is_known = node.value is None or isinstance(node.value, str | int | float)
+        return single(Const(node.value)) if is_known else UNKNOWN
 
-    def formatted(self, node: cst.FormattedString) -> Value:
+    def formatted(self, node: ast.JoinedStr) -> Value:
         parts: list[str] = []
-        for part in node.parts:
-            if isinstance(part, cst.FormattedStringText):
-                parts.append(part.value)
-            elif isinstance(part, cst.FormattedStringExpression):
-                value = constant(self.evaluate(part.expression))
-                if not isinstance(value, str | int):
-                    return NO_TENSOR
-                parts.append(str(value))
+        for part in node.values:
+            value = part.value if isinstance(part, ast.Constant) else constant(self.evaluate(part))
+            if not isinstance(value, str | int):
+                return NO_TENSOR
+            parts.append(str(value))
         return single(Const("".join(parts)))
 
-    def number(self, node: cst.Integer | cst.Float) -> Value:
-        return single(Const(syntax.number(node.value)))
-
-    def yield_(self, node: cst.Yield) -> Value:
-        frame = self.frames[-1]
-        if isinstance(node.value, cst.From):
-            frame.yielded |= self.iterate(self.evaluate(node.value.item))
-        elif node.value is not None:
-            frame.yielded |= self.evaluate(node.value)
+    def yield_(self, node: ast.Yield) -> Value:
+        if node.value is not None:
+            self.frames[-1].yielded |= self.evaluate(node.value)
         return UNKNOWN
 
-    def call(self, node: cst.Call, *, is_statement: bool = False) -> Value:
-        callee = self.name(node.func, is_called=True) if isinstance(node.func, cst.Name) else self.evaluate(node.func)
+    def yield_from(self, node: ast.YieldFrom) -> Value:
+        self.frames[-1].yielded |= self.iterate(self.evaluate(node.value))
+        return UNKNOWN
+
+    def call(self, node: ast.Call, *, is_statement: bool = False) -> Value:
+        callee = self.name(node.func, is_called=True) if isinstance(node.func, ast.Name) else self.evaluate(node.func)
         arguments, keywords = self.arguments(node)
         calls, self.calls = self.calls, (*self.calls[-8:], id(node))
-        site = Site(self.frames[-1].segment, node)
+        site = Site(self.frames[-1].file, node)
         result: Value = frozenset()
         try:
             for atom in callee:
@@ -455,36 +440,35 @@ class Expressions(LibraryCalls):
         self.rebind_in_place(node.func, callee, result)
         return result
 
-    def rebind_in_place(self, function: cst.BaseExpression, callee: Value, result: Value) -> None:
+    def rebind_in_place(self, function: ast.expr, callee: Value, result: Value) -> None:
         """`w.copy_(x)` changes what the variable `w` holds; abstract tensors do not change."""
-        if not isinstance(function, cst.Attribute) or not function.attr.value.endswith("_"):
+        if not isinstance(function, ast.Attribute) or not function.attr.endswith("_"):
             return
-        target: cst.BaseExpression = function.value
-        while isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
-            if not target.func.attr.value.endswith("_"):
+        target = function.value
+        while isinstance(target, ast.Call) and isinstance(target.func, ast.Attribute):
+            if not target.func.attr.endswith("_"):
                 return  # torch.empty_like(w).uniform_(): changes no variable
             target = target.func.value  # w.add_(x).mul_(2)
-        if isinstance(target, cst.Name):
+        if isinstance(target, ast.Name):
             if any(isinstance(a, Method) and isinstance(a.receiver, Tensor) for a in callee):
                 self.assign(target, result, function)
 
-    def arguments(self, node: cst.Call) -> tuple[list[Value], dict[str, Value]]:
+    def arguments(self, node: ast.Call) -> tuple[list[Value], dict[str, Value]]:
         arguments: list[Value] = []
         keywords: dict[str, Value] = {}
         for argument in node.args:
-            value = self.evaluate(argument.value)
-            if argument.star == "*":
+            if isinstance(argument, ast.Starred):
+                value = self.evaluate(argument.value)
                 arguments.extend(self.exact_elements(value) or [self.iterate(value)])
-            elif argument.star == "**":
-                keywords["**"] = value
+            else:
+                arguments.append(self.evaluate(argument))
+        for keyword in node.keywords:
+            value = keywords[keyword.arg or "**"] = self.evaluate(keyword.value)
+            if keyword.arg is None:
                 for atom in value:
                     if isinstance(atom, Container):
                         slots = self.heap.slots.get(atom, {})
                         keywords.update({key: held for key, held in slots.items() if isinstance(key, str)})
-            elif argument.keyword is not None:
-                keywords[argument.keyword.value] = value
-            else:
-                arguments.append(value)
         return arguments, keywords
 
     def call_one(
@@ -547,7 +531,7 @@ class Expressions(LibraryCalls):
             self.call_function(Function(function, owner, None, module), arguments, keywords)
         return single(module)
 
-    def container(self, kind: str, node: cst.CSTNode, index: int = 0) -> Container:
+    def container(self, kind: str, node: ast.AST, index: int = 0) -> Container:
         found: Container = self.allocate((kind, id(node), index, *self.calls), lambda: Container(kind))
         return found
 
@@ -562,7 +546,7 @@ class Expressions(LibraryCalls):
 
     # What the interpreter adds.
 
-    def assign(self, target: cst.CSTNode, value: Value, statement: cst.CSTNode) -> None:
+    def assign(self, target: ast.expr, value: Value, statement: ast.expr | ast.stmt) -> None:
         raise NotImplementedError
 
     def call_function(
@@ -581,32 +565,30 @@ def _is_property(function: Any) -> bool:
     return "property" in names or "cached_property" in names
 
 
-_CONSTANT_NAMES: dict[str, Any] = {"True": True, "False": False, "None": None}
 _EXPRESSIONS: dict[type, Any] = {
-    cst.Name: Expressions.name,
-    cst.Attribute: Expressions.attribute,
-    cst.Subscript: Expressions.subscript,
-    cst.BinaryOperation: Expressions.binary,
-    cst.UnaryOperation: Expressions.unary,
-    cst.BooleanOperation: Expressions.boolean,
-    cst.Comparison: Expressions.comparison,
-    cst.IfExp: Expressions.conditional,
-    cst.NamedExpr: Expressions.walrus,
-    cst.Tuple: Expressions.sequence,
-    cst.List: Expressions.sequence,
-    cst.Set: Expressions.sequence,
-    cst.Dict: Expressions.dictionary,
-    cst.ListComp: Expressions.comprehension,
-    cst.SetComp: Expressions.comprehension,
-    cst.GeneratorExp: Expressions.comprehension,
-    cst.DictComp: Expressions.comprehension,
-    cst.Lambda: Expressions.lambda_,
-    cst.SimpleString: Expressions.string,
-    cst.ConcatenatedString: Expressions.string,
-    cst.FormattedString: Expressions.formatted,
-    cst.Integer: Expressions.number,
-    cst.Float: Expressions.number,
-    cst.Await: lambda self, node: self.evaluate(node.expression),
-    cst.Yield: Expressions.yield_,
-    cst.Call: Expressions.call,
+    ast.Name: Expressions.name,
+    ast.Constant: Expressions.literal,
+    ast.Attribute: Expressions.attribute,
+    ast.Subscript: Expressions.subscript,
+    ast.BinOp: Expressions.binary,
+    ast.UnaryOp: Expressions.unary,
+    ast.BoolOp: Expressions.boolean,
+    ast.Compare: Expressions.comparison,
+    ast.IfExp: Expressions.conditional,
+    ast.NamedExpr: Expressions.walrus,
+    ast.Tuple: Expressions.sequence,
+    ast.List: Expressions.sequence,
+    ast.Set: Expressions.sequence,
+    ast.Dict: Expressions.dictionary,
+    ast.ListComp: Expressions.comprehension,
+    ast.SetComp: Expressions.comprehension,
+    ast.GeneratorExp: Expressions.comprehension,
+    ast.DictComp: Expressions.comprehension,
+    ast.Lambda: Expressions.lambda_,
+    ast.JoinedStr: Expressions.formatted,
+    ast.FormattedValue: lambda self, node: self.evaluate(node.value),
+    ast.Await: lambda self, node: self.evaluate(node.value),
+    ast.Yield: Expressions.yield_,
+    ast.YieldFrom: Expressions.yield_from,
+    ast.Call: Expressions.call,
 }

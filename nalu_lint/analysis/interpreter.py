@@ -8,15 +8,14 @@ and what is handed to it counts as escaped.
 
 from __future__ import annotations
 
+import ast
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import libcst as cst
-
-from nalu_lint.analysis import names
+from nalu_lint.analysis import names, syntax
 from nalu_lint.analysis.expressions import MAX_UNROLLED, Expressions, Frame
 from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.source_tree import Site
+from nalu_lint.analysis.positions import Site
 from nalu_lint.analysis.state import MODULE_DICTIONARIES
 from nalu_lint.analysis.values import (
     ANY,
@@ -37,7 +36,7 @@ from nalu_lint.analysis.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.outline import FunctionNode
@@ -97,52 +96,41 @@ class Interpreter(Expressions):
         if len(self.frames) >= MAX_DEPTH:
             self.escape(*arguments, *keywords.values())
             return UNKNOWN
-        if isinstance(function.definition, cst.Lambda):
-            segment = self.frames[-1].segment
-            parameters = function.definition.params
-            body: cst.CSTNode = function.definition.body
-            decorators: Iterable[cst.Decorator] = ()
-            file = self.frames[-1].file
-        else:
-            file = function.file or (function.owner.home if function.owner is not None else None) or self.file
-            segment, node = file.source_tree.function(function.definition)
-            parameters, body = node.params, node.body
-            decorators = node.decorators
-        self.executed.add(function.definition)
+        definition = function.definition
+        file = function.file or (function.owner.home if function.owner is not None else None) or self.file
+        self.executed.add(definition)
         environment = Environment(function.environment)
-        frame = Frame(segment, environment, function.definition, function.owner, file)
+        frame = Frame(file, environment, definition, function.owner)
         self.frames.append(frame)
         no_grad_before = self.no_grad
         try:
-            bound_arguments = self.bind_receiver(function, decorators, frame, arguments)
-            self.bind_parameters(parameters, environment, bound_arguments, keywords, arguments_known)
-            if isinstance(body, cst.BaseSuite):
-                falls_through = self.block(body)
-                if falls_through:
-                    frame.returned |= NONE
-                    frame.exits.append(self.heap)
-                if frame.exits:
-                    heap = frame.exits[0]
-                    for other in frame.exits[1:]:
-                        heap = heap.join(other)
-                    self.heap = heap
-                if frame.yielded:
-                    generator = self.container("generator", body)
-                    self.heap.slots[generator] = {ANY: frame.yielded}
-                    return single(generator)
-                return frame.returned or NONE
-            return self.evaluate(body)
+            bound_arguments = self.bind_receiver(function, frame, arguments)
+            self.bind_parameters(definition.args, environment, bound_arguments, keywords, arguments_known)
+            if isinstance(definition, ast.Lambda):
+                return self.evaluate(definition.body)
+            falls_through = self.block(definition.body)
+            if falls_through:
+                frame.returned |= NONE
+                frame.exits.append(self.heap)
+            if frame.exits:
+                heap = frame.exits[0]
+                for other in frame.exits[1:]:
+                    heap = heap.join(other)
+                self.heap = heap
+            if frame.yielded:
+                generator = self.container("generator", definition)
+                self.heap.slots[generator] = {ANY: frame.yielded}
+                return single(generator)
+            return frame.returned or NONE
         finally:
             self.no_grad = no_grad_before
             self.frames.pop()
 
-    def bind_receiver(
-        self, function: Function, decorators: Iterable[cst.Decorator], frame: Frame, arguments: list[Value]
-    ) -> list[Value]:
+    def bind_receiver(self, function: Function, frame: Frame, arguments: list[Value]) -> list[Value]:
         """Put `self` (or the class) before the arguments, and enter the decorators' grad mode."""
         kinds = set()
-        for decorator in decorators:
-            value = self.evaluate(decorator.decorator)
+        for decorator in getattr(function.definition, "decorator_list", ()):
+            value = self.evaluate(decorator)
             for atom in value:
                 if isinstance(atom, External):
                     kinds.add(atom.dotted)
@@ -158,89 +146,74 @@ class Interpreter(Expressions):
 
     def bind_parameters(
         self,
-        parameters: cst.Parameters,
+        parameters: ast.arguments,
         environment: Environment,
         arguments: list[Value],
         keywords: dict[str, Value],
         arguments_known: bool,
     ) -> None:
         variables = environment.variables
-        positional = [*parameters.posonly_params, *parameters.params]
-        for index, parameter in enumerate([*positional, *parameters.kwonly_params]):
-            name = parameter.name.value
+        positional = [*parameters.posonlyargs, *parameters.args]
+        named = [parameter.arg for parameter in (*positional, *parameters.kwonlyargs)]
+        without_default = [None] * (len(positional) - len(parameters.defaults))
+        defaults = [*without_default, *parameters.defaults, *parameters.kw_defaults]
+        for index, (name, default) in enumerate(zip(named, defaults, strict=True)):
             if index < len(positional) and index < len(arguments):
                 variables[name] = arguments[index]
             elif name in keywords:
                 variables[name] = keywords[name]
-            elif parameter.default is not None and arguments_known and "**" not in keywords:
-                variables[name] = self.evaluate(parameter.default)
+            elif default is not None and arguments_known and "**" not in keywords:
+                variables[name] = self.evaluate(default)
             else:
                 variables[name] = UNKNOWN
-        if isinstance(parameters.star_arg, cst.Param):
+        if parameters.vararg is not None:
             rest = Container("tuple")
             self.heap.new_elements(rest, arguments[len(positional) :])
             if not arguments_known:
                 self.heap.add(rest, ANY, UNKNOWN)
-            variables[parameters.star_arg.name.value] = single(rest)
-        if parameters.star_kwarg is not None:
+            variables[parameters.vararg.arg] = single(rest)
+        if parameters.kwarg is not None:
             rest = Container("dict")
             self.heap.set(rest, ANY, UNKNOWN)
-            taken = {p.name.value for p in (*positional, *parameters.kwonly_params)}
             for name, value in keywords.items():
-                if name not in taken:
+                if name not in named:
                     self.heap.set(rest, name, value)
-            variables[parameters.star_kwarg.name.value] = single(rest)
+            variables[parameters.kwarg.arg] = single(rest)
 
-    # Statements. Each returns whether control goes on behind it.
+    # Statements. Each returns False where control does not go on behind it.
 
-    def block(self, suite: cst.BaseSuite) -> bool:
-        for statement in suite.body:
-            if isinstance(statement, cst.SimpleStatementLine):
-                for small in statement.body:
-                    if not self.small_statement(small):
-                        return False
-            elif isinstance(statement, cst.BaseSmallStatement):
-                if not self.small_statement(statement):
-                    return False
-            else:
-                handler = _COMPOUND.get(type(statement))
-                if handler is not None and not handler(self, statement):
-                    return False
+    def block(self, statements: list[ast.stmt]) -> bool:
+        for statement in statements:
+            handler = _STATEMENTS.get(type(statement))
+            if handler is not None and handler(self, statement) is False:
+                return False
         return True
 
-    def small_statement(self, node: cst.BaseSmallStatement) -> bool:
-        if isinstance(node, cst.Expr):
-            self.evaluate(node.value, is_statement=True)
-        elif isinstance(node, cst.Assign):
-            value = self.evaluate(node.value)
-            for target in node.targets:
-                self.assign(target.target, value, node)
-        elif isinstance(node, cst.AnnAssign):
-            if node.value is not None:
-                self.assign(node.target, self.evaluate(node.value), node)
-        elif isinstance(node, cst.AugAssign):
-            self.augmented(node)
-        elif isinstance(node, cst.Return):
-            frame = self.frames[-1]
-            frame.returned |= self.evaluate(node.value) if node.value is not None else NONE
-            frame.exits.append(self.heap)
-            self.heap = self.heap.copy()
-            return False
-        elif isinstance(node, cst.Raise):
-            return False
-        elif isinstance(node, cst.Break | cst.Continue):
-            frame = self.frames[-1]
-            frame.loop_exits.append((self.heap.copy(), dict(frame.environment.variables)))
-            return False
-        elif isinstance(node, cst.Del):
-            self.delete(node.target)
-        elif isinstance(node, cst.Import | cst.ImportFrom):
-            self.local_import(node)
-        elif isinstance(node, cst.Assert):
-            self.evaluate(node.test)
-        return True
+    def expression(self, node: ast.Expr) -> None:
+        self.evaluate(node.value, is_statement=True)
 
-    def augmented(self, node: cst.AugAssign) -> None:
+    def assignment(self, node: ast.Assign) -> None:
+        value = self.evaluate(node.value)
+        for target in node.targets:
+            self.assign(target, value, node)
+
+    def annotated_assignment(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.assign(node.target, self.evaluate(node.value), node)
+
+    def return_(self, node: ast.Return) -> bool:
+        frame = self.frames[-1]
+        frame.returned |= self.evaluate(node.value) if node.value is not None else NONE
+        frame.exits.append(self.heap)
+        self.heap = self.heap.copy()
+        return False
+
+    def leave_round(self, node: ast.Break | ast.Continue) -> bool:
+        frame = self.frames[-1]
+        frame.loop_exits.append((self.heap.copy(), dict(frame.environment.variables)))
+        return False
+
+    def augmented(self, node: ast.AugAssign) -> None:
         """`x += y`: in place on a Parameter's storage, a new value of anything else."""
         target = self.evaluate(node.target)
         operand = self.evaluate(node.value)
@@ -259,19 +232,11 @@ class Interpreter(Expressions):
             return
         self.assign(node.target, self.compute(target | operand), node)
 
-    def if_(self, node: cst.If) -> bool:
+    def if_(self, node: ast.If) -> bool:
         outcome = self.condition(node.test)
-        orelse = node.orelse
-        if outcome is True:
-            return self.block(node.body)
-        if outcome is False:
-            return self.otherwise(orelse)
-        return self.branches([lambda: self.block(node.body), lambda: self.otherwise(orelse)])
-
-    def otherwise(self, node: cst.If | cst.Else | cst.Finally | None) -> bool:
-        if node is None:
-            return True
-        return self.if_(node) if isinstance(node, cst.If) else self.block(node.body)
+        if outcome is not None:
+            return self.block(node.body if outcome else node.orelse)
+        return self.branches([lambda: self.block(node.body), lambda: self.block(node.orelse)])
 
     def branches(self, alternatives: list[Callable[[], bool]]) -> bool:
         """Run each alternative from the same state, and join where they end."""
@@ -288,7 +253,7 @@ class Interpreter(Expressions):
         self.heap, environment.variables = _join_states(ends)
         return True
 
-    def for_(self, node: cst.For) -> bool:
+    def for_(self, node: ast.For | ast.AsyncFor) -> bool:
         iterable = self.evaluate(node.iter)
         elements = self.exact_elements(iterable)
         if elements is not None and len(elements) <= MAX_UNROLLED:
@@ -305,16 +270,16 @@ class Interpreter(Expressions):
             joined = self.iterate(iterable)
             step = lambda: self.assign(node.target, joined, node)  # noqa: E731
             self.loop(node.body, [step, step], may_skip=True)
-        return self.otherwise(node.orelse)
+        return self.block(node.orelse)
 
-    def while_(self, node: cst.While) -> bool:
+    def while_(self, node: ast.While) -> bool:
         def step() -> None:
             self.evaluate(node.test)
 
         self.loop(node.body, [step, step], may_skip=True)
-        return self.otherwise(node.orelse)
+        return self.block(node.orelse)
 
-    def loop(self, body: cst.BaseSuite, steps: list[Callable[[], None]], *, may_skip: bool) -> None:
+    def loop(self, body: list[ast.stmt], steps: list[Callable[[], None]], *, may_skip: bool) -> None:
         frame = self.frames[-1]
         outer, frame.loop_exits = frame.loop_exits, []
         for step in steps:
@@ -329,120 +294,112 @@ class Interpreter(Expressions):
             self.heap, frame.environment.variables = _join_states(ends)
         frame.loop_exits = outer
 
-    def try_(self, node: cst.Try | cst.TryStar) -> bool:
+    def try_(self, node: ast.Try) -> bool:
         environment = self.frames[-1].environment
         before = (self.heap.copy(), dict(environment.variables))
         goes_on = self.block(node.body)
         after = (self.heap, environment.variables)
         ends = []
-        if goes_on and (node.orelse is None or self.block(node.orelse.body)):
+        if goes_on and self.block(node.orelse):
             ends.append((self.heap, environment.variables))
         for handler in node.handlers:
             heap, variables = _join_states([before, after])
             self.heap, environment.variables = heap, variables
             if handler.name is not None:
-                self.assign(handler.name.name, UNKNOWN, node)
+                self.bind(handler.name, UNKNOWN)
             if self.block(handler.body):
                 ends.append((self.heap, environment.variables))
         self.heap, environment.variables = _join_states(ends or [before])
-        finishes = node.finalbody is None or self.block(node.finalbody.body)
+        finishes = self.block(node.finalbody)
         return bool(ends) and finishes
 
-    def with_(self, node: cst.With) -> bool:
+    def with_(self, node: ast.With | ast.AsyncWith) -> bool:
         before = self.no_grad
         for item in node.items:
-            value = self.evaluate(item.item)
-            self.enter_grad_mode(value)
-            if item.asname is not None:
-                self.assign(item.asname.name, UNKNOWN, node)
+            self.enter_grad_mode(self.evaluate(item.context_expr))
+            if item.optional_vars is not None:
+                self.assign(item.optional_vars, UNKNOWN, node)
         goes_on = self.block(node.body)
         self.no_grad = before
         return goes_on
 
-    def match(self, node: cst.Match) -> bool:
+    def match(self, node: ast.Match) -> bool:
         subject = self.evaluate(node.subject)
         alternatives: list[Callable[[], bool]] = []
         for case in node.cases:
 
-            def run(case: cst.MatchCase = case) -> bool:
+            def run(case: ast.match_case = case) -> bool:
                 self.bind_pattern(case.pattern, subject)
                 if case.guard is not None:
                     self.evaluate(case.guard)
                 return self.block(case.body)
 
             alternatives.append(run)
-        catches_all = any(isinstance(c.pattern, cst.MatchAs) and c.pattern.pattern is None for c in node.cases)
+        catches_all = any(isinstance(c.pattern, ast.MatchAs) and c.pattern.pattern is None for c in node.cases)
         return self.branches(alternatives if catches_all else [*alternatives, lambda: True])
 
-    def bind_pattern(self, pattern: cst.MatchPattern, subject: Value) -> None:
+    def bind_pattern(self, pattern: ast.pattern, subject: Value) -> None:
         """Names that a pattern captures: the subject where it is captured whole, else unknown."""
-        if isinstance(pattern, cst.MatchAs):
-            if pattern.name is not None:
-                self.assign(pattern.name, subject, pattern)
-            if pattern.pattern is not None:
-                self.bind_pattern(pattern.pattern, subject)
-            return
-        for child in pattern.children:
-            if isinstance(child, cst.MatchPattern | cst.MatchSequenceElement | cst.MatchKeywordElement):
-                self.bind_pattern(getattr(child, "value", child), UNKNOWN)  # type: ignore[arg-type]
+        whole: ast.pattern | None = pattern
+        while isinstance(whole, ast.MatchAs):
+            if whole.name is not None:
+                self.bind(whole.name, subject)
+            whole = whole.pattern
+        for part in syntax.walk(whole) if whole is not None else ():
+            name = part.rest if isinstance(part, ast.MatchMapping) else getattr(part, "name", None)
+            if name is not None:
+                self.bind(name, UNKNOWN)
 
-    def define_function(self, node: cst.FunctionDef) -> bool:
+    def define_function(self, node: FunctionNode) -> None:
         frame = self.frames[-1]
-        definition = frame.segment.source.ast_of.get(node)
-        value = UNKNOWN
-        if definition is not None and not node.decorators:
-            made = Function(definition, frame.owner, frame.environment, file=frame.file)  # type: ignore[arg-type]
-            value = single(made)
-        frame.environment.variables[node.name.value] = value
-        return True
+        made = Function(node, frame.owner, frame.environment, file=frame.file)
+        frame.environment.variables[node.name] = UNKNOWN if node.decorator_list else single(made)
 
-    def define_class(self, node: cst.ClassDef) -> bool:
+    def define_class(self, node: ast.ClassDef) -> None:
         frame = self.frames[-1]
-        definition = frame.segment.source.ast_of.get(node)
-        info = next((c for c in frame.file.outline.classes if c.node is definition), None)
-        value = UNKNOWN if info is None else single(ClassReference(info))
-        self.frames[-1].environment.variables[node.name.value] = value
-        return True
+        info = next((c for c in frame.file.outline.classes if c.node is node), None)
+        frame.environment.variables[node.name] = UNKNOWN if info is None else single(ClassReference(info))
 
-    def local_import(self, node: cst.Import | cst.ImportFrom) -> None:
-        variables = self.frames[-1].environment.variables
-        if isinstance(node.names, cst.ImportStar):
-            return
+    def local_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        frame = self.frames[-1]
         prefix = ""
-        if isinstance(node, cst.ImportFrom):
-            module = _dotted(node.module) if node.module is not None else ""
-            prefix = "." * len(node.relative) + module + ("." if module else "")
+        if isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (f"{node.module}." if node.module else "")
         for alias in node.names:
-            dotted = prefix + _dotted(alias.name)
-            if alias.asname is not None and isinstance(alias.asname.name, cst.Name):
-                name = alias.asname.name.value
-            elif isinstance(node, cst.Import):
-                name = dotted = dotted.split(".")[0]
-            else:
-                name = _dotted(alias.name)
-            variables[name] = single(External(names.canonical(self.frames[-1].file.absolute(dotted))))
+            if alias.name == "*":
+                continue
+            name, dotted = alias.asname or alias.name, prefix + alias.name
+            if isinstance(node, ast.Import) and alias.asname is None:
+                name = dotted = dotted.partition(".")[0]
+            frame.environment.variables[name] = single(External(names.canonical(frame.file.absolute(dotted))))
+
+    def assert_(self, node: ast.Assert) -> None:
+        self.evaluate(node.test)
 
     # Targets.
 
-    def assign(self, target: cst.CSTNode, value: Value, statement: cst.CSTNode) -> None:
-        if isinstance(target, cst.Name):
-            self.frames[-1].environment.variables[target.value] = value
-            for atom in value:
-                if isinstance(atom, Param) and not atom.variable:
-                    atom.variable = target.value
-        elif isinstance(target, cst.Attribute):
-            self.assign_attribute(self.evaluate(target.value), target.attr.value, value, statement)
-        elif isinstance(target, cst.Subscript):
+    def bind(self, name: str, value: Value) -> None:
+        self.frames[-1].environment.variables[name] = value
+        for atom in value:
+            if isinstance(atom, Param) and not atom.variable:
+                atom.variable = name
+
+    def assign(self, target: ast.expr, value: Value, statement: ast.expr | ast.stmt) -> None:
+        if isinstance(target, ast.Name):
+            self.bind(target.id, value)
+        elif isinstance(target, ast.Attribute):
+            self.assign_attribute(self.evaluate(target.value), target.attr, value, statement)
+        elif isinstance(target, ast.Subscript):
             self.assign_element(target, value, statement)
-        elif isinstance(target, cst.Tuple | cst.List):
+        elif isinstance(target, ast.Tuple | ast.List):
             self.unpack(target, value, statement)
-        elif isinstance(target, cst.StarredElement):
+        elif isinstance(target, ast.Starred):
             self.assign(target.value, value, statement)
 
-    def unpack(self, target: cst.Tuple | cst.List, value: Value, statement: cst.CSTNode) -> None:
+    def unpack(self, target: ast.Tuple | ast.List, value: Value, statement: ast.expr | ast.stmt) -> None:
         elements = self.exact_elements(value)
-        count = len(target.elements)
-        starred = [i for i, e in enumerate(target.elements) if isinstance(e, cst.StarredElement)]
+        count = len(target.elts)
+        starred = [i for i, e in enumerate(target.elts) if isinstance(e, ast.Starred)]
         parts: list[Value]
         if elements is None or (len(elements) != count and not starred) or len(elements) < count - 1:
             joined = self.iterate(value)
@@ -459,11 +416,11 @@ class Interpreter(Expressions):
             parts = [*elements[:index], single(rest), *elements[len(elements) - behind :]]
         else:
             parts = elements
-        for element, part in zip(target.elements, parts, strict=True):
-            self.assign(element.value, part, statement)
+        for element, part in zip(target.elts, parts, strict=True):
+            self.assign(element, part, statement)
 
-    def assign_attribute(self, base: Value, name: str, value: Value, statement: cst.CSTNode) -> None:
-        site = Site(self.frames[-1].segment, statement)
+    def assign_attribute(self, base: Value, name: str, value: Value, statement: ast.expr | ast.stmt) -> None:
+        site = Site(self.frames[-1].file, statement)
         is_certain = len(base) == 1
         for atom in base:
             if isinstance(atom, ModuleObject):
@@ -473,7 +430,7 @@ class Interpreter(Expressions):
             else:
                 self.escape(value)
 
-    def assign_element(self, target: cst.Subscript, value: Value, statement: cst.CSTNode) -> None:
+    def assign_element(self, target: ast.Subscript, value: Value, statement: ast.expr | ast.stmt) -> None:
         base = self.evaluate(target.value)
         key = self.index_of(target)
         for atom in base:
@@ -488,32 +445,36 @@ class Interpreter(Expressions):
                 shared = {link.parameter for link in atom.links if link.shares}
                 for parameter in shared:
                     self.written(parameter)
-                if not shared and isinstance(target.value, cst.Name | cst.Attribute):
+                if not shared and isinstance(target.value, ast.Name | ast.Attribute):
                     self.assign(target.value, base - {atom} | self.compute(single(atom) | value), statement)
             elif isinstance(atom, Method) and atom.name in MODULE_DICTIONARIES:
-                site = Site(self.frames[-1].segment, statement)
+                site = Site(self.frames[-1].file, statement)
                 if isinstance(atom.receiver, ModuleObject) and isinstance(key, str):
                     self.store(atom.receiver, key, value, site, is_certain=len(base) == 1)
             else:
                 self.escape(value)
 
-    def delete(self, target: cst.CSTNode) -> None:
-        if isinstance(target, cst.Tuple):
-            for element in target.elements:
-                self.delete(element.value)
-        elif isinstance(target, cst.Attribute):
+    def delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            self.delete_target(target)
+
+    def delete_target(self, target: ast.expr) -> None:
+        if isinstance(target, ast.Tuple):
+            for element in target.elts:
+                self.delete_target(element)
+        elif isinstance(target, ast.Attribute):
             for atom in self.evaluate(target.value):
                 if isinstance(atom, ModuleObject):
-                    self.remove(atom, target.attr.value)
-        elif isinstance(target, cst.Subscript):
+                    self.remove(atom, target.attr)
+        elif isinstance(target, ast.Subscript):
             key = self.index_of(target)
             for atom in self.evaluate(target.value):
                 if isinstance(atom, Method) and isinstance(atom.receiver, ModuleObject) and isinstance(key, str):
                     self.remove(atom.receiver, key)
                 elif isinstance(atom, Container):
                     self.discard(self.heap.remove(atom, key) or frozenset())
-        elif isinstance(target, cst.Name):
-            self.frames[-1].environment.variables.pop(target.value, None)
+        elif isinstance(target, ast.Name):
+            self.frames[-1].environment.variables.pop(target.id, None)
 
 
 def _join_states(states: list[tuple[Heap, dict[str, Value]]]) -> tuple[Heap, dict[str, Value]]:
@@ -527,20 +488,30 @@ def _join_states(states: list[tuple[Heap, dict[str, Value]]]) -> tuple[Heap, dic
     return heap, variables
 
 
-def _dotted(node: cst.BaseExpression) -> str:
-    if isinstance(node, cst.Attribute):
-        return f"{_dotted(node.value)}.{node.attr.value}"
-    return node.value if isinstance(node, cst.Name) else ""
-
-
-_COMPOUND: dict[type, Any] = {
-    cst.If: Interpreter.if_,
-    cst.For: Interpreter.for_,
-    cst.While: Interpreter.while_,
-    cst.Try: Interpreter.try_,
-    cst.TryStar: Interpreter.try_,
-    cst.With: Interpreter.with_,
-    cst.Match: Interpreter.match,
-    cst.FunctionDef: Interpreter.define_function,
-    cst.ClassDef: Interpreter.define_class,
+_STATEMENTS: dict[type, Any] = {
+    ast.Expr: Interpreter.expression,
+    ast.Assign: Interpreter.assignment,
+    ast.AnnAssign: Interpreter.annotated_assignment,
+    ast.AugAssign: Interpreter.augmented,
+    ast.Return: Interpreter.return_,
+    ast.Raise: lambda self, node: False,
+    ast.Break: Interpreter.leave_round,
+    ast.Continue: Interpreter.leave_round,
+    ast.Delete: Interpreter.delete,
+    ast.Import: Interpreter.local_import,
+    ast.ImportFrom: Interpreter.local_import,
+    ast.Assert: Interpreter.assert_,
+    ast.If: Interpreter.if_,
+    ast.For: Interpreter.for_,
+    ast.AsyncFor: Interpreter.for_,
+    ast.While: Interpreter.while_,
+    ast.Try: Interpreter.try_,
+    ast.With: Interpreter.with_,
+    ast.AsyncWith: Interpreter.with_,
+    ast.Match: Interpreter.match,
+    ast.FunctionDef: Interpreter.define_function,
+    ast.AsyncFunctionDef: Interpreter.define_function,
+    ast.ClassDef: Interpreter.define_class,
 }
+if hasattr(ast, "TryStar"):  # from Python 3.11 on
+    _STATEMENTS[ast.TryStar] = Interpreter.try_

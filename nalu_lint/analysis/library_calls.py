@@ -35,7 +35,7 @@ from nalu_lint.analysis.values import (
 )
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.source_tree import Site
+    from nalu_lint.analysis.positions import Site
 
 # Methods of Module that set an attribute by name, and the keyword of its value.
 _REGISTERING = {

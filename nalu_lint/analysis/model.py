@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.positions import Lines
+    from nalu_lint.analysis.positions import Lines, Site
     from nalu_lint.analysis.project import SourceFile
-    from nalu_lint.analysis.source_tree import Site
 
 
 def build(
@@ -158,7 +157,7 @@ class _Builder:
 
     def is_here(self, site: Site) -> bool:
         """Whether something stands in the file that is checked, and not in another of the project."""
-        return site.segment.source is self.interpreter.file.source_tree
+        return site.file is self.interpreter.file
 
     def path(self, parameter: Param) -> tuple[str, ...]:
         """Its shortest name in the module."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Position, Span
 
 if TYPE_CHECKING:
     import ast
+
+    from nalu_lint.analysis.project import SourceFile
 
 
 class Lines:
@@ -29,3 +31,14 @@ class Lines:
         if not line.isascii():
             offset = len(line.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace"))
         return Position(row, offset + 1)
+
+
+class Site(NamedTuple):
+    """A node of the source, and the file that it stands in."""
+
+    file: SourceFile
+    node: ast.expr | ast.stmt
+
+    @property
+    def span(self) -> Span:
+        return self.file.lines.span(self.node)

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.outline import Outline
+from nalu_lint.analysis.positions import Lines
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
-    from nalu_lint.analysis.source_tree import SourceTree
 
 MAX_FILES = 60  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
@@ -28,7 +28,7 @@ _MAX_STARS = 16  # modules with more are lists of everything there is
 
 
 class SourceFile:
-    """A parsed file: its text, its outline, and its libcst tree when asked for."""
+    """A parsed file: its text, its tree and its outline."""
 
     def __init__(self, text: str, tree: ast.Module, path: str = "", project: Project | None = None) -> None:
         self.text = text
@@ -40,8 +40,6 @@ class SourceFile:
 
     def release(self) -> None:
         """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
-        if "source_tree" in self.__dict__:
-            self.source_tree.release()
         self.__dict__.clear()
 
     @cached_property
@@ -49,11 +47,8 @@ class SourceFile:
         return self.text.split("\n")
 
     @cached_property
-    def source_tree(self) -> SourceTree:
-        # libcst costs a third of a second to import: only now is it needed.
-        from nalu_lint.analysis.source_tree import SourceTree
-
-        return SourceTree(self.text)
+    def lines(self) -> Lines:
+        return Lines(self.text)
 
     def absolute(self, dotted: str) -> str:
         """The absolute name of what is imported as `dotted`, if it is relative and the package is known.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
-
-import libcst as cst
 
 from nalu_lint.analysis.facts import HiddenParameter, LostParameter, UnusedParameter
 from nalu_lint.analysis.torch_semantics import NO_OP_CONVERSIONS, REDEFINES_PARAMETERS, TENSOR_CONVERSIONS
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.interpreter import Interpreter
     from nalu_lint.analysis.outline import ClassInfo
-    from nalu_lint.analysis.source_tree import Site
+    from nalu_lint.analysis.positions import Site
     from nalu_lint.analysis.state import Store
     from nalu_lint.analysis.values import Value
 
@@ -51,7 +50,7 @@ def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[
     heap = interpreter.heap
     known = registered(heap, module)
     for store in interpreter.stores:
-        if store.owner is not module or not isinstance(store.site.node, cst.Assign | cst.AnnAssign):
+        if store.owner is not module or not isinstance(store.site.node, ast.Assign | ast.AnnAssign):
             continue
         held = heap.get(module, store.name) or frozenset()
         for tensor in _tensors(heap, store.value & held):
@@ -69,7 +68,7 @@ def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[
 
 def _is_here(site: Site, interpreter: Interpreter) -> bool:
     """Whether it stands in the file that is checked: what is written elsewhere is reported there."""
-    return site.segment.source is interpreter.file.source_tree
+    return site.file is interpreter.file
 
 
 def _tensors(heap: Heap, value: Value) -> Iterator[Tensor]:
@@ -87,23 +86,24 @@ def _is_local(parameter: Param) -> bool:
 def _operation(store: Store) -> str:
     """What was done to the Parameter: the outermost method or function, or "" for arithmetic."""
     node = store.site.node
-    value = node.value if isinstance(node, cst.Assign | cst.AnnAssign) else None
-    while isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute):
-        name = value.func.attr.value
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        name = value.func.attr
         if name in ("to", "type") and _is_default_type(value):
             name = "float"
-        if name not in NO_OP_CONVERSIONS or not isinstance(value.func.value, cst.Call):
+        if name not in NO_OP_CONVERSIONS or not isinstance(value.func.value, ast.Call):
             return name
         inner = value.func.value
-        if not isinstance(inner.func, cst.Attribute) or inner.func.attr.value.endswith("Parameter"):
+        if not isinstance(inner.func, ast.Attribute) or inner.func.attr.endswith("Parameter"):
             return name
         value = inner
     return ""
 
 
-def _is_default_type(call: cst.Call) -> bool:
-    argument = call.args[0].value if len(call.args) == 1 else None
-    return isinstance(argument, cst.Attribute) and argument.attr.value in ("float32", "float")
+def _is_default_type(call: ast.Call) -> bool:
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    argument = arguments[0] if len(arguments) == 1 else None
+    return isinstance(argument, ast.Attribute) and argument.attr in ("float32", "float")
 
 
 def hidden_parameters(
@@ -203,5 +203,5 @@ def unused_parameters(
         if store is None or not _is_here(store.site, interpreter):
             continue
         node = store.site.node
-        if isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
-            yield UnusedParameter(name, store.site.segment.span(node.value))
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            yield UnusedParameter(name, store.site.file.lines.span(node.value))

@@ -38,7 +38,7 @@ from nalu_lint.analysis.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.analysis.source_tree import Site
+    from nalu_lint.analysis.positions import Site
 
 MODULE_DICTIONARIES = ("_parameters", "_buffers", "_modules")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.torch_semantics import PARAMETER_ITERATORS
@@ -59,13 +58,6 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
                 found += value
             elif value is not None:
                 found.append(value)
-
-
-@lru_cache(maxsize=1024)
-def number(text: str) -> int | float | complex:
-    """The value of a literal number: few are common."""
-    value: int | float | complex = ast.literal_eval(text)
-    return value
 
 
 def is_static(function: FunctionNode) -> bool:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import libcst as cst
+    import ast
 
     from nalu_lint.analysis.outline import ClassInfo, FunctionNode
+    from nalu_lint.analysis.positions import Site
     from nalu_lint.analysis.project import SourceFile
-    from nalu_lint.analysis.source_tree import Site
 
 
 class Link(NamedTuple):
@@ -112,7 +112,7 @@ class Environment:
 class Function(NamedTuple):
     """A function or lambda, with what it closes over and the object it is bound to."""
 
-    definition: FunctionNode | cst.Lambda
+    definition: FunctionNode | ast.Lambda
     owner: ClassInfo | None = None
     environment: Environment | None = None
     receiver: ModuleObject | None = None
