@@ -106,3 +106,5 @@ class Plugin:
         except (config.ConfigError, engine.InternalError) as error:
             # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
             return [engine.unreadable(self.filename, engine.UnreadableError(f"not checked: {error}"))]
+        finally:
+            engine.project().clear()  # else flake8's cycle collector goes through their trees, again and again

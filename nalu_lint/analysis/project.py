@@ -99,11 +99,15 @@ class Project:
     def trim(self) -> None:
         """Forget all files where they have become many: between two files that are checked, never during one."""
         if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
-            for file in self._files.values():
-                if file is not None:
-                    file.release()
-            self._files.clear()
-            self._texts.clear()
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget all files, but not where they are."""
+        for file in self._files.values():
+            if file is not None:
+                file.release()
+        self._files.clear()
+        self._texts.clear()
 
     def find(self, dotted: str, asker: SourceFile, depth: int = 0) -> ClassInfo | FunctionNode | None:
         """See `SourceFile.find`."""
