@@ -15,7 +15,8 @@ _PLAIN_CONTAINER = re.compile(
     rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*"
     rb"(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n|(?=[\w.]+\([^\n]*\)[ \t]*,))"
 )
-_LOCAL_CONTAINERS = re.compile(rb"\n[ \t]+(\w+(?:[ \t]*,[ \t]*\w+)*)[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
+_OTHER_TARGETS = re.compile(rb"[ \t]+(?:\w+[ \t]*,[ \t]*)*\Z")
+_IS_CONTAINER = re.compile(rb"(?:[ \t]*,[ \t]*\w+)*[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
 _ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
 # A class, by its capital letter, a function, or a method of the module.
 _BRACKET_OR_COMMA = re.compile(rb"[()\[\]{},]")
@@ -42,14 +43,9 @@ def _with_objects(source: bytes, start: int, names: set[bytes]) -> set[bytes]:
 
 def _filled(constructor: bytes, source: bytes) -> Iterator[bytes]:
     """The attributes that are given a plain container with objects in it."""
-    literals: dict[bytes, list[int]] | None = None  # local variables that are given a container, and where
     for match in _PLAIN_CONTAINER.finditer(constructor):
         name, local = match.groups()
-        openings = [match.end()]
-        if local is not None:
-            literals = _local_containers(constructor) if literals is None else literals
-            openings = literals.get(local, [])
-        for opening in openings:
+        for opening in [match.end()] if local is None else _openings(local, constructor):
             literal = constructor[opening : _end_of_literal(constructor, opening)]
             bracket = constructor[opening - 1 : opening]
             is_tuple = bracket not in b"[{(" or (bracket == b"(" and b"=" in constructor[opening - 3 : opening])
@@ -74,12 +70,14 @@ def _has_comma(text: bytes) -> bool:
     return False
 
 
-def _local_containers(constructor: bytes) -> dict[bytes, list[int]]:
-    found: dict[bytes, list[int]] = {}
-    for match in _LOCAL_CONTAINERS.finditer(constructor):
-        for name in match.group(1).split(b","):
-            found.setdefault(name.strip(), []).append(match.end())
-    return found
+def _openings(variable: bytes, constructor: bytes) -> Iterator[int]:
+    """Where the containers open that a local variable is given."""
+    for place in places(constructor, variable):
+        found = _IS_CONTAINER.match(constructor, place + len(variable))
+        if found is not None:
+            line_start = constructor.rfind(b"\n", 0, place) + 1
+            if _OTHER_TARGETS.match(constructor, line_start, place):
+                yield found.end()
 
 
 def _adds_object(name: bytes, constructor: bytes, source: bytes) -> bool:
