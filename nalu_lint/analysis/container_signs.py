@@ -18,8 +18,8 @@ _PLAIN_CONTAINER = re.compile(
 _OTHER_TARGETS = re.compile(rb"[ \t]+(?:\w+[ \t]*,[ \t]*)*\Z")
 _IS_CONTAINER = re.compile(rb"(?:[ \t]*,[ \t]*\w+)*[ \t]*(?::[^=\n]+)?=[ \t]*[\[{(]")
 _ADDED = re.compile(rb"(?:\.(?:append|extend|insert|add|update)\(|\[[^\]\n]*\][ \t]*=|[ \t]*\+=)([^\n]*)")
-# A class, by its capital letter, a function, or a method of the module.
 _BRACKET_OR_COMMA = re.compile(rb"[()\[\]{},]")
+# A class, by its capital letter, a function, or a method of the module.
 _CALLS = re.compile(rb"(?:\b_*[A-Z]\w*|(?:(?<![\w.])|\bself\.)(\w+))\(")
 
 

@@ -195,7 +195,7 @@ def _renames_parameter(text: Text) -> bool:
             line_start = text.line_start(match.start())
             if match.group(2).endswith(b"as") or _ALIASED.match(text.content, line_start, match.end()):
                 return True
-            if match.group(2).endswith(b")") and _IS_CLASS.match(text.content, line_start):
+            if match.group(2).endswith((b",", b")")) and _IS_CLASS.match(text.content, line_start):
                 return True
     return False
 

@@ -31,7 +31,7 @@ _ATTRIBUTES = re.compile(
     rf"\.(require\w*|register_parameter\b|(?:{'|'.join((*_stems(LAYER_PARAMETER_NAMES), *_TRACED))})\b)".encode()
 )
 # Parameter, and what follows it: a call of it, of ParameterList or ParameterDict; another name, or a class.
-_PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#]|\)(?=[ \t]*:)|\Z)))")
+_PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#,)]|\Z)))")
 _PLAIN_MODULE = re.compile(rb"class[ \t]+(\w+)\([ \t]*(?:torch\.)?(?:nn\.)?Module[ \t]*\)")
 _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
 _DEFINITION = re.compile(rb"def[ \t]+([\w\x80-\xff]+)[ \t]*[(\[]")
