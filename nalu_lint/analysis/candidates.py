@@ -33,13 +33,14 @@ class Candidates:
         """Whether the construction of `info` reads the value of something that may be a Parameter."""
         construction = self.usage.construction(info)
         own = set(construction.parameter_names)
+        anywhere = self.everywhere | LAYER_PARAMETER_NAMES
         for base in info.external_bases():
             own.update(LAYER_PARAMETERS.get(base, ()))
         own.update(target for target, callee in construction.results if self.usage.makes_parameters(callee))
-        own.update(target for target, source in construction.aliases if source in own | LAYER_PARAMETER_NAMES)
+        own.update(target for target, source in construction.aliases if source in own | anywhere)
         return bool(
             construction.own_flows & own
-            or construction.foreign_flows & (self.everywhere | LAYER_PARAMETER_NAMES)
+            or construction.foreign_flows & anywhere
             or construction.variable_flows & construction.parameter_variables
             or construction.flows_all_parameters
             or construction.getattr_prefixes

@@ -86,6 +86,7 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     everywhere = LAYER_PARAMETER_NAMES.union(*(_suspects(usage, makers) for usage in blocks.usages()))
     for usage in blocks.families():
         own = _suspects(usage, makers) | (LAYER_PARAMETER_NAMES if extends_layer else frozenset())
+        own |= {target for target, source in usage.aliases if source in everywhere}
         if _flows(usage, own, everywhere):
             return True
         if inherits and any(not is_assigned(source, name.encode()) for name in usage.own_flows - sizes):

@@ -44,7 +44,7 @@ _OWN = re.compile(rb"self\.(\w+)")
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 _LIKE = b"|".join(sorted(name.encode() for name in METADATA_FUNCTIONS if name.endswith("_like")))
 # Where the value is read, and not only the shape.
-_OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!(?:\.data)?\.(?:%s)\b)" % (_LIKE, _METADATA))
+_OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!(?:\.\w+)?\.(?:%s)\b)" % (_LIKE, _METADATA))
 _OWN_PATH = re.compile(rb"self\.(\w+)(?:\.(\w+)\b(?![ \t]*[(.\[]))?")
 _FROM_CONFIG = re.compile(rb"[ \t]*=[ \t]*(?:self\.)?config(?:\.\w+)+[ \t]*\n")
 _ASSIGNS = re.compile(rb"[ \t]*=[^=\n][^\n]*")
