@@ -51,7 +51,7 @@ def _filled(constructor: bytes, source: bytes) -> Iterator[bytes]:
             is_tuple = bracket not in b"[{(" or (bracket == b"(" and b"=" in constructor[opening - 3 : opening])
             if is_tuple and not _has_comma(literal):
                 continue  # one expression
-            if _makes_object(literal, source) or _adds_object(local or name, constructor, source):
+            if _makes_object(literal, constructor, source) or _adds_object(local or name, constructor, source):
                 yield name
 
 
@@ -86,22 +86,30 @@ def _adds_object(name: bytes, constructor: bytes, source: bytes) -> bool:
         found = _ADDED.match(constructor, place + len(name))
         if found is None or _IN_NAME.match(constructor, place - 1):
             continue
-        if _makes_object(found.group(1), source):
+        if _makes_object(found.group(1), constructor, source):
             return True
         variable = re.fullmatch(rb"[ \t]*(?:\w+,[ \t]*)?([A-Za-z_]\w*)\)?[ \t]*", found.group(1))
         if variable is not None:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
-            if any(_makes_object(value, source) for value in assigned):
+            if any(_makes_object(value, constructor, source) for value in assigned):
                 return True
         elif not found.group(1).strip():  # on the lines that follow
-            if _makes_object(constructor[found.end() : found.end() + 200], source):
+            if _makes_object(constructor[found.end() : found.end() + 200], constructor, source):
                 return True
     return False
 
 
-def _makes_object(text: bytes, source: bytes) -> bool:
-    """Whether a class is called there, or a function of the file, which may make an object of one."""
-    return any(not name or b"def %s(" % name in source for name in _CALLS.findall(text))
+def _makes_object(text: bytes, constructor: bytes, source: bytes) -> bool:
+    """Whether a class is called there, a variable that may hold one, or a function, which may make an object of one."""
+    return any(
+        not name or b"def %s(" % name in source or _is_variable(name, constructor) for name in _CALLS.findall(text)
+    )
+
+
+def _is_variable(name: bytes, constructor: bytes) -> bool:
+    """Whether a name is an argument of the constructor, or assigned there."""
+    head = constructor[: constructor.find(b":\n")]
+    return re.search(rb"[(,\s]%s[ \t]*[,:=)]" % name, head) is not None or b" %s = " % name in constructor
 
 
 def _end_of_literal(source: bytes, start: int) -> int:

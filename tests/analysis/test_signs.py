@@ -88,11 +88,14 @@ def test_containers_of_what_may_have_parameters(container: str, expected: bool) 
         ("parts, rest = [nn.Linear(n, n)], n\n        self.parts = parts", True),
         ("parts: list[nn.Module] = [nn.Linear(n, n)]\n        self.parts = parts", True),
         ("parts = nn.ModuleList([nn.Linear(n, n)])\n        self.parts = parts", False),
+        ("self.parts = [layer(n) for _ in range(n)]", True),
+        ("kind = nn.Linear if n else nn.Bilinear\n        self.parts = [kind(n, n) for _ in range(n)]", True),
+        ("self.parts = [int(n) for _ in range(n)]", False),
     ],
 )
 def test_containers_in_local_variables(variable: str, expected: bool) -> None:
     body = (
-        "class A(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
+        "class A(nn.Module):\n    def __init__(self, n: int, layer):\n        super().__init__()\n"
         f"        {variable}\n\n    def forward(self, x):\n        return self.parts[0](x)\n"
     )
     assert ("NAL102" in fires(body)) is expected
