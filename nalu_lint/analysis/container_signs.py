@@ -93,7 +93,7 @@ def _adds_object(name: bytes, constructor: bytes, source: bytes) -> bool:
             assigned = re.findall(rb"(?<![\w.])%s[ \t]*=([^\n]*)" % variable.group(1), constructor)
             if any(_makes_object(value, constructor, source) for value in assigned):
                 return True
-        elif not found.group(1).strip():  # on the lines that follow
+        elif not found.group(1).strip(b" \t[({"):  # on the lines that follow
             if _makes_object(constructor[found.end() : found.end() + 200], constructor, source):
                 return True
     return False

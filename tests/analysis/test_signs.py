@@ -91,6 +91,7 @@ def test_containers_of_what_may_have_parameters(container: str, expected: bool) 
         ("self.parts = [layer(n) for _ in range(n)]", True),
         ("kind = nn.Linear if n else nn.Bilinear\n        self.parts = [kind(n, n) for _ in range(n)]", True),
         ("self.parts = [int(n) for _ in range(n)]", False),
+        ("self.parts = []\n        self.parts.extend([\n            nn.Linear(n, n),\n        ])", True),
     ],
 )
 def test_containers_in_local_variables(variable: str, expected: bool) -> None:
