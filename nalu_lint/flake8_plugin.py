@@ -63,18 +63,18 @@ class Plugin:
 
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Row, column from 0, text and type of each finding."""
-        from nalu_lint.analysis import sieve  # start-up time
-
-        text = "".join(self.lines)
-        source = text.encode("utf-8", "surrogatepass")
-        firing = sieve.firing(source, self._codes())
-        if not firing:
-            return
         with _without_cycle_collector():
-            found = self._check(source, firing)
+            found = self._find()
         for diagnostic in found:
             row, column = diagnostic.span.start
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
+
+    def _find(self) -> list[Diagnostic]:
+        from nalu_lint.analysis import sieve  # start-up time
+
+        source = "".join(self.lines).encode("utf-8", "surrogatepass")
+        firing = sieve.firing(source, self._codes())
+        return self._check(source, firing) if firing else []
 
     def _codes(self) -> frozenset[str]:
         from nalu_lint.rules import all_rules  # start-up time
