@@ -73,8 +73,14 @@ class Candidates:
             hiding = _filled(_constructing(info))
             reads = self.usage.of_class(info).after.reads if hiding else ()
             read = hiding & {read.partition(".")[0] for read in reads}
-            self._hides[info] = not read <= self.elsewhere if read else False
+            self._hides[info] = not all(map(self._is_handed_on, read))
         return self._hides[info]
+
+    def _is_handed_on(self, name: str) -> bool:
+        home = self.outline.scope.home
+        if home is not None and home.text.count(f".{name}") == home.text.count(f"self.{name}"):
+            return False  # most names: there is no need to look at the whole tree
+        return name in self.elsewhere
 
     @cached_property
     def elsewhere(self) -> set[str]:
