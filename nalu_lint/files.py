@@ -51,8 +51,8 @@ def _walk(
         ignores = ignores.enter(folder)
     matchers = _matchers(config.exclude)
     prefix = "" if folder == "." else os.path.join(folder, "")
-    is_ignoring = ignores is not None and bool(ignores.files)
-    absolute = os.path.join(os.path.abspath(folder), "") if is_ignoring else ""
+    here = ignores if ignores is not None and ignores.files else None
+    absolute = os.path.join(os.path.abspath(folder), "") if here is not None else ""
     for name, entry in entries:
         is_folder = entry.is_dir(follow_symlinks=False)
         if not is_folder and not (name.endswith(SUFFIXES) and entry.is_file()):
@@ -60,7 +60,7 @@ def _walk(
         path = prefix + name
         if _matches(name, path, matchers, config.root):
             continue
-        if ignores is not None and is_ignoring and ignores.ignores(absolute + name, is_folder):
+        if here is not None and here.ignores(absolute + name, is_folder):
             continue
         if is_folder:
             _walk(path, config, config_for, ignores, found)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.outline import ClassInfo
-    from nalu_lint.analysis.positions import Lines
     from nalu_lint.analysis.project import SourceFile
 
 GRADIENT_CODES = frozenset({"NAL202", "NAL203", "NAL204"})
@@ -37,8 +36,7 @@ _DERIVING = ("Parameter", "register_buffer", "parameters(")
 
 def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     """See `analysis.file_model`."""
-    lines = file.lines
-    builder = _Builder(file, lines, codes)
+    builder = _Builder(file, codes)
     infos: list[ClassInfo] = []
     if codes - signs.SCRIPT_CODES:
         for info in file.outline.classes:
@@ -48,7 +46,7 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     classes = [builder.class_model(info) for info in infos]
     model = FileModel(tuple(found for found in classes if found is not None))
     if codes & signs.SCRIPT_CODES:
-        facts = script_facts(file.tree, file.outline, lines)
+        facts = script_facts(file.tree, file.outline, file.lines)
         model = model._replace(
             rewrapped_losses=tuple(facts.losses),
             ineffective_flags=tuple(facts.flags),
@@ -58,9 +56,8 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
 
 
 class _Builder:
-    def __init__(self, file: SourceFile, lines: Lines, codes: frozenset[str]) -> None:
+    def __init__(self, file: SourceFile, codes: frozenset[str]) -> None:
         self.file = file
-        self.lines = lines
         self.codes = codes
         self.usage = FileUsage(file.outline)
         self.freezing = Freezing(file)
@@ -83,7 +80,7 @@ class _Builder:
     def class_model(self, info: ClassInfo) -> ClassModel | None:
         model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None
         if self.codes & FORWARD_CODES:
-            path = ForwardPath(info, self.freezing, self.lines)
+            path = ForwardPath(info, self.freezing, self.file.lines)
             if path.created or path.rebound:
                 model = model or ClassModel(info.name, info.is_open)
                 model = model._replace(created=tuple(path.created), rebound=tuple(path.rebound))
@@ -107,7 +104,6 @@ class _Builder:
             info,
             self.file,
             self.usage,
-            self.lines,
             lambda: self.candidates.elsewhere,
             reads,
             is_cut=is_cut,
@@ -126,7 +122,7 @@ class _Builder:
             return False
         kinds = self.usage.construction(info).kinds
         suspects = reads().suspects(is_zero_wanted="NAL204" in self.codes)
-        return not all(all(map(_is_loaded, kinds.get(name, ("",)))) for name in suspects)
+        return any(not all(map(_is_loaded, kinds.get(name, ("",)))) for name in suspects)
 
     def may_cut(self, info: ClassInfo) -> bool:
         """Whether the text of the class or its bases shows signs that it cuts gradients."""

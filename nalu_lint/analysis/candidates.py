@@ -85,16 +85,11 @@ class Candidates:
     @cached_property
     def elsewhere(self) -> set[str]:
         """Attributes that the file reads of any object but `self`: they may be handed on there."""
-        return {
-            node.attr
-            for node in syntax.walk(self.outline.tree)
-            if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self")
-        }
+        return syntax.taken_of_others(self.outline.tree)
 
     def fills_container(self, info: ClassInfo) -> bool:
         """Whether the initialisers in the class itself fill a plain container with objects."""
-        own = [(method, info.scope) for name, method in info.methods.items() if name in INITIALISERS]
-        return bool(_filled(own))
+        return bool(_filled(_initialisers(info)))
 
 
 def _filled(functions: list[tuple[FunctionNode, Scope]]) -> set[str]:
@@ -109,11 +104,14 @@ def _filled(functions: list[tuple[FunctionNode, Scope]]) -> set[str]:
     return literal & filled
 
 
+def _initialisers(info: ClassInfo) -> list[tuple[FunctionNode, Scope]]:
+    """The initialisers in a class itself, each with the names that it knows."""
+    return [(method, info.scope) for name, method in info.methods.items() if name in INITIALISERS]
+
+
 def _constructing(info: ClassInfo) -> list[tuple[FunctionNode, Scope]]:
-    """The initialisers of a class and its bases, each with the names that it knows."""
-    return [
-        (function, base.scope) for base in info.mro() for name, function in base.methods.items() if name in INITIALISERS
-    ]
+    """The initialisers of a class and its bases."""
+    return [initialiser for base in info.mro() for initialiser in _initialisers(base)]
 
 
 def _makes_parameter(node: ast.AST) -> bool:

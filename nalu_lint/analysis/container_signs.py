@@ -138,13 +138,10 @@ def _is_handed_on(source: bytes, name: bytes) -> bool:
     lines = {source[source.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0].strip() for place in taken}
     if not lines:
         return False
-    import ast  # start-up time
-
-    from nalu_lint.analysis import snippets, syntax
+    from nalu_lint.analysis import snippets, syntax  # start-up time
 
     return any(
-        isinstance(node, ast.Attribute) and node.attr.encode() == name and syntax.name_of(node.value) != "self"
+        name.decode() in syntax.taken_of_others(statement)
         for line in lines
         for statement in snippets.parsed(line + b" pass" if line.endswith(b":") else line)
-        for node in syntax.walk(statement)
     )

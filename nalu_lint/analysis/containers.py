@@ -191,8 +191,7 @@ def _may_make_object(function: ast.expr, scope: Scope) -> bool:
     if scope.dotted(function) in PLAIN_LAYERS:
         return False
     if isinstance(function, ast.Attribute):
-        is_own = isinstance(function.value, ast.Name) and function.value.id == "self"
-        return is_own or function.attr.lstrip("_")[:1].isupper()
+        return syntax.is_self(function.value) or function.attr.lstrip("_")[:1].isupper()
     return isinstance(function, ast.Name) and not (function.id.islower() and function.id in _BUILTINS)
 
 

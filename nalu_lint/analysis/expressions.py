@@ -75,6 +75,10 @@ class Expressions(LibraryCalls):
         self.steps = 0
         self._module_values: dict[int, Value] = {}
 
+    def is_here(self, site: Site) -> bool:
+        """Whether something stands in the file that is checked: what is written elsewhere is reported there."""
+        return site.file is self.file
+
     def evaluate(self, node: ast.expr, *, is_statement: bool = False) -> Value:
         self.steps += 1
         if self.steps > MAX_STEPS:

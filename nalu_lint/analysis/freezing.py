@@ -95,7 +95,7 @@ def _mentioned(statement: ast.AST) -> set[str]:
     names: set[str] = set()
     for node in syntax.walk(statement):
         if isinstance(node, ast.Attribute) and node.attr in (*PARAMETER_ITERATORS, *_FLAGS, "modules", "children"):
-            names |= {EVERYTHING} if _is_self(node.value) else _attributes(node.value)
+            names |= {EVERYTHING} if syntax.is_self(node.value) else _attributes(node.value)
         elif isinstance(node, ast.For | ast.comprehension):
             names |= {name for inner in syntax.walk(node.iter) for name in _attributes(inner)}
         elif isinstance(node, ast.Call) and not syntax.last_name(node.func).endswith("_"):  # initialisers do not freeze
@@ -120,7 +120,3 @@ def _attributes(node: ast.AST) -> set[str]:
                 for element in node.elts:
                     names |= _attributes(element)
             return names
-
-
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"

@@ -362,15 +362,7 @@ class Interpreter(Expressions):
 
     def local_import(self, node: ast.Import | ast.ImportFrom) -> None:
         frame = self.frames[-1]
-        prefix = ""
-        if isinstance(node, ast.ImportFrom):
-            prefix = "." * node.level + (f"{node.module}." if node.module else "")
-        for alias in node.names:
-            if alias.name == "*":
-                continue
-            name, dotted = alias.asname or alias.name, prefix + alias.name
-            if isinstance(node, ast.Import) and alias.asname is None:
-                name = dotted = dotted.partition(".")[0]
+        for name, dotted in syntax.imported_names(node):
             frame.environment.variables[name] = single(External(names.canonical(frame.file.absolute(dotted))))
 
     def assert_(self, node: ast.Assert) -> None:

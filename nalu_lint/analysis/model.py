@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.positions import Lines, Site
     from nalu_lint.analysis.project import SourceFile
 
 
@@ -27,7 +26,6 @@ def build(
     info: ClassInfo,
     file: SourceFile,
     usage: FileUsage,
-    lines: Lines,
     elsewhere: Callable[[], set[str]],
     reads: Callable[[], Verdicts],
     *,
@@ -59,7 +57,7 @@ def build(
     if is_cut:
         model = model._replace(is_open=builder.empty().is_open)
         suspects = reads().suspects()
-        model = model._replace(cut=tuple(cut_parameters(reads(), suspects, interpreter, module, lines)))
+        model = model._replace(cut=tuple(cut_parameters(reads(), suspects, interpreter, module, file.lines)))
     if wants_unused:
         model = model._replace(is_open=builder.empty().is_open)
         unused = unused_parameters(info, interpreter, module, builder.after, elsewhere)
@@ -117,7 +115,7 @@ class _Builder:
     def derived_parameter(self, parameter: Param) -> DerivedParameter | None:
         if parameter not in self.paths or parameter.is_removed or parameter.site is None:
             return None
-        if not self.is_here(parameter.site):
+        if not self.interpreter.is_here(parameter.site):
             return None  # reported where it is written
         after = self.usage.after(parameter.owner) if parameter.owner is not None else self.after
         afters = [self.after, after]
@@ -149,15 +147,11 @@ class _Builder:
                 (s for s in reversed(self.interpreter.stores) if s.owner is self.module and s.name == name), None
             )
             sources = self.sources(links, self.interpreter.clock, [self.after])
-            if store is not None and sources and self.is_here(store.site):
+            if store is not None and sources and self.interpreter.is_here(store.site):
                 found.append(
                     DerivedTensor(name, store.site, self.after.reads(name), self.after.rewrites(name), sources)
                 )
         return found
-
-    def is_here(self, site: Site) -> bool:
-        """Whether something stands in the file that is checked, and not in another of the project."""
-        return site.file is self.interpreter.file
 
     def path(self, parameter: Param) -> tuple[str, ...]:
         """Its shortest name in the module."""
@@ -192,7 +186,7 @@ class _Builder:
         is_read = self.is_read(parameter, afters, target)
         return SourceParameter(
             name=".".join(self.path(parameter)) if is_registered else parameter.variable,
-            site=parameter.site if parameter.site is not None and self.is_here(parameter.site) else None,
+            site=parameter.site if parameter.site is not None and self.interpreter.is_here(parameter.site) else None,
             is_registered=is_registered,
             is_trainable=self.heap.trainable(parameter),
             is_orphan=not is_read and not self.is_escaped(parameter),

@@ -274,26 +274,12 @@ class Outline:
 
 
 def bind_statement(statement: ast.stmt, scope: Scope) -> None:
-    if isinstance(statement, ast.Import):
-        for alias in statement.names:
-            target = alias.name if alias.asname else alias.name.split(".")[0]
-            scope.bind(alias.asname or target, Binding(statement, dotted=target))
-    elif isinstance(statement, ast.ImportFrom):
-        module = "." * statement.level + (statement.module or "")
-        for alias in statement.names:
-            if alias.name == "*":
-                prefix = names.STAR_EXPORTS.get(module)
-                if prefix:
-                    scope.stars.append(prefix)
-                elif scope.home is not None:
-                    scope.star_modules.append(scope.home.absolute(module))
-            else:
-                separator = "" if module.endswith(".") else "."
-                dotted = f"{module}{separator}{alias.name}"
-                if statement.level and scope.home is not None:
-                    dotted = scope.home.absolute(dotted)
-                binding = Binding(statement, dotted=dotted)
-                scope.bind(alias.asname or alias.name, binding)
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        for name, dotted in syntax.imported_names(statement):
+            known = dotted if scope.home is None else scope.home.absolute(dotted)
+            scope.bind(name, Binding(statement, dotted=known))
+        if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
+            _bind_star("." * statement.level + (statement.module or ""), scope)
     elif isinstance(statement, ast.Assign):
         for assigned in statement.targets:
             if isinstance(assigned, ast.Name):
@@ -304,6 +290,14 @@ def bind_statement(statement: ast.stmt, scope: Scope) -> None:
         scope.bind(statement.target.id, Binding(statement, value=statement.value))
     elif isinstance(statement, ast.For | ast.AsyncFor):
         _bind_names(statement.target, statement, scope)
+
+
+def _bind_star(module: str, scope: Scope) -> None:
+    prefix = names.STAR_EXPORTS.get(module)
+    if prefix:
+        scope.stars.append(prefix)
+    elif scope.home is not None:
+        scope.star_modules.append(scope.home.absolute(module))
 
 
 def _bind_names(target: ast.expr, statement: ast.stmt, scope: Scope) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.heap import Heap
     from nalu_lint.analysis.interpreter import Interpreter
     from nalu_lint.analysis.outline import ClassInfo
-    from nalu_lint.analysis.positions import Site
     from nalu_lint.analysis.state import Store
     from nalu_lint.analysis.values import Value
 
@@ -62,13 +61,8 @@ def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[
                 continue
             first = min(lost, key=lambda parameter: parameter.serial)
             operation = _operation(store)
-            if first.site is not None and operation not in NO_OP_CONVERSIONS and _is_here(first.site, interpreter):
+            if first.site is not None and operation not in NO_OP_CONVERSIONS and interpreter.is_here(first.site):
                 yield LostParameter(store.name, first.site.span, operation, operation in TENSOR_CONVERSIONS)
-
-
-def _is_here(site: Site, interpreter: Interpreter) -> bool:
-    """Whether it stands in the file that is checked: what is written elsewhere is reported there."""
-    return site.file is interpreter.file
 
 
 def _tensors(heap: Heap, value: Value) -> Iterator[Tensor]:
@@ -139,7 +133,7 @@ def hidden_parameters(
             hidden = [a for a in held if a not in known | handed_on and _trains(a, interpreter, handed_on)]
             stores = (s for s in reversed(interpreter.stores) if s.owner is module and s.name == name)
             store = next((s for s in stores if container in s.value), None)
-            if not hidden or store is None or not _is_here(store.site, interpreter):
+            if not hidden or store is None or not interpreter.is_here(store.site):
                 continue
             if name not in elsewhere() and _is_read(name, after()):
                 if not info.is_open and reads().cut_reads(name)[1] is not None:
@@ -200,7 +194,7 @@ def unused_parameters(
         if any(isinstance(atom, ModuleObject) and not isinstance(atom.kind, str) for atom in atoms):
             continue
         store = next((s for s in reversed(interpreter.stores) if s.owner is module and s.name == name), None)
-        if store is None or not _is_here(store.site, interpreter):
+        if store is None or not interpreter.is_here(store.site):
             continue
         node = store.site.node
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

@@ -191,7 +191,7 @@ class _Scan:
 
     def is_own(self, target: ast.Attribute) -> bool:
         """Whether it is an attribute of an object that is no tensor: of `self` outside Modules."""
-        return isinstance(target.value, ast.Name) and target.value.id == "self"
+        return syntax.is_self(target.value)
 
     def holds_module(self, node: ast.expr) -> bool:
         """Whether an attribute of self certainly holds a module: the constructor of the class makes one."""

@@ -245,7 +245,8 @@ def _reads(text: Text, names: set[bytes], assigned: dict[bytes, list[int]]) -> I
             line = source[text.line_start(place) : text.line_end(place)]
             alias = _ALIAS.match(line)
             if alias is not None:
-                assigned.get(alias.group(2), []).append(place)
+                if alias.group(2) in assigned:
+                    assigned[alias.group(2)].append(place)
                 if name in names and line.rstrip().endswith(b"." + name) and alias.group(2) not in known:
                     known.add(alias.group(2))  # a second name for the Parameter
                     names.add(alias.group(2))

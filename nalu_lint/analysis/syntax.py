@@ -88,6 +88,26 @@ def root_name(node: ast.expr) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
+def is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def taken_of_others(tree: ast.AST) -> set[str]:
+    """Attributes that are taken of any object but `self`."""
+    return {node.attr for node in walk(tree) if isinstance(node, ast.Attribute) and not is_self(node.value)}
+
+
+def imported_names(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+    """The names that an import binds, each with the dotted name of what it stands for; those of `*` are not known."""
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            target = alias.name if alias.asname else alias.name.partition(".")[0]
+            yield alias.asname or target, target
+    else:
+        prefix = "." * statement.level + (f"{statement.module}." if statement.module else "")
+        yield from ((alias.asname or alias.name, prefix + alias.name) for alias in statement.names if alias.name != "*")
+
+
 def is_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 

@@ -90,24 +90,3 @@ def test_names_of_parameters_are_no_values() -> None:
     loop = "for name, p in self.named_parameters():\n            if 'a' in name:\n                {do}"
     assert "NAL001" not in fires(DERIVED.format(use=loop.format(do="p.data.zero_()")))
     assert "NAL001" in fires(DERIVED.format(use=loop.format(do="self.copy = p.clone()")))
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("[nn.Linear(n, n), nn.Linear(n, n)]", True),
-        ("[\n            nn.Linear(n, n)\n        ]", True),
-        (
-            "(\n            nn.Sequential(nn.Linear(n, n), nn.ReLU())\n            if n\n            else n\n        )",
-            False,
-        ),
-        ("(n, n)", False),
-    ],
-)
-def test_a_container_of_modules_is_no_expression_in_brackets(value: str, expected: bool) -> None:
-    body = (
-        "class A(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
-        f"        self.layers = {value}\n\n"
-        "    def forward(self, x):\n        return self.layers[0](x)\n"
-    )
-    assert ("NAL102" in fires(body)) is expected

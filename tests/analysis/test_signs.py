@@ -14,6 +14,14 @@ def fires(body: str) -> set[str]:
     return set(firing((HEAD + body).encode(), default_codes()))
 
 
+def module(construction: str, forward: str = "return self.parts[0](x)") -> str:
+    """A Module class of these lines."""
+    return (
+        "class A(nn.Module):\n    def __init__(self, n: int, layer):\n        super().__init__()\n"
+        f"        {construction}\n\n    def forward(self, x):\n        {forward}\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -64,6 +72,13 @@ def test_an_attribute_of_an_unrelated_class_is_another_one(base: str, given: str
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
+        ("[nn.Linear(n, n), nn.Linear(n, n)]", True),
+        ("[\n            nn.Linear(n, n)\n        ]", True),
+        (
+            "(\n            nn.Sequential(nn.Linear(n, n), nn.ReLU())\n            if n\n            else n\n        )",
+            False,
+        ),
+        ("(n, n)", False),
         ("{'a': nn.MSELoss(), 'b': MSELoss()}", False),
         ("{'a': nn.MSELoss(), 'b': nn.Linear(n, n)}", True),
         ("{'a': Loss(n)}", True),
@@ -74,11 +89,7 @@ def test_an_attribute_of_an_unrelated_class_is_another_one(base: str, given: str
     ],
 )
 def test_containers_of_what_may_have_parameters(container: str, expected: bool) -> None:
-    body = (
-        "class A(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
-        f"        self.parts = {container}\n\n    def forward(self, x):\n        return self.parts[0](x)\n"
-    )
-    assert ("NAL102" in fires(body)) is expected
+    assert ("NAL102" in fires(module(f"self.parts = {container}"))) is expected
 
 
 @pytest.mark.parametrize(
@@ -95,11 +106,7 @@ def test_containers_of_what_may_have_parameters(container: str, expected: bool) 
     ],
 )
 def test_containers_in_local_variables(variable: str, expected: bool) -> None:
-    body = (
-        "class A(nn.Module):\n    def __init__(self, n: int, layer):\n        super().__init__()\n"
-        f"        {variable}\n\n    def forward(self, x):\n        return self.parts[0](x)\n"
-    )
-    assert ("NAL102" in fires(body)) is expected
+    assert ("NAL102" in fires(module(variable))) is expected
 
 
 @pytest.mark.parametrize(
@@ -112,11 +119,8 @@ def test_containers_in_local_variables(variable: str, expected: bool) -> None:
     ],
 )
 def test_an_attribute_that_other_code_takes_may_be_registered_there(elsewhere: str, expected: bool) -> None:
-    body = (
-        "class A(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
-        "        self.parts = [nn.Linear(n, n)]\n\n    def forward(self, x):\n        return self.parts[0](x)\n\n\n"
-    )
-    assert ("NAL102" in fires(body + elsewhere)) is expected
+    body = module("self.parts = [nn.Linear(n, n)]")
+    assert ("NAL102" in fires(f"{body}\n\n{elsewhere}")) is expected
 
 
 @pytest.mark.parametrize(
@@ -133,8 +137,4 @@ def test_an_attribute_that_other_code_takes_may_be_registered_there(elsewhere: s
     ],
 )
 def test_a_value_is_cut_where_it_has_been_assigned_before(lines: str, expected: bool) -> None:
-    body = (
-        "class A(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
-        f"        self.proj = nn.Linear(n, n)\n\n    def forward(self, x):\n        {lines}\n"
-    )
-    assert ("NAL202" in fires(body)) is expected
+    assert ("NAL202" in fires(module("self.proj = nn.Linear(n, n)", lines))) is expected
