@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
@@ -10,6 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
+
+
+# How the names of files end that are written here and not yet renamed; a kill leaves them.
+_SUFFIX = ".nalu-lint.tmp"
+_TEMPORARY = re.compile(r"\..*\.[0-9a-z_]{8}\.nalu-lint\.tmp", re.DOTALL)
+_MAX_NAME = 200  # bytes of a name to which more is added: file systems take 255
 
 
 class NotReplaced(Exception):  # noqa: N818 - the file is as it was
@@ -52,17 +60,55 @@ def _written_beside(target: str, content: bytes, *, is_synced: bool = False) -> 
 
     `is_synced`: it is on the disk before it can take a name, so that even a crash of the machine leaves one of both.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", suffix=".tmp", dir=os.path.dirname(target))
+    name, file = _temporary(target)
     try:
-        with open(handle, "wb") as file:
+        with file:
             file.write(content)
+            file.flush()
             if is_synced:
-                file.flush()
                 os.fsync(file.fileno())
-        yield name
+            if os.name != "posix":
+                file.close()  # what is open cannot be renamed there
+            yield name
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def _temporary(target: str) -> tuple[str, IO[bytes]]:
+    """A new file beside another, locked for as long as it is open, so that `clear` leaves it alone."""
+    start = os.fsdecode(os.fsencode(os.path.basename(target))[:_MAX_NAME])
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{start}.", suffix=_SUFFIX, dir=os.path.dirname(target))
+        file = open(handle, "wb")  # noqa: SIM115 - the caller closes it
+        try:
+            _lock(file)
+        except BlockingIOError:
+            file.close()  # just taken for left behind
+            continue
+        except OSError:
+            return name, file  # a file system without locks, where nothing is taken for left behind
+        if os.path.lexists(name):
+            return name, file
+        file.close()
+
+
+def clear(folder: str) -> None:
+    """Remove the temporary files that a run which was killed has left in a folder. What is in use stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError), open(entry.path, "rb") as file:
+                    _lock(file)
+                    os.unlink(entry.path)
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Mark an open file as in use. Raises OSError if another process does so."""
+    if os.name == "posix":  # elsewhere, a file that is open cannot be removed
+        import fcntl  # there is none elsewhere
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _mode(path: str) -> int:

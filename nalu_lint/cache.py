@@ -8,6 +8,9 @@ hashes; it holds only as long as those are the same, too.
 The file is replaced whole, so that a run that is interrupted, or another one at the same time, never leaves
 half of it; of two runs that end at once one is remembered. What cannot be read back is as if it was not there.
 
+The folder that the user or the configuration names may hold anything else: the cache stays in a folder of its own
+below it, and there touches only files whose names it has given. It follows no link from there.
+
 Layout: a line with the key (version, configuration, interpreter, this installation), a line with a checksum
 of the rest, then a line for each file, with tabs between: path, how it was asked for, signature, content
 hash, dependencies and outcome (both JSON, empty where there is nothing to say).
@@ -15,11 +18,15 @@ hash, dependencies and outcome (both JSON, empty where there is nothing to say).
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from nalu_lint import reading
 from nalu_lint._version import __version__
 from nalu_lint.tasks import Outcome
 
@@ -31,8 +38,10 @@ if TYPE_CHECKING:
     from nalu_lint.tasks import Task
 
 DEFAULT_FOLDER = ".nalu_lint_cache"
+OWN_FOLDER = "nalu-lint-records"
 _FORMAT = "2"
-_ENDING = ".txt"
+_ENDING = ".records"
+_OWN_NAME = re.compile(r"[0-9a-f]{8}\.records")
 # A file changed twice within this time may look the same: some file systems count in steps of two seconds.
 _RACY_NS = 2_000_000_000
 _KEPT_DAYS = 30
@@ -49,8 +58,7 @@ def content_hash(content: bytes) -> str:
 def hash_of(path: str) -> str:
     """The content hash of a file; empty if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return content_hash(file.read())
+        return content_hash(reading.read(path))
     except OSError:
         return ""
 
@@ -66,13 +74,17 @@ def signature(status: os.stat_result, now: int) -> str:
 class Cache:
     """The records of one configuration, below a folder.
 
+    `project`: where the project is that chose the folder; None where the user did, who may take any.
+
     Use: `find` each task; check those for which it has nothing, and `add` what became of them; `save`.
     """
 
-    def __init__(self, folder: str, config: Config) -> None:
+    def __init__(self, folder: str, config: Config, project: str | None = None) -> None:
         self.folder = folder
         self._key = _key(config)
-        self._path = os.path.join(folder, _name(self._key))
+        self._project = project
+        self._own = os.path.join(folder, OWN_FOLDER)
+        self._path = os.path.join(self._own, _name(self._key))
         self._records = _load(self._path, self._key)
         self._changed: dict[str, str] = {}
         self._hashes: dict[str, str] = {}
@@ -111,11 +123,11 @@ class Cache:
         """Write the records, if any is new. Raises OSError where they cannot be kept."""
         if not self._changed:
             return
-        _prepare(self.folder)
+        _prepare(self.folder, self._own, self._project)
         # Another run may have added records meanwhile.
         records = {**_load(self._path, self._key), **self._changed}
         _write(self._path, self._key, {name: record for name, record in records.items() if self._is_there(name)})
-        _prune(self.folder)
+        _prune(self._own)
 
     def _is_there(self, name: str) -> bool:
         return name in self._changed or os.path.lexists(name.partition("\t")[0])
@@ -176,11 +188,7 @@ def _load(path: str, key: str) -> dict[str, str]:
     """The records in a file: by path and how it was asked for."""
     from binascii import crc32  # start-up time
 
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError:
-        return {}
+    content = _content(path)
     head, _, rest = content.partition(b"\n")
     checksum, _, body = rest.partition(b"\n")
     if head != key.encode("utf-8", "surrogatepass") or checksum != b"%08x" % crc32(body):
@@ -191,6 +199,14 @@ def _load(path: str, key: str) -> dict[str, str]:
         if name:
             records[f"{name}\t{is_named}"] = record
     return records
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a file of the cache; none where it is not there or is no file, such as a pipe or a device."""
+    try:
+        return reading.read(path) if not os.path.islink(path) else b""
+    except OSError:
+        return b""
 
 
 def _write(path: str, key: str, records: dict[str, str]) -> None:
@@ -208,42 +224,68 @@ _MARKS = {
 }
 
 
-def _prepare(folder: str) -> None:
-    """A folder that version control and backups leave alone."""
-    if os.path.isdir(folder):
-        return
+def _prepare(folder: str, own: str, project: str | None) -> None:
+    """A folder of our own, which version control and backups leave alone. Raises OSError."""
+    _stay_in(project, folder)
     os.makedirs(folder, exist_ok=True)
-    for name, content in _MARKS.items():
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(content)
+    with suppress(FileExistsError):
+        os.mkdir(own)
+        for name, content in _MARKS.items():
+            with open(os.path.join(own, name), "x", encoding="utf-8") as file:
+                file.write(content)
+    if not _is_own(own):
+        raise NotADirectoryError(errno.ENOTDIR, "this is no folder of nalu-lint", own)
 
 
-def _prune(folder: str) -> None:
+def _stay_in(project: str | None, folder: str) -> None:
+    """Raise OSError where a folder that a project chose leads out of it."""
+    from nalu_lint.config import is_within  # it is loaded already, but not where only hashes are asked for
+
+    if project is not None and not is_within(folder, project):
+        raise PermissionError(errno.EPERM, "this leads out of the project", folder)
+
+
+def _is_own(own: str) -> bool:
+    """Whether this is a folder, rather than a link to one."""
+    return os.path.isdir(own) and not os.path.islink(own)
+
+
+def _prune(own: str) -> None:
     """Remove what nothing has written for long: other versions, other configurations, interrupted runs."""
+    from nalu_lint import atomic
+
+    atomic.clear(own)
     oldest = time.time() - _KEPT_DAYS * 24 * 3600
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith((_ENDING, ".tmp")) and entry.stat().st_mtime < oldest:
-                os.unlink(entry.path)
+    for entry in _records(own):
+        if entry.stat(follow_symlinks=False).st_mtime < oldest:
+            os.unlink(entry.path)
 
 
-def clear(folder: str) -> None:
-    """Remove what is ours in a cache folder, and the folder if nothing else is left. Raises OSError."""
-    ours = (_ENDING, ".tmp")
-    names = [name for name in _names(folder) if name.endswith(ours) or name in _MARKS]
-    if not set(_MARKS) <= set(names):
-        return  # not a folder of ours
-    for name in names:
-        os.unlink(os.path.join(folder, name))
-    if not _names(folder):
-        os.rmdir(folder)
+def _records(own: str) -> list[os.DirEntry[str]]:
+    """The files of records in a folder of our own: no links."""
+    with os.scandir(own) as entries:
+        return [one for one in entries if _OWN_NAME.fullmatch(one.name) and one.is_file(follow_symlinks=False)]
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
+def clear(folder: str, project: str | None = None) -> None:
+    """Remove the cache below a folder: what we made there, and the folders if nothing else is left. Raises OSError."""
+    own = os.path.join(folder, OWN_FOLDER)
+    if not _is_own(own):
+        return
+    _stay_in(project, folder)
+    from nalu_lint import atomic
+
+    atomic.clear(own)
+    for entry in _records(own):
+        os.unlink(entry.path)
+    for name, content in _MARKS.items():
+        path = os.path.join(own, name)
+        if not os.path.islink(path) and _content(path) == content.encode():
+            os.unlink(path)
+    with suppress(OSError):  # something else is in there
+        os.rmdir(own)
+        if os.path.basename(folder) == DEFAULT_FOLDER:
+            os.rmdir(folder)
 
 
 # Outcomes as JSON. The path is that of the task, which may be relative to another folder next time.

@@ -234,6 +234,12 @@ def read_config(path: str) -> tuple[Layer, ...]:
     return tuple(_read_chain(path, ()))
 
 
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or something in it, once links are followed."""
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(os.path.join(outer, ""))
+
+
 def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
     if os.path.abspath(path) in above:
         raise ConfigError(f"{above[0]}: extends itself, through {' and '.join((*above[1:], path))}")
@@ -241,6 +247,10 @@ def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
     root = os.path.dirname(os.path.abspath(path))
     base = table.pop("extend", None)
     layer = layer_of(table, path, root)
+    for key, place in (("cache-dir", layer.cache_dir), ("baseline", layer.baseline)):
+        # Whoever checks a project has not agreed to have it write anywhere else.
+        if place is not None and not is_within(place, root):
+            raise ConfigError(f"{path}: `{key}` leads out of the folder of this file: only the flag --{key} may do so")
     if base is None:
         return [layer]
     if not isinstance(base, str) or not base:

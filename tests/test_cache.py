@@ -14,7 +14,7 @@ import pytest
 from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, concise, run, write
 
 from nalu_lint import Edit, Fix, cache, check
-from nalu_lint.cache import Cache, content_hash, hash_of
+from nalu_lint.cache import OWN_FOLDER, Cache, content_hash, hash_of
 from nalu_lint.config import Config
 from nalu_lint.engine import check_file
 from nalu_lint.tasks import Dependency, Task
@@ -37,7 +37,7 @@ def age(folder: Path) -> None:
 
 
 def records(folder: Path) -> Path:
-    (path,) = (folder / FOLDER).glob("*.txt")
+    (path,) = (folder / FOLDER / OWN_FOLDER).glob("*.records")
     return path
 
 
@@ -155,10 +155,11 @@ def test_an_interrupted_run_leaves_nothing_that_matters(tmp_path: Path) -> None:
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    (tmp_path / FOLDER).mkdir(exist_ok=True)
-    write(tmp_path, {f"{FOLDER}/left.tmp": "half of a"})
+    own = tmp_path / FOLDER / OWN_FOLDER
+    write(own, {".12345678.records.abcdefgh.nalu-lint.tmp": "half of a"})
     assert concise(cwd=tmp_path) == sorted(f"m{i}.py:{FINDING}" for i in range(60))
     assert reused(tmp_path) == 60
+    assert not list(own.rglob("*.tmp"))
 
 
 def test_runs_at_the_same_time(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_runs_at_the_same_time(tmp_path: Path) -> None:
     for process, expected in zip(processes, (5, 5, 5, 5, 20, 20), strict=True):
         stdout, stderr = process.communicate()
         assert (stdout.count("NAL001"), stderr) == (expected, "")
-    assert not list((tmp_path / FOLDER).glob("*.tmp"))
+    assert not list((tmp_path / FOLDER).rglob("*.tmp"))
     assert len(concise(cwd=tmp_path)) == 20
     assert reused(tmp_path) == 20
 
@@ -316,7 +317,8 @@ def test_where_it_is(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("-", cwd=tree, stdin=FAULTY)
     assert not (tree / FOLDER).exists()
     run("--cache-dir", "elsewhere/cache", cwd=tree)
-    assert (tree / "elsewhere/cache/CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+    tag = (tree / "elsewhere/cache" / OWN_FOLDER / "CACHEDIR.TAG").read_text()
+    assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55")
     assert not (tree / FOLDER).exists()
     monkeypatch.setenv("NALU_LINT_CACHE_DIR", "from_environment")
     run(cwd=tree)
@@ -340,9 +342,98 @@ def test_clear(tree: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "")
     assert not (tree / FOLDER).exists()
     assert run("--clear-cache", cwd=tree).returncode == 0
-    write(tree, {"mine/notes.txt": "keep me", "mine/a.tmp": ""})
-    run("--clear-cache", "--cache-dir", "mine", cwd=tree)
-    assert sorted(path.name for path in (tree / "mine").iterdir()) == ["a.tmp", "notes.txt"]
+
+
+def listed(folder: Path) -> dict[str, bytes | None]:
+    """All that is below a folder, without the cache's own folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if OWN_FOLDER not in path.parts
+    }
+
+
+def old_files(folder: Path) -> Path:
+    """Files of somebody else that are older than what the cache keeps, named like what it writes and otherwise."""
+    names = ["notes.txt", "LICENSE.txt", "half.tmp", "CACHEDIR.TAG", ".gitignore", "0123abcd.records", "0123abcd.txt"]
+    names += [".m.py.abcdefgh.nalu-lint.tmp"]
+    write(folder, {name: f"{name} of mine" for name in names})
+    for name in names:
+        os.utime(folder / name, (1_000_000_000, 1_000_000_000))
+    return folder
+
+
+@pytest.mark.parametrize("place", [".", "docs", "~", "link", ".mypy_cache"])
+def test_it_leaves_alone_what_is_not_its_own(tree: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = old_files(tree / "home")
+    monkeypatch.setenv("HOME", str(home))
+    old_files(tree / "docs")
+    old_files(tree / ".mypy_cache")
+    old_files(tree)
+    (tree / "link").symlink_to("docs")
+    before = listed(tree)
+    for arguments in ((), ("--select", "ALL"), (), ("--clear-cache",)):
+        assert run("--cache-dir", os.path.expanduser(place), *arguments, cwd=tree).returncode in (0, 1)
+        assert listed(tree) == before
+    assert not list(tree.rglob(OWN_FOLDER))
+
+
+def test_its_own_folder_may_hold_files_of_others(tree: Path) -> None:
+    run(cwd=tree)
+    own = tree / FOLDER / OWN_FOLDER
+    write(own, {"notes.txt": "mine", "00000000.records": "x", "11111111.records/notes.txt": "mine"})
+    (own / "22222222.records").symlink_to(tree / "a.py")
+    (own / ".x.abcdefgh.nalu-lint.tmp").symlink_to(tree / "a.py")
+    for name in ("notes.txt", "00000000.records"):
+        os.utime(own / name, (1_000_000_000, 1_000_000_000))
+    run("--select", "NAL001", cwd=tree)
+    assert not (own / "00000000.records").exists()  # nobody has written it for long
+    assert run("--clear-cache", cwd=tree).returncode == 0
+    left = [".x.abcdefgh.nalu-lint.tmp", "11111111.records", "22222222.records", "notes.txt"]
+    assert sorted(os.listdir(own)) == left
+    assert (tree / "a.py").exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["../home/Documents", "~", "~/Documents", "/", "..", "a/../../home", "out", "out/deep"]
+)
+@pytest.mark.parametrize("key", ["cache-dir", "baseline"])
+def test_a_project_cannot_put_it_elsewhere(
+    tmp_path: Path, value: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, home = tmp_path / "project", old_files(tmp_path / "home")
+    monkeypatch.setenv("HOME", str(home))
+    write(project, {"m.py": FAULTY, "base/shared.toml": f"{key} = '{value}'\n", "a/x.py": ""})
+    (project / "out").symlink_to(home)
+    (project / "base/out").symlink_to(home)
+    before = listed(tmp_path)
+    for name, text in (
+        ("nalu-lint.toml", f"{key} = '{value}'\n"),
+        ("pyproject.toml", f"[tool.nalu-lint]\n{key} = '{value}'\n"),
+        ("nalu-lint.toml", "extend = 'base/shared.toml'\n"),
+    ):
+        write(project, {name: text})
+        for arguments in ((), ("--clear-cache",), ("--update-baseline",)):
+            result = run(*arguments, cwd=project)
+            assert (result.returncode, result.stdout) == (2, "")
+            assert f"`{key}` leads out of the folder of this file" in result.stderr
+            assert result.stderr.count("\n") == 1
+        (project / name).unlink()
+    assert listed(tmp_path) == before
+
+
+def test_a_link_in_a_project_does_not_lead_it_elsewhere(tmp_path: Path) -> None:
+    project, home = tmp_path / "project", old_files(tmp_path / "home")
+    write(project, {"m.py": FAULTY, "inner/m.py": FAULTY})
+    (project / FOLDER).symlink_to(home)
+    (project / "inner" / FOLDER).mkdir()
+    (project / "inner" / FOLDER / OWN_FOLDER).symlink_to(home)
+    before = listed(tmp_path)
+    for folder in (project, project / "inner"):
+        for arguments in ((), ("--clear-cache",)):
+            assert run(*arguments, cwd=folder).returncode in (0, 1, 2)
+            assert listed(tmp_path) == before
+            assert not list(home.rglob(OWN_FOLDER))
 
 
 def test_a_place_that_cannot_be_written_is_no_error(tree: Path) -> None:

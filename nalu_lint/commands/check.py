@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         options.paths = [STDIN]
     configs = Configs(options)
     if options.clear_cache:
-        cache.clear(cache_folder(configs.for_folder(".")))
+        cache.clear(*cache_folder(configs.for_folder(".")))
         return CLEAN
     tasks, missing = find_tasks(options, configs)
     if options.show_files:
@@ -149,12 +149,12 @@ def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode
     if options.no_cache:
         return _check_files(options, tasks, mode)
     caches: dict[int, Cache] = {}  # by the identity of configurations: their hash takes time
-    folder = cache_folder(configs.for_folder("."))
+    folder, project = cache_folder(configs.for_folder("."))
     known: list[Outcome | None] = []
     for task in tasks:
         held = caches.get(id(task.config))
         if held is None:
-            held = caches[id(task.config)] = Cache(folder, task.config)
+            held = caches[id(task.config)] = Cache(folder, task.config, project)
         outcome = held.find(task)
         # What is to be fixed is checked as it is now.
         known.append(None if outcome is not None and outcome.diagnostics and mode.is_active else outcome)

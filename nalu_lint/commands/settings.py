@@ -104,7 +104,7 @@ def show(options: argparse.Namespace) -> int:
         "force-exclude": found.force_exclude,
         "respect-gitignore": found.respect_gitignore,
         "output-format": found.output_format,
-        "cache-dir": cache_folder(found),
+        "cache-dir": cache_folder(found)[0],
         "fix": found.fix,
         "fix-only": found.fix_only,
         "unsafe-fixes": found.unsafe_fixes,
@@ -119,9 +119,10 @@ def show(options: argparse.Namespace) -> int:
     return CLEAN
 
 
-def cache_folder(found: Config) -> str:
-    """Where the cache of a run is."""
-    return found.cache_dir or os.environ.get("NALU_LINT_CACHE_DIR") or os.path.join(found.root, DEFAULT_FOLDER)
+def cache_folder(found: Config) -> tuple[str, str | None]:
+    """Where the cache of a run is, and the folder that it must not lead out of, unless it was asked for by name."""
+    folder = found.cache_dir or os.environ.get("NALU_LINT_CACHE_DIR")
+    return (folder, None) if folder else (os.path.join(found.root, DEFAULT_FOLDER), found.root)
 
 
 def _toml(value: Any) -> str:
