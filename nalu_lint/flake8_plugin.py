@@ -70,10 +70,10 @@ class Plugin:
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
 
     def _find(self) -> list[Diagnostic]:
-        from nalu_lint.analysis import sieve  # start-up time
+        from nalu_lint.analysis.sieve import deriving  # start-up time
 
         source = "".join(self.lines).encode("utf-8", "surrogatepass")
-        firing = sieve.firing(source, self._codes())
+        firing = deriving.firing(source, self._codes())
         return self._check(source, firing) if firing else []
 
     def _codes(self) -> frozenset[str]:

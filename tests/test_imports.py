@@ -14,7 +14,7 @@ import sys
 {action}
 print(" ".join(name for name in {names!r} if name in sys.modules))
 """
-INTERPRETER = "nalu_lint.analysis.interpreter"
+INTERPRETER = "nalu_lint.analysis.construction.interpreter"
 HEAVY = [
     INTERPRETER,
     "nalu_lint.fixing.code",

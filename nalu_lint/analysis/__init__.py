@@ -1,7 +1,15 @@
 """From the text of a file to a semantic model of its Module classes.
 
-Stages, each cheaper than the next: `sieve` (bytes), `outline`, `usage`, `forward_path` and
-`scripts` (ast), and only for classes that may hold a finding `interpreter` and `model`.
+Five wings, each a folder that says what comes in and what goes out. A wing knows those above it in this list, and
+none below:
+
+    knowledge      what is known of torch: tables
+    index          what names mean, which classes are Modules, how methods use attributes
+    sieve          which rules can fire in a file: decided on bytes
+    construction   runs the constructors of the classes that are left, abstractly
+    forward        where the values that a class reads flow after construction
+
+`facts` is what rules see; `model` and `scripts` derive it, and `build` says which stage runs when.
 """
 
 from __future__ import annotations
@@ -10,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.facts import FileModel
-    from nalu_lint.analysis.project import SourceFile
+    from nalu_lint.analysis.index.project import SourceFile
 
 
 def file_model(file: SourceFile, codes: frozenset[str]) -> FileModel:

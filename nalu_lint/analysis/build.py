@@ -5,23 +5,23 @@ from __future__ import annotations
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis import signs
-from nalu_lint.analysis.after_construction import FileUsage
-from nalu_lint.analysis.candidates import Candidates
-from nalu_lint.analysis.cut_parameters import Verdicts
 from nalu_lint.analysis.facts import ClassModel, FileModel
-from nalu_lint.analysis.forward_path import ForwardPath
-from nalu_lint.analysis.freezing import Freezing
-from nalu_lint.analysis.gradient_flow import GradientFlow
+from nalu_lint.analysis.forward.cut_parameters import Verdicts
+from nalu_lint.analysis.forward.forward_path import ForwardPath
+from nalu_lint.analysis.forward.gradient_flow import GradientFlow
+from nalu_lint.analysis.index.after_construction import FileUsage
+from nalu_lint.analysis.index.candidates import Candidates
+from nalu_lint.analysis.index.freezing import Freezing
+from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETER_NAMES
 from nalu_lint.analysis.scripts import script_facts
-from nalu_lint.analysis.sieve import DERIVING_CODES
-from nalu_lint.analysis.torch_semantics import LAYER_PARAMETER_NAMES
+from nalu_lint.analysis.sieve import signs
+from nalu_lint.analysis.sieve.deriving import DERIVING_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.analysis.outline import ClassInfo
-    from nalu_lint.analysis.project import SourceFile
+    from nalu_lint.analysis.index.outline import ClassInfo
+    from nalu_lint.analysis.index.project import SourceFile
 
 GRADIENT_CODES = frozenset({"NAL202", "NAL203", "NAL204"})
 CONSTRUCTION_CODES = DERIVING_CODES | GRADIENT_CODES | {"NAL101", "NAL102", "NAL205"}
@@ -131,9 +131,9 @@ class _Builder:
 
     @cached_property
     def cutting_rows(self) -> set[int]:
-        from nalu_lint.analysis import cut_signs  # only some rules need it
+        from nalu_lint.analysis.sieve import cuts  # only some rules need it
 
-        return cut_signs.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
+        return cuts.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
 
 
 def _is_loaded(kind: str) -> bool:

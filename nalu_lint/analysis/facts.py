@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.positions import Site
+    from nalu_lint.analysis.index.positions import Site
     from nalu_lint.diagnostic import Source, Span
 
 

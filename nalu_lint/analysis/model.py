@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.cut_parameters import Verdicts, cut_parameters
-from nalu_lint.analysis.expressions import TooComplexError
+from nalu_lint.analysis.construction.expressions import TooComplexError
+from nalu_lint.analysis.construction.heap import links_of
+from nalu_lint.analysis.construction.interpreter import Interpreter
+from nalu_lint.analysis.construction.registration import hidden_parameters, lost_parameters, unused_parameters
+from nalu_lint.analysis.construction.values import Container, Link, ModuleObject, Param, Tensor, single
 from nalu_lint.analysis.facts import ClassModel, DerivedParameter, DerivedTensor, SourceParameter
-from nalu_lint.analysis.heap import links_of
-from nalu_lint.analysis.interpreter import Interpreter
-from nalu_lint.analysis.outline import ClassInfo
-from nalu_lint.analysis.registration import hidden_parameters, lost_parameters, unused_parameters
-from nalu_lint.analysis.torch_semantics import INITIALISERS
-from nalu_lint.analysis.values import Container, Link, ModuleObject, Param, Tensor, single
+from nalu_lint.analysis.forward.cut_parameters import Verdicts, cut_parameters
+from nalu_lint.analysis.index.outline import ClassInfo
+from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.analysis.after_construction import After, FileUsage
-    from nalu_lint.analysis.project import SourceFile
+    from nalu_lint.analysis.index.after_construction import After, FileUsage
+    from nalu_lint.analysis.index.project import SourceFile
 
 
 def build(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis import syntax
 from nalu_lint.analysis.facts import IneffectiveFlag, LateParameter, RewrappedLoss
-from nalu_lint.analysis.outline import is_module_class
-from nalu_lint.analysis.torch_semantics import (
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.outline import is_module_class
+from nalu_lint.analysis.knowledge.torch_semantics import (
     COPYING_METHODS,
     DETACHING,
     LAYER_PARAMETERS,
@@ -25,8 +25,8 @@ from nalu_lint.analysis.torch_semantics import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.outline import Outline, Scope
-    from nalu_lint.analysis.positions import Lines
+    from nalu_lint.analysis.index.outline import Outline, Scope
+    from nalu_lint.analysis.index.positions import Lines
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -7,16 +7,16 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.outline import is_module_class
-from nalu_lint.analysis.project import SourceFile
+from nalu_lint.analysis.index.outline import is_module_class
+from nalu_lint.analysis.index.project import SourceFile
 from nalu_lint.fixing.code import Refused
 
 if TYPE_CHECKING:
     import ast
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.outline import ClassInfo
-    from nalu_lint.analysis.project import Project
+    from nalu_lint.analysis.index.outline import ClassInfo
+    from nalu_lint.analysis.index.project import Project
     from nalu_lint.fixing.code import Family
 
 # What may read or set an attribute without its name.

@@ -6,7 +6,7 @@ import ast
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.syntax import name_of
+from nalu_lint.analysis.index.syntax import name_of
 from nalu_lint.fixing.code import FUNCTIONS, Code
 
 if TYPE_CHECKING:

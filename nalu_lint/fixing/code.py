@@ -10,16 +10,16 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis import syntax
-from nalu_lint.analysis.after_construction import FileUsage
-from nalu_lint.analysis.outline import ClassInfo, Outline
-from nalu_lint.analysis.torch_semantics import ENTRY_POINTS, INITIALISERS
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.after_construction import FileUsage
+from nalu_lint.analysis.index.outline import ClassInfo, Outline
+from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALISERS
 from nalu_lint.diagnostic import Position, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.project import Project
+    from nalu_lint.analysis.index.project import Project
     from nalu_lint.fixing.bases import Bases
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

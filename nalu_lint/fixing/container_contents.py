@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.torch_semantics import PARAMETER as PARAMETER_CLASSES
+from nalu_lint.analysis.knowledge.torch_semantics import PARAMETER as PARAMETER_CLASSES
 from nalu_lint.fixing.code import Code, Family, Function, Refused
 from nalu_lint.fixing.container_keys import Keys
 from nalu_lint.fixing.origins import origins

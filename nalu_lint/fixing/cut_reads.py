@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis import syntax
-from nalu_lint.analysis.torch_semantics import (
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.knowledge.torch_semantics import (
     ARRAY_NAMESPACES,
     COPYING_METHODS,
     DETACHING,

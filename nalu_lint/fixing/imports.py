@@ -10,7 +10,7 @@ from nalu_lint.fixing.code import Code, Refused
 from nalu_lint.fixing.text import at
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.outline import Scope
+    from nalu_lint.analysis.index.outline import Scope
 
 
 class Spelled(NamedTuple):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ast
 
-from nalu_lint.analysis.outline import is_module_class
-from nalu_lint.analysis.syntax import name_of
-from nalu_lint.analysis.torch_semantics import (
+from nalu_lint.analysis.index.outline import is_module_class
+from nalu_lint.analysis.index.syntax import name_of
+from nalu_lint.analysis.knowledge.torch_semantics import (
     ALL_TENSOR_METHODS,
     ARRAY_NAMESPACES,
     COPYING_METHODS,

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.torch_semantics import METADATA_METHODS
+from nalu_lint.analysis.knowledge.torch_semantics import METADATA_METHODS
 from nalu_lint.diagnostic import Edit, Position, Span
 from nalu_lint.fixing.code import functions_of, loads_of, names_in
 from nalu_lint.fixing.removal import Removal

@@ -6,7 +6,7 @@ import ast
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis.syntax import name_of
+from nalu_lint.analysis.index.syntax import name_of
 from nalu_lint.diagnostic import Edit, Fix
 from nalu_lint.fixing.code import Code, Refused
 from nalu_lint.fixing.kinds import ARRAY, LEAF, LIST, NUMBER, TENSOR, Values, is_rewrap

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis.torch_semantics import BUFFER, INITIALISERS, PARAMETER
+from nalu_lint.analysis.knowledge.torch_semantics import BUFFER, INITIALISERS, PARAMETER
 from nalu_lint.diagnostic import Edit, Fix, Position
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, locals_of, names_in, self_name
 from nalu_lint.fixing.leftovers import is_pure

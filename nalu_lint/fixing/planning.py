@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Iterable, Iterator
 
-    from nalu_lint.analysis.project import Project
+    from nalu_lint.analysis.index.project import Project
     from nalu_lint.diagnostic import Edit, Finding
 
 # Codes that say the same of one Parameter in different company: fixing one finding may turn another into it.

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.analysis.torch_semantics import (
+from nalu_lint.analysis.knowledge.torch_semantics import (
     COPYING_FUNCTIONS,
     COPYING_METHODS,
     DETACHING,

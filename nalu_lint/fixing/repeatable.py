@@ -7,13 +7,13 @@ import ast
 import builtins
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis import torch_semantics as torch_tables
-from nalu_lint.analysis.names import canonical
-from nalu_lint.analysis.outline import is_module_class
+from nalu_lint.analysis.index.names import canonical
+from nalu_lint.analysis.index.outline import is_module_class
+from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
 from nalu_lint.fixing.code import Code, Family, Function, Refused, argument_names, locals_of, self_name
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.outline import Scope
+    from nalu_lint.analysis.index.outline import Scope
 
 _RANDOM = frozenset(
     {

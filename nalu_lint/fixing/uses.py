@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis import syntax
-from nalu_lint.analysis.torch_semantics import LAYER_PARAMETERS
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETERS
 from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.outline import ClassInfo
+    from nalu_lint.analysis.index.outline import ClassInfo
 
 _NAMING_CALLS = frozenset(
     {"setattr", "delattr", "register_parameter", "register_buffer", "add_module", "register_module"}

@@ -23,7 +23,7 @@ from nalu_lint.fixing.repeatable import Examination, changes
 from nalu_lint.fixing.stores import registered_name, stores_of
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.outline import ClassInfo
+    from nalu_lint.analysis.index.outline import ClassInfo
     from nalu_lint.diagnostic import Source
 
 

@@ -6,8 +6,8 @@ import ast
 
 import pytest
 
-from nalu_lint.analysis.sieve import firing
-from nalu_lint.analysis.snippets import function_at
+from nalu_lint.analysis.sieve.deriving import firing
+from nalu_lint.analysis.sieve.snippets import function_at
 from nalu_lint.config import default_codes
 
 HEAD = "import torch\nfrom torch import nn\n\n\n"

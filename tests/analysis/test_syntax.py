@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nalu_lint.analysis import syntax
+from nalu_lint.analysis.index import syntax
 
 ROOT = Path(__file__).parents[2]
 SKIPPED = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context, ast.type_ignore)

@@ -1,0 +1,269 @@
+"""What happens to a class's attributes once an instance exists.
+
+Construction is the initialisers and whatever runs only because they call it; everything else
+that a class, its bases and its subclasses define runs after it, and so do the functions and
+plain classes of the file that this code mentions. Statements outside Module classes (scripts,
+training loops, prints) count for nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.outline import is_module_class
+from nalu_lint.analysis.index.usage import function_usage
+from nalu_lint.analysis.index.usage_facts import FunctionUsage, Usage
+from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Outline, Scope
+
+
+class ClassUsage:
+    """How the code of one class, its bases and its subclasses uses attributes after construction."""
+
+    def __init__(self, after: Usage, shared: set[str]) -> None:
+        self.after = after
+        # Attributes of other objects that the initialisers themselves take: they may share them.
+        self.shared_in_construction = shared
+
+
+class FileUsage:
+    """The usage of every class of a file, computed when asked for."""
+
+    def __init__(self, outline: Outline) -> None:
+        self.outline = outline
+        self._functions: dict[ast.AST, FunctionUsage] = {}
+        self._constructions: dict[ClassInfo, Usage] = {}
+        self._classes: dict[ClassInfo, ClassUsage] = {}
+        self._plain_classes = {info.name: info for info in outline.classes if not info.is_module and not info.is_open}
+
+    def function(self, function: FunctionNode, scope: Scope, *, is_method: bool) -> FunctionUsage:
+        if function not in self._functions:
+            self._functions[function] = function_usage(function, scope, is_method=is_method)
+        return self._functions[function]
+
+    def functions_named(self, name: str) -> list[tuple[FunctionNode, Scope]]:
+        """Functions of this name, of the file and of the files that base classes stand in."""
+        outlines = [self.outline, *self._foreign]
+        return [(function, o.scope) for o in outlines for function in o.functions.get(name, ())]
+
+    def imported_function(self, name: str) -> tuple[FunctionNode, Scope] | None:
+        """The function of another file of the project that is imported as `name`."""
+        home = self.outline.scope.home
+        binding = self.outline.scope.lookup(name)
+        if home is None or binding is None or binding.dotted is None:
+            return None
+        found = home.find_function(binding.dotted)
+        return None if found is None else (found[0], found[1].outline.scope)
+
+    @cached_property
+    def _foreign(self) -> list[Outline]:
+        """The outlines of other files that base classes stand in."""
+        homes = [member.home for info in self.outline.classes for member in info.mro()]
+        outlines = [home.outline for home in dict.fromkeys(homes) if home is not None]
+        return [outline for outline in outlines if outline is not self.outline]
+
+    def makes_parameters(self, name: str) -> bool:
+        """Whether a function or method of this name makes Parameters, so that its result may be one."""
+        found = [(scope, f, False) for f, scope in self.functions_named(name)]
+        found += [(info.scope, info.methods[name], True) for info in self.outline.classes if name in info.methods]
+        return any(self.function(f, scope, is_method=m).now.makes_parameters for scope, f, m in found)
+
+    def construction(self, info: ClassInfo) -> Usage:
+        """What the initialisers do, and everything that they reach."""
+        if info not in self._constructions:
+            family = _Family(self, info)
+            usage = Usage()
+            for name in family.initialised():
+                for found in family.usages(name):
+                    usage.update(found.now)
+            self._follow_names(usage, usage.names - usage.handed_names)
+            self._constructions[info] = usage
+        return self._constructions[info]
+
+    def of_class(self, info: ClassInfo) -> ClassUsage:
+        if info not in self._classes:
+            self._classes[info] = self._class_usage(info)
+        return self._classes[info]
+
+    def _class_usage(self, info: ClassInfo) -> ClassUsage:
+        family = _Family(self, info)
+        initialised = family.initialised()
+        roots = [name for name in family.methods if name not in initialised or name in ENTRY_POINTS]
+        after = Usage()
+        shared: set[str] = set()
+        handed: set[str] = set()
+        for name in initialised:
+            for found in family.usages(name):
+                # A method that is handed over, to a hook for example, runs later.
+                taken = (found.now.handed & family.methods.keys()) - family.properties - INITIALISERS
+                roots += [*taken, *(found.later.mentions & family.methods.keys())]
+                after.update(found.later)
+                shared |= found.now.foreign_reads | {attribute for _, attribute in found.now.inner_reads}
+                handed |= found.now.handed_names
+        for name in family.reach(roots):
+            for found in family.usages(name):
+                if name != "__init__":
+                    after.update(found.now)
+                after.update(found.later)
+        construction = self.construction(info)
+        self._follow_names(after, after.names | handed)
+        self._follow_classes(construction.names, after)
+        known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
+        given = (construction.given_self | after.given_self) - known
+        for name in given:
+            helper = self.imported_function(name)
+            if helper is not None:
+                found = self.function(*helper, is_method=False)
+                after.update(found.now)
+                after.update(found.later)
+            else:
+                after.reads_anything |= not self.functions_named(name)
+        return ClassUsage(after, shared)
+
+    def _follow_names(self, usage: Usage, names: set[str]) -> None:
+        """Add what the functions of the file do that are mentioned by name, and so on."""
+        seen: set[str] = set()
+        pending = sorted(names)
+        while pending:
+            name = pending.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            for function, scope in self.functions_named(name):
+                found = self.function(function, scope, is_method=False)
+                usage.update(found.now)
+                usage.update(found.later)
+                pending.extend(found.now.names | found.later.names)
+
+    def _follow_classes(self, constructing: set[str], after: Usage) -> None:
+        """Methods of plain classes that the code mentions run later, on whatever they were given."""
+        pending = sorted(after.names | constructing)
+        seen: set[str] = set()
+        while pending:
+            name = pending.pop()
+            info = self._plain_classes.get(name)
+            if info is None or name in seen:
+                continue
+            seen.add(name)
+            for function in info.methods.values():
+                found = self.function(function, info.scope, is_method=True)
+                after.foreign_reads |= found.now.foreign_reads | found.later.foreign_reads
+                after.foreign_reads |= {a for _, a in found.now.inner_reads | found.later.inner_reads}
+                pending.extend(found.now.names | found.later.names)
+
+    def after(self, info: ClassInfo, holder: ClassInfo | None = None) -> After:
+        """Everything that may read an attribute of an instance of `info` after construction.
+
+        `holder`: the class that holds the instance and whose own construction does not count.
+        """
+        own = self.of_class(info).after
+        family = {*info.mro(), *info.descendants()}
+        foreign: set[str] = set(own.foreign_reads) | self._inner_reads(info, own, family)
+        for other in self.outline.classes:
+            if other not in family and (other.is_module or other.is_open):
+                usage = self.of_class(other)
+                foreign |= usage.after.foreign_reads | self._inner_reads(other, usage.after, family)
+                if other is not holder:
+                    foreign |= usage.shared_in_construction
+        return After(info, own, foreign)
+
+    def _inner_reads(self, reader: ClassInfo, usage: Usage, family: set[ClassInfo]) -> set[str]:
+        """Attributes that `reader` reads of the objects it holds, where those may be of `family`."""
+        kinds = self.construction(reader).kinds
+        names = {info.name for info in family}
+        return {
+            attribute
+            for name, attribute in usage.inner_reads
+            if not all(self._is_other_class(kind, names) for kind in kinds.get(name, {""}))
+        }
+
+    def _is_other_class(self, kind: str, names: set[str]) -> bool:
+        """Whether an object of this kind is certainly of none of the classes called `names`."""
+        if is_module_class(kind):
+            return True
+        is_of_file = any(info.name == kind for info in self.outline.classes)
+        return is_of_file and kind not in names
+
+
+class After:
+    """The reads and stores of attributes after construction."""
+
+    def __init__(self, info: ClassInfo, own: Usage, foreign_reads: set[str]) -> None:
+        self.own = own
+        self.foreign_reads = foreign_reads
+        self.layer_reads: set[str] = set()
+        layers = [base for base in info.external_bases() if base not in MODULE_BASES]
+        calls_layer = info.find_method("forward") is None or "forward" in own.reads
+        if calls_layer:
+            for layer in layers:
+                self.layer_reads |= set(LAYER_PARAMETERS.get(layer, ()))
+        forward = info.find_method("forward") or info.find_method("__call__")
+        self.has_forward = bool(layers) if forward is None else not is_abstract(forward[1])
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether any attribute at all may be read."""
+        return self.own.reads_anything
+
+    def reads(self, name: str) -> bool:
+        """Whether an attribute of this name may be read, on `self` or on any other object."""
+        return (
+            name in self.own.reads
+            or name in self.foreign_reads
+            or name in self.layer_reads
+            or any(name.startswith(prefix) for prefix in self.own.getattr_prefixes)
+        )
+
+    def rewrites(self, name: str) -> bool:
+        """Whether the attribute is assigned, registered or changed in place again."""
+        return name in self.own.stores or name in self.own.parameter_names
+
+
+def is_abstract(function: FunctionNode) -> bool:
+    """Whether the body is only a docstring, `pass`, `...` or `raise`."""
+    return all(
+        isinstance(s, ast.Pass | ast.Raise) or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+        for s in function.body
+    )
+
+
+class _Family:
+    """The methods that an instance of a class, of its bases or of its subclasses has, by name."""
+
+    def __init__(self, file: FileUsage, info: ClassInfo) -> None:
+        self.file = file
+        self.methods: dict[str, list[tuple[FunctionNode, Scope]]] = {}
+        self.properties: set[str] = set()
+        for member in dict.fromkeys([*info.mro(), *info.descendants()]):
+            for name, function in member.methods.items():
+                self.methods.setdefault(name, []).append((function, member.scope))
+                if function.decorator_list:
+                    self.properties.add(name)
+            for expression in member.class_attributes.values():  # `alias = method`, `w = property(f)`
+                names = {node.id for node in syntax.walk(expression) if isinstance(node, ast.Name)}
+                self.properties |= names & member.methods.keys()
+
+    def usages(self, name: str) -> list[FunctionUsage]:
+        return [self.file.function(function, scope, is_method=True) for function, scope in self.methods[name]]
+
+    def initialised(self) -> set[str]:
+        """The initialisers, and the methods that they reach."""
+        return self.reach([name for name in self.methods if name in INITIALISERS])
+
+    def reach(self, roots: list[str]) -> set[str]:
+        """The methods that `roots` reach by mentioning one another, themselves included."""
+        seen: set[str] = set()
+        pending = list(roots)
+        while pending:
+            name = pending.pop()
+            if name in seen or name not in self.methods:
+                continue
+            seen.add(name)
+            for usage in self.usages(name):
+                pending.extend(usage.now.mentions | usage.later.mentions)
+        return seen

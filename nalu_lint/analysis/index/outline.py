@@ -1,0 +1,343 @@
+"""The outline of a file, from its `ast` tree: what names mean, which classes are Modules.
+
+Cheap by design: it visits statements, not expressions, and resolves names only when asked.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint.analysis.index import names, syntax
+from nalu_lint.analysis.knowledge.torch_semantics import MODULE_BASES, NEUTRAL_BASES
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.index.project import SourceFile
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_NESTED_CLASS = re.compile(r"\n[ \t\f]+class\b|;[ \t]*class\b|:[ \t]*class\b")
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Binding(NamedTuple):
+    """What a name was bound to by one statement.
+
+    Exactly one of `dotted` (an import), `class_info`, `function` and `value` (a simple
+    assignment) is set; none, where the name is bound to something that is not followed.
+    """
+
+    statement: ast.stmt
+    dotted: str | None = None
+    class_info: ClassInfo | None = None
+    function: FunctionNode | None = None
+    value: ast.expr | None = None
+    is_fallback: bool = False
+
+
+class Scope:
+    """The names of a module or of a function, and what encloses it."""
+
+    def __init__(self, parent: Scope | None = None, home: SourceFile | None = None) -> None:
+        self.parent = parent
+        self.home: SourceFile | None = parent.home if parent is not None else home
+        self.star_modules: list[str] = []  # imported with `*`, by absolute name
+        self.bindings: dict[str, list[Binding]] = {}
+        self.stars: list[str] = []
+
+    def bind(self, name: str, binding: Binding) -> None:
+        self.bindings.setdefault(name, []).append(binding)
+
+    def lookup(self, name: str, before: int | None = None) -> Binding | None:
+        """The binding of `name` that counts: the last one (before row `before`, where given)."""
+        found = self.bindings.get(name)
+        if found:
+            preferred = [b for b in found if not b.is_fallback] or found
+            if before is not None:
+                preferred = [b for b in preferred if b.statement.lineno < before] or preferred
+            return preferred[-1]
+        return self.parent.lookup(name, before) if self.parent else None
+
+    def star_prefixes(self) -> list[str]:
+        return self.stars + (self.parent.star_prefixes() if self.parent else [])
+
+    def dotted(self, expression: ast.expr, before: int | None = None) -> str | None:
+        """The canonical dotted name that a Name or Attribute chain stands for, if imported."""
+        parts: list[str] = []
+        node = expression
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        root = self.dotted_name(node.id, before)
+        return None if root is None else names.canonical(".".join([root, *reversed(parts)]))
+
+    def dotted_name(self, name: str, before: int | None = None, depth: int = 0) -> str | None:
+        binding = self.lookup(name, before)
+        if binding is None:
+            from_star = [prefix + name for prefix in self.star_prefixes()]
+            known = [d for d in from_star if d in _STAR_NAMES]
+            return known[0] if known else None
+        if binding.dotted is not None:
+            return names.canonical(binding.dotted)
+        if binding.value is not None and depth < 5 and isinstance(binding.value, ast.Name | ast.Attribute):
+            return self.dotted(binding.value, binding.statement.lineno)
+        return None
+
+
+class ClassInfo:
+    """A class statement: its methods, and its bases as far as they are known.
+
+    `bases` holds classes of the file and canonical dotted names; a base that cannot be
+    resolved sets `has_unknown_base`.
+    """
+
+    def __init__(self, node: ast.ClassDef, scope: Scope) -> None:
+        self.node = node
+        self.scope = scope
+        self.name = node.name
+        self.methods: dict[str, FunctionNode] = {}
+        self.class_attributes: dict[str, ast.expr] = {}
+        self.bases: list[ClassInfo | str] = []
+        self._is_linked = False
+        self.subclasses: list[ClassInfo] = []
+        self.has_unknown_base = False
+        for statement in _flat_statements(node.body):
+            if isinstance(statement, _FUNCTIONS):
+                self.methods[statement.name] = statement
+            elif isinstance(statement, ast.Assign):
+                for target in statement.targets:
+                    if isinstance(target, ast.Name):
+                        self.class_attributes[target.id] = statement.value
+            elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+                self.class_attributes[statement.target.id] = statement.value
+
+    @property
+    def home(self) -> SourceFile | None:
+        """The file that the class stands in."""
+        return self.scope.home
+
+    def link(self) -> None:
+        """Look the bases up that other files of the project define, and theirs: it reads these files."""
+        if self._is_linked:
+            return
+        self._is_linked = True
+        self.bases = [self._linked(base) for base in self.bases]
+        for base in self.bases:
+            if isinstance(base, ClassInfo):
+                base.link()
+
+    def _linked(self, base: ClassInfo | str) -> ClassInfo | str:
+        if isinstance(base, ClassInfo) or self.home is None or is_module_class(base) or base in NEUTRAL_BASES:
+            return base
+        found = self.home.find(base)
+        return found if isinstance(found, ClassInfo) and found is not self else base
+
+    def resolve_bases(self) -> None:
+        for base in self.node.bases:
+            expression = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
+            binding = None
+            if isinstance(expression, ast.Name):
+                binding = self.scope.lookup(expression.id, self.node.lineno)
+            if binding is not None and binding.class_info is not None and binding.class_info is not self:
+                self.bases.append(binding.class_info)
+                binding.class_info.subclasses.append(self)
+                continue
+            dotted = self.scope.dotted(expression, self.node.lineno)
+            if dotted is not None:
+                self.bases.append(dotted)
+            elif isinstance(expression, ast.Name) and self.scope.star_modules:
+                self.bases += [f"{module}.{expression.id}" for module in self.scope.star_modules[:1]]
+            elif not (isinstance(expression, ast.Name) and expression.id == "object"):
+                self.has_unknown_base = True
+
+    def mro(self) -> list[ClassInfo]:
+        """The class and its bases in this file, nearest first."""
+        order: list[ClassInfo] = []
+        stack = [self]
+        while stack:
+            current = stack.pop(0)
+            if current not in order:
+                order.append(current)
+                stack = [base for base in current.bases if isinstance(base, ClassInfo)] + stack
+        return order
+
+    def external_bases(self) -> list[str]:
+        return [base for info in self.mro() for base in info.bases if isinstance(base, str)]
+
+    @property
+    def is_module(self) -> bool:
+        """Whether some base is known to be a Module of PyTorch."""
+        return any(is_module_class(base) for base in self.external_bases())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a base is unknown: it may be anything and may read any attribute."""
+        return any(info.has_unknown_base for info in self.mro()) or any(
+            not is_module_class(base) and base not in NEUTRAL_BASES for base in self.external_bases()
+        )
+
+    def descendants(self) -> list[ClassInfo]:
+        """The class and every class of the file that inherits from it."""
+        order: list[ClassInfo] = []
+        stack = [self]
+        while stack:
+            current = stack.pop()
+            if current not in order:
+                order.append(current)
+                stack.extend(current.subclasses)
+        return order
+
+    def find_method(self, name: str) -> tuple[ClassInfo, FunctionNode] | None:
+        for info in self.mro():
+            if name in info.methods:
+                return info, info.methods[name]
+        return None
+
+
+def is_module_class(dotted: str) -> bool:
+    """Whether a canonical dotted name is one of PyTorch's own Module classes.
+
+    >>> is_module_class("torch.nn.Linear"), is_module_class("torch.nn.Parameter")
+    (True, False)
+    """
+    if dotted in MODULE_BASES:
+        return True
+    head, _, last = dotted.rpartition(".")
+    return head == "torch.nn" and last[:1].isupper() and last not in _NOT_MODULES
+
+
+_NOT_MODULES = frozenset({"Parameter", "UninitializedParameter", "Buffer", "UninitializedBuffer"})
+_STAR_NAMES = frozenset(
+    {
+        *("torch.nn.Parameter", "torch.nn.Module", "torch.nn.Linear", "torch.nn.Embedding", "torch.nn.ParameterList"),
+        *("torch.nn.ParameterDict", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.Sequential"),
+        *("torch.nn.functional", "torch.nn.init", "torch.nn.Buffer", "torch.nn.Conv1d", "torch.nn.Conv2d"),
+        *("torch.nn.Conv3d", "torch.nn.LayerNorm", "torch.nn.BatchNorm1d", "torch.nn.BatchNorm2d", "torch.nn"),
+        *("torch.no_grad", "torch.tanh", "torch.sigmoid", "torch.exp", "torch.cat", "torch.stack", "torch.zeros"),
+        *("torch.ones", "torch.randn", "torch.rand", "torch.empty", "torch.Tensor", "torch.tensor"),
+    }
+)
+
+
+class Outline:
+    """What a file defines: its scopes and all its classes, nested ones included."""
+
+    def __init__(self, tree: ast.Module, home: SourceFile | None = None) -> None:
+        self.tree = tree
+        self.scope = Scope(home=home)
+        self.classes: list[ClassInfo] = []
+        self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name
+        # Classes inside functions or other classes: rare, so look for one before looking everywhere.
+        self._nests = home is None or _NESTED_CLASS.search(home.text) is not None
+        self._visit(tree.body, self.scope)
+        for info in self.classes:
+            info.resolve_bases()
+
+    def _visit(self, body: list[ast.stmt], scope: Scope, in_class: bool = False) -> None:
+        for statement in body:
+            if isinstance(statement, ast.ClassDef):
+                info = ClassInfo(statement, scope)
+                self.classes.append(info)
+                if not in_class:
+                    scope.bind(statement.name, Binding(statement, class_info=info))
+                nested = ast.ClassDef | ast.If | ast.Try | ast.With
+                inner: list[ast.stmt] = [s for s in statement.body if isinstance(s, nested)]
+                self._visit(inner, scope, in_class=True)
+                for method in info.methods.values():
+                    self._visit_nested(method, scope)
+            elif isinstance(statement, _FUNCTIONS):
+                if not in_class:
+                    scope.bind(statement.name, Binding(statement, function=statement))
+                    self.functions.setdefault(statement.name, []).append(statement)
+                    self._visit_nested(statement, scope)
+            else:
+                if not in_class:
+                    bind_statement(statement, scope)
+                for block, is_fallback in _blocks(statement):
+                    first = {name: len(found) for name, found in scope.bindings.items()}
+                    self._visit(block, scope, in_class)
+                    if is_fallback:
+                        for name, found in scope.bindings.items():
+                            known = first.get(name, 0)
+                            found[known:] = [b._replace(is_fallback=True) for b in found[known:]]
+
+    def _visit_nested(self, function: FunctionNode, scope: Scope) -> None:
+        """Classes inside functions."""
+        if self._nests and any(isinstance(s, ast.ClassDef) for s in _all_statements(function.body)):
+            inner = Scope(scope)
+            for argument in syntax.walk(function.args):
+                if isinstance(argument, ast.arg):
+                    inner.bind(argument.arg, Binding(function))
+            self._visit(function.body, inner)
+
+
+def bind_statement(statement: ast.stmt, scope: Scope) -> None:
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        for name, dotted in syntax.imported_names(statement):
+            known = dotted if scope.home is None else scope.home.absolute(dotted)
+            scope.bind(name, Binding(statement, dotted=known))
+        if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
+            _bind_star("." * statement.level + (statement.module or ""), scope)
+    elif isinstance(statement, ast.Assign):
+        for assigned in statement.targets:
+            if isinstance(assigned, ast.Name):
+                scope.bind(assigned.id, Binding(statement, value=statement.value))
+            else:
+                _bind_names(assigned, statement, scope)
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        scope.bind(statement.target.id, Binding(statement, value=statement.value))
+    elif isinstance(statement, ast.For | ast.AsyncFor):
+        _bind_names(statement.target, statement, scope)
+
+
+def _bind_star(module: str, scope: Scope) -> None:
+    prefix = names.STAR_EXPORTS.get(module)
+    if prefix:
+        scope.stars.append(prefix)
+    elif scope.home is not None:
+        scope.star_modules.append(scope.home.absolute(module))
+
+
+def _bind_names(target: ast.expr, statement: ast.stmt, scope: Scope) -> None:
+    """Names bound to parts of a value, which is not followed."""
+    for node in syntax.walk(target):
+        if isinstance(node, ast.Name):
+            scope.bind(node.id, Binding(statement))
+
+
+def _blocks(statement: ast.stmt) -> list[tuple[list[ast.stmt], bool]]:
+    """The blocks of a compound statement, and whether each is the second choice."""
+    blocks: list[tuple[list[ast.stmt], bool]] = []
+    for field in ("body", "orelse", "finalbody"):
+        block = getattr(statement, field, None)
+        if isinstance(block, list) and not isinstance(statement, ast.ClassDef | ast.FunctionDef):
+            blocks.append((block, field == "orelse" and isinstance(statement, ast.If)))
+    blocks += [(handler.body, True) for handler in getattr(statement, "handlers", ())]
+    blocks += [(case.body, False) for case in getattr(statement, "cases", ())]
+    return blocks
+
+
+def _flat_statements(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Statements of a class body, those under `if` and `try` included."""
+    flat: list[ast.stmt] = []
+    for statement in body:
+        flat.append(statement)
+        if not isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for block, _ in _blocks(statement):
+                flat.extend(_flat_statements(block))
+    return flat
+
+
+def _all_statements(body: list[ast.stmt]) -> list[ast.stmt]:
+    """All statements below `body`, functions entered, classes listed but not entered."""
+    found: list[ast.stmt] = []
+    for statement in body:
+        found.append(statement)
+        if isinstance(statement, _FUNCTIONS):
+            found.extend(_all_statements(statement.body))
+        else:
+            for block, _ in _blocks(statement):
+                found.extend(_all_statements(block))
+    return found

@@ -1,0 +1,216 @@
+"""The other files of the project that a file belongs to, read only where a class in question needs them.
+
+A module is found as Python would find it: relative to the package of the file, or below the folders
+where the project's packages stand. Nothing outside these is read, and nothing is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.index.outline import Outline
+from nalu_lint.analysis.index.positions import Lines
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode
+
+MAX_FILES = 60  # kept at a time
+MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
+_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+# Imports that are no part of any project: the analysis knows them by name.
+_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
+_MAX_REEXPORTS = 8
+_MAX_STARS = 16  # modules with more are lists of everything there is
+
+
+class SourceFile:
+    """A parsed file: its text, its tree and its outline."""
+
+    def __init__(self, text: str, tree: ast.Module, path: str = "", project: Project | None = None) -> None:
+        self.text = text
+        self.tree = tree
+        self.project = project
+        self.path = os.path.abspath(path) if project is not None else path
+        self.roots, self.package = _place(self.path) if project is not None else ((), "")
+        self.outline = Outline(tree, self)
+
+    def release(self) -> None:
+        """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
+        self.__dict__.clear()
+
+    @cached_property
+    def rows(self) -> list[str]:
+        return self.text.split("\n")
+
+    @cached_property
+    def lines(self) -> Lines:
+        return Lines(self.text)
+
+    def absolute(self, dotted: str) -> str:
+        """The absolute name of what is imported as `dotted`, if it is relative and the package is known.
+
+        `..layers.Base` in the package `a.b` is `a.layers.Base`.
+        """
+        name = dotted.lstrip(".")
+        level = len(dotted) - len(name)
+        if not level or not self.package:
+            return dotted
+        parts = self.package.split(".")
+        if level > len(parts):
+            return dotted
+        return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])
+
+    def find(self, dotted: str) -> ClassInfo | FunctionNode | None:
+        """The class or function of the project that `dotted` is, through re-exports."""
+        return None if self.project is None else self.project.find(dotted, self)
+
+    def find_class(self, dotted: str) -> ClassInfo | None:
+        """A class of the project; by convention its name has a capital letter."""
+        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].lstrip("_")[:1].isupper():
+            return None
+        found = self.find(dotted)
+        return None if found is None or isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) else found
+
+    def find_function(self, dotted: str) -> tuple[FunctionNode, SourceFile] | None:
+        """A function of the project and the file that it stands in; by convention it is in lower case."""
+        if self.project is None or dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
+            return None
+        found = self.find(dotted)
+        if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        home = self.project.home_of(found)
+        return None if home is None else (found, home)
+
+
+class Project:
+    """The files read so far."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, SourceFile | None] = {}
+        self._texts: dict[str, str] = {}
+        # The places where a module was looked for, and the one where it is.
+        self._modules: dict[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], str | None]] = {}
+        self._asked: dict[str, set[str]] = {}  # by file: the places where what it imports was looked for
+
+    def trim(self) -> None:
+        """Forget all files where they have become many: between two files that are checked, never during one."""
+        if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget all files, but not where they are."""
+        for file in self._files.values():
+            if file is not None:
+                file.release()
+        self._files.clear()
+        self._texts.clear()
+
+    def find(self, dotted: str, asker: SourceFile, depth: int = 0) -> ClassInfo | FunctionNode | None:
+        """See `SourceFile.find`."""
+        module, _, name = dotted.rpartition(".")
+        if not module or not name or depth > _MAX_REEXPORTS:
+            return None
+        path = self._module_path(module, asker)
+        file = self._load(path, name) if path is not None else None
+        if file is None:
+            return None
+        binding = file.outline.scope.lookup(name)
+        if binding is None:
+            stars = file.outline.scope.star_modules[:_MAX_STARS]
+            found = (self.find(f"{star}.{name}", file, depth + 1) for star in stars)
+            return next((one for one in found if one is not None), None)
+        if binding.class_info is not None:
+            return binding.class_info
+        if binding.function is not None:
+            return binding.function
+        if binding.dotted is not None and binding.dotted != dotted:
+            return self.find(binding.dotted, file, depth + 1)
+        return None
+
+    def home_of(self, function: FunctionNode) -> SourceFile | None:
+        """The file that a function found here stands in."""
+        files = [file for file in self._files.values() if file is not None]
+        return next((f for f in files if function in f.outline.functions.get(function.name, ())), None)
+
+    def needs(self, path: str) -> list[str]:
+        """The files that what is known of the file at `path` depends on, those that are not there included."""
+        start = os.path.abspath(path)
+        found: set[str] = set()
+        pending = [start]
+        while pending:
+            new = self._asked.get(pending.pop(), set()) - found
+            found |= new
+            pending += new
+        return sorted(found - {start})
+
+    def _module_path(self, module: str, asker: SourceFile) -> str | None:
+        key = (module, asker.roots)
+        if key not in self._modules:
+            parts = module.split(".")
+            candidates = [
+                os.path.join(root, *parts[:-1], *tail)
+                for root in asker.roots
+                for tail in ((f"{parts[-1]}.py",), (parts[-1], "__init__.py"))
+            ]
+            found = next((number for number, path in enumerate(candidates) if os.path.isfile(path)), None)
+            tried = candidates if found is None else candidates[: found + 1]
+            self._modules[key] = tuple(tried), None if found is None else tried[-1]
+        tried_places, path = self._modules[key]
+        self._asked.setdefault(asker.path, set()).update(tried_places)
+        return path
+
+    def _load(self, path: str, name: str) -> SourceFile | None:
+        """The file at `path`, parsed only if it may define or pass on `name`."""
+        if path not in self._files:
+            text = self._texts.get(path)
+            if text is None:
+                text = self._texts[path] = _read(path)
+            if name not in text and "import *" not in text:
+                return None
+            self._files[path] = None  # while it is parsed: imports may go in circles
+            self._files[path] = self._parse(text, path)
+        return self._files[path]
+
+    def _parse(self, text: str, path: str) -> SourceFile | None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None  # unknown; if it is linted, it is reported there
+        return SourceFile(text, tree, path, self)
+
+
+def _read(path: str) -> str:
+    try:
+        if os.path.getsize(path) > MAX_BYTES:
+            return ""
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return ""  # what cannot be read is unknown
+
+
+def _place(path: str) -> tuple[tuple[str, ...], str]:
+    """The folders in which the packages of a file's project stand, and the package of the file."""
+    folder = os.path.dirname(path)
+    parts: list[str] = []
+    root = folder
+    while os.path.isfile(os.path.join(root, "__init__.py")) and os.path.basename(root):
+        parts.append(os.path.basename(root))
+        root = os.path.dirname(root)
+    roots = [root, folder] if not parts else [root]
+    top = root
+    while not any(os.path.exists(os.path.join(top, mark)) for mark in _MARKS):
+        parent = os.path.dirname(top)
+        if parent == top:
+            top = ""
+            break
+        top = parent
+    if top:
+        roots += [top, os.path.join(top, "src")]
+    return tuple(dict.fromkeys(roots)), ".".join(reversed(parts))

@@ -1,0 +1,208 @@
+"""The functions that construction may reach, parsed one by one: does the value of a Parameter flow there?
+
+The question that `candidates` asks of each class, asked of all functions of a file together, before the
+file is parsed: most files that the sieve lets through end here, at a fraction of the cost.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.usage import function_usage
+from nalu_lint.analysis.index.usage_facts import Usage
+from nalu_lint.analysis.knowledge.torch_semantics import (
+    INITIALISERS,
+    LAYER_PARAMETER_NAMES,
+    LAYER_PARAMETERS,
+    NO_PARAMETERS,
+    PARAMETER_ITERATORS,
+    SIZED_FACTORIES,
+)
+from nalu_lint.analysis.sieve.deriving import is_assigned
+from nalu_lint.analysis.sieve.snippets import function_at, imported
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.index.outline import FunctionNode, Scope
+
+_WORD = re.compile(rb"[\w\x80-\xff]+")
+_TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
+_HEADER = re.compile(rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?", re.MULTILINE)
+_MAKING = frozenset({b"Parameter", b"register_parameter"})
+_LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+_LAYER_ATTRIBUTE = ".weight"  # stands for all of them
+_SUBCLASS = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*Parameter\b")
+# Words without which a function has no part in it, unless it mentions an attribute like those of layers.
+_WORDS = frozenset(
+    {
+        *("Parameter", "register_parameter", "getattr", "setattr"),
+        *PARAMETER_ITERATORS,
+    }
+)
+
+
+def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_layer: bool, inherits: bool) -> bool:
+    """Whether the value of a Parameter may flow anywhere in the functions at these places.
+
+    `extends_layer`: some class of the file is a layer. `inherits`: some class has a base that another
+    file may define, so that attributes that this file does not assign may be Parameters.
+    """
+    if _SUBCLASS.search(source):
+        return True  # it has a name of its own
+    scope = imported(source)
+    blocks = _Blocks(source)
+    makers: set[str] = set()
+    sizes = set(NO_PARAMETERS)
+    wanted = set(_WORDS) | {_LAYER_ATTRIBUTE}
+    pending = {place: _words(source, *place) for place in dict.fromkeys(construction)}
+    while True:
+        seen = {word.encode() for word in wanted}
+        places = [place for place, words in pending.items() if not seen.isdisjoint(words)]
+        places.sort(key=lambda place: place[1] - place[0])  # a short one may settle it
+        if not places:
+            break
+        for place in places:
+            words = pending.pop(place)
+            is_plain = blocks.is_plain(place[0])  # then it constructs no Module, but may make Parameters for one
+            if _is_comment(source, place[0]) or (is_plain and words.isdisjoint(_MAKING)):
+                continue
+            function = function_at(source, place[0])
+            if function is None:
+                return True
+            found = _usage(function, scope)
+            if found.makes_parameters:
+                makers.add(function.name)
+            if is_plain:
+                continue
+            if _flows(found, set(), LAYER_PARAMETER_NAMES):
+                return True
+            blocks.usage(place[0]).update(found)
+            if inherits:
+                sizes |= _sizes(function, scope)
+        wanted = makers.union(*(_suspects(u, makers) | u.parameter_variables for u in blocks.usages()))
+    everywhere = LAYER_PARAMETER_NAMES.union(*(_suspects(usage, makers) for usage in blocks.usages()))
+    for usage in blocks.families():
+        own = _suspects(usage, makers) | (LAYER_PARAMETER_NAMES if extends_layer else frozenset())
+        own |= {target for target, source in usage.aliases if source in everywhere}
+        if _flows(usage, own, everywhere):
+            return True
+        if inherits and any(not is_assigned(source, name.encode()) for name in usage.own_flows - sizes):
+            return True
+    return False
+
+
+def _words(source: bytes, start: int, end: int) -> set[bytes]:
+    words = set(_WORD.findall(source, start, end))
+    if source.find(b"Parameter", start, end) >= 0:
+        words.add(b"Parameter")  # or UninitializedParameter, and so on
+    for name in words & _LAYER_NAMES:
+        # Most arguments of this name, as in `bias=False`, are no attributes.
+        if any(source.find(form % name, start, end) >= 0 for form in (b".%s", b'"%s', b"'%s")):
+            words.add(_LAYER_ATTRIBUTE.encode())
+            break
+    return words
+
+
+def _is_comment(source: bytes, place: int) -> bool:
+    return b"#" in source[source.rfind(b"\n", 0, place) + 1 : place]
+
+
+def _usage(function: FunctionNode, scope: Scope) -> Usage:
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    is_nested = function.col_offset > 0
+    is_method = is_nested and bool(arguments) and (arguments[0].arg == "self" or function.name in INITIALISERS)
+    found = function_usage(function, scope, is_method=is_method)
+    if not is_method:
+        found.now.update(found.later)
+    return found.now
+
+
+class _Blocks:
+    """The statements of a file that begin at its left margin: classes, by inheritance, and everything else."""
+
+    def __init__(self, source: bytes) -> None:
+        starts = [match.end() for match in _TOP_LEVEL.finditer(source)]
+        self._starts = [0, *starts]
+        self._usages: dict[int, Usage] = {}
+        self._families: dict[int, int] = {}  # by block: the first block that it is related to
+        self._derived: set[int] = set()  # blocks with classes that have bases of other files
+        by_name: dict[bytes, int] = {}
+        for number, (start, end) in enumerate(zip(self._starts, [*starts, len(source)], strict=True)):
+            if not source.startswith(b"class", start):
+                continue
+            self._families[number] = number
+            for match in _HEADER.finditer(source, start, end):
+                by_name.setdefault(match.group(1), number)
+                if match.group(2) is None:
+                    self._derived.add(number)  # it has type parameters
+                for base in _WORD.findall(match.group(2) or b""):
+                    if base not in by_name:
+                        self._derived.add(number)
+                    self._relate(number, by_name.get(base, number))
+
+    def _relate(self, first: int, second: int) -> None:
+        old, new = self._families[first], self._families[second]
+        for number, family in self._families.items():
+            if family == old:
+                self._families[number] = new
+
+    def usage(self, place: int) -> Usage:
+        """What was found in the block that holds a place."""
+        return self._usages.setdefault(bisect_right(self._starts, place) - 1, Usage())
+
+    def is_plain(self, place: int) -> bool:
+        """Whether a place is in a class that, with all its relatives, has no base from elsewhere."""
+        family = self._families.get(bisect_right(self._starts, place) - 1)
+        return family is not None and all(self._families[number] != family for number in self._derived)
+
+    def usages(self) -> list[Usage]:
+        return list(self._usages.values())
+
+    def families(self) -> list[Usage]:
+        """What was found in each family of classes; functions outside classes belong to all of them."""
+        shared = Usage()
+        found: dict[int, Usage] = {}
+        for number, usage in self._usages.items():
+            family = self._families.get(number)
+            (shared if family is None else found.setdefault(family, Usage())).update(usage)
+        for usage in found.values():
+            usage.update(shared)
+        return list(found.values())
+
+
+def _suspects(usage: Usage, makers: set[str]) -> set[str]:
+    """Attributes that may hold Parameters."""
+    names = usage.parameter_names | {target for target, callee in usage.results if callee in makers}
+    return names | {target for target, source in usage.aliases if source in names | LAYER_PARAMETER_NAMES}
+
+
+def _flows(usage: Usage, own: set[str], everywhere: frozenset[str]) -> bool:
+    return bool(
+        usage.own_flows & own
+        or usage.foreign_flows & everywhere
+        or usage.variable_flows & usage.parameter_variables
+        or usage.flows_all_parameters
+        or usage.getattr_prefixes
+        or (usage.names_parameters_dynamically and usage.makes_parameters)
+    )
+
+
+def _sizes(function: FunctionNode, scope: Scope) -> set[str]:
+    """Attributes of self that say how large a layer or a new tensor is: these are numbers."""
+    pending: list[ast.AST] = []
+    for node in syntax.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            dotted = scope.dotted(node.func)
+            if dotted in LAYER_PARAMETERS or dotted in SIZED_FACTORIES:
+                pending += [*node.args, *(keyword.value for keyword in node.keywords)]
+    found: set[str] = set()
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.BinOp | ast.Tuple | ast.List | ast.Starred):
+            pending += syntax.children(node)
+    return found

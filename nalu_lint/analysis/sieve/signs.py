@@ -1,0 +1,203 @@
+"""Signs, in the bytes of a file, of what happens after construction and in training code.
+
+The second half of the sieve, one function for each kind of finding. A sign may mislead, the next
+stage looks closer; a file without any is not parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, LAYER_PARAMETERS, MISSPELT_REQUIRES_GRAD
+from nalu_lint.analysis.sieve.text import words
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.sieve.text import Text
+
+_LAYERS = "|".join(sorted({name.removeprefix("torch.nn.") for name in LAYER_PARAMETERS if name.count(".") == 2}))
+LAYER_CLASSES = frozenset(_LAYERS.encode().split(b"|"))
+CONTAINER_CLASSES = frozenset({b"ModuleList", b"Sequential", b"ParameterList", b"ModuleDict", b"ParameterDict"})
+_MAKES_LAYER = re.compile(rf"nn\.(?:{_LAYERS})\(".encode())
+_IMPORTS = re.compile(rb"from[ \t]+torch\.nn(?:\.modules[\w.]*)?[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)")
+_RUNS_FORWARD = (b"forward", b"training_step", b"__call__")
+_INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
+
+_RECEIVER = re.compile(rb"(?:\w[\w.]*|\))\Z")
+_TAKES_GRADIENT = re.compile(
+    rb"\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad"
+    rb"|[ \t]*=[ \t]*[\w.]+\((?:[^\n]*\n){1,8}?[^\n]*requires_grad"  # a call over a few rows
+)
+_SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t(]*(?:True|False)")
+_TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
+_MADE_BY_CLASS = re.compile(rb"[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(")
+_LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
+_MISSPELT = tuple(name.encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
+_OPTIMISER = re.compile(rb"optim[\w.]*\.\w+\([ \t\r\n]*(?:params[ \t]*=[ \t]*)?(\w[\w.]*)\.parameters\(")
+
+
+def has_forward(text: Text) -> bool:
+    """Whether a Module class may define what it computes."""
+    return any(name.startswith(_RUNS_FORWARD) for name in text.definitions.names)
+
+
+def of_modules(text: Text, codes: frozenset[str]) -> set[str]:
+    """The rules about Module classes that may fire."""
+    found = set(_HARDLY_SIEVED & codes) if b"nn" in text.content else set()
+    for about, test in _MODULE_SIGNS:
+        if about & codes and test(text):
+            found |= about
+    return found
+
+
+def makes_in_forward(text: Text) -> bool:
+    """Whether a Parameter or a layer is made in a function that may run in forward."""
+    if any(match.group(1) and _is_made_in_forward(text, match.start()) for match in text.parameters):
+        return True
+    return any(_matches_in_forward(pattern, text) for pattern in (_MAKES_LAYER, *_imported_layers(text)))
+
+
+def _matches_in_forward(pattern: re.Pattern[bytes], text: Text) -> bool:
+    match = pattern.search(text.content)
+    while match is not None:
+        name, _, end = text.definitions.around(match.start())
+        if name in _INITIALISERS:  # all that is made there is of no interest
+            match = pattern.search(text.content, end)
+            continue
+        if _is_made_in_forward(text, match.start()):
+            return True
+        match = pattern.search(text.content, match.end())
+    return False
+
+
+def _is_made_in_forward(text: Text, place: int) -> bool:
+    if _is_aside(text.content[text.line_start(place) : place]):
+        return False
+    return text.definitions.runs_in_forward(text.definitions.around(place)[0])
+
+
+def _imported_layers(text: Text) -> list[re.Pattern[bytes]]:
+    """What finds the layers that are imported by name."""
+    if not any(text.content.endswith(b"from torch", 0, place) for place in text.attributes.get(b"nn", ())):
+        return []
+    imports = b" ".join(_IMPORTS.findall(text.content))
+    imported = set(re.findall(rb"\w+", imports))
+    if b"*" in imports:
+        imported |= LAYER_CLASSES
+    layers = sorted(imported & LAYER_CLASSES)
+    return [re.compile(rb"(?<![\w.])(?:%s)\(" % b"|".join(layers))] if layers else []
+
+
+def _is_aside(before: bytes) -> bool:
+    """Whether what follows on the line is a comment, a definition, or only asked about."""
+    return b"#" in before or b"class " in before or b"isinstance(" in before or b">>>" in before
+
+
+def of_scripts(text: Text) -> set[str]:
+    """The rules about training code that may fire."""
+    return {code for code, test in _SCRIPT_SIGNS.items() if test(text)}
+
+
+def _wraps_loss(text: Text) -> bool:
+    source = text.content
+    if b"backward" not in text.attributes or b"requires_grad" not in source:
+        return False
+    backward = text.attributes[b"backward"]
+    before = (source[max(0, place - 200) : place] for place in backward if source.startswith(b"(", place + 9))
+    receivers = {found.group() for found in map(_RECEIVER.search, before) if found is not None}
+    return b")" in receivers or any(
+        _TAKES_GRADIENT.match(source, place + len(name)) and source[place - 1 : place] != b"."
+        for name in receivers
+        for place in words(source, name)
+    )
+
+
+def _sets_flag_in_vain(text: Text) -> bool:
+    source = text.content
+    if any(name.startswith(_MISSPELT) for name in text.attributes):
+        return True
+    flags = [place for place in text.attributes.get(b"requires_grad", ()) if _SETS_FLAG.match(source, place)]
+    receivers = [_LAST_WORD.search(source, max(0, place - 60), place) for place in flags]
+    names = {b"p" if found is None else found.group(1) for found in receivers} - _TENSOR_NAMES
+    # A module is known by the class that makes it.
+    return any(_MADE_BY_CLASS.match(source, place + len(name)) for name in names for place in words(source, name))
+
+
+def _adds_layer_late(text: Text) -> bool:
+    source = text.content
+    if b"parameters" not in text.attributes or b"optim" not in source:
+        return False
+    for match in _OPTIMISER.finditer(source):
+        model = re.escape(match.group(1))
+        late = re.compile(rb"(?<![\w.])%s(?:\.\w+)+[ \t]*=[^=]|%s[\w.]*\.(?:add|register)_module\(" % (model, model))
+        if late.search(source, match.end()):
+            return True
+    return False
+
+
+# Parameters that are lost at construction.
+
+_DOTTED = re.compile(rb"(?:\w+\.)*\Z")
+_KEEPS_BEFORE = re.compile(
+    rb"(?:(?<![=!<>])=[ \t]*\(?|[\[{,:]|\breturn|\belse|\bif|\bor|\bin"
+    rb"|(?:register_parameter|append|insert|setattr|add_module|ParameterList|ParameterDict|extend|isinstance)\([^()\n]*)\s*\Z"
+)
+_LOCAL_PARAMETER = re.compile(rb"(?<![\w.])(\w+)[ \t]*=[ \t]*(?:[\w.]+\.)?\Z")
+
+
+def loses_parameter(text: Text) -> bool:
+    """Whether something may be done to a Parameter before it is stored."""
+    source = text.content
+    for match in text.parameters:
+        if match.group(1) is None or match.group(1).startswith((b"List", b"Dict")):
+            continue
+        before = source[source.rfind(b"\n", 0, match.start()) + 1 : match.start()]
+        line = _DOTTED.sub(b"", before)
+        if _is_aside(line) or b'"' in line:
+            continue
+        end = text.closing(match.end())
+        behind = source[end : end + 40].lstrip(b" \t")
+        if behind[:1] in (b".", b"*", b"/", b"+", b"-", b"@", b"[") and not behind.startswith(b".requires_grad_("):
+            return True
+        if line.strip() and _KEEPS_BEFORE.search(line) is None:
+            return True
+        local = _LOCAL_PARAMETER.search(before)
+        if local is not None:
+            name = re.escape(local.group(1))
+            if re.search(rb"self\.\w+[ \t]*=[^=\n]*(?<![\w.])%s[ \t]*[-.*/+@\[)]" % name, source):
+                return True
+    return False
+
+
+# Signs that few files need looking for are in modules of their own: start-up time.
+
+_OPENS_CONTAINER = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\(|[\w.]+\([^\n]*\)[ \t]*,[^\n]*\()")
+
+
+def _hides_parameter(text: Text) -> bool:
+    names = text.definitions.names
+    constructors = [text.definitions.whole(index) for index, name in enumerate(names) if name in _INITIALISERS]
+    suspects = [(start, end) for start, end in constructors if _OPENS_CONTAINER.search(text.content, start, end)]
+    if not suspects:
+        return False
+    from nalu_lint.analysis.sieve import containers
+
+    return any(containers.hides_parameter(text.content, start, end) for start, end in suspects)
+
+
+def _cuts_reads(text: Text) -> bool:
+    from nalu_lint.analysis.sieve import cuts
+
+    return cuts.cuts_reads(text)
+
+
+# Opt-in rules about what is not there, or about common operations: any Module may break them.
+_HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
+_MODULE_SIGNS = (
+    (frozenset({"NAL103", "NAL201"}), makes_in_forward),
+    (frozenset({"NAL101"}), loses_parameter),
+    (frozenset({"NAL102"}), _hides_parameter),
+    (frozenset({"NAL202", "NAL203"}), _cuts_reads),
+)
+_SCRIPT_SIGNS = {"NAL301": _wraps_loss, "NAL302": _sets_flag_in_vain, "NAL303": _adds_layer_late}
+SCRIPT_CODES = frozenset(_SCRIPT_SIGNS)
