@@ -9,6 +9,8 @@ import tempfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from nalu_lint.reading import is_within
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
@@ -32,14 +34,18 @@ def write(path: str, content: bytes) -> None:
         os.replace(temporary, target)
 
 
-def replace(path: str, old: bytes, new: bytes) -> None:
+def replace(path: str, old: bytes, new: bytes, *, project: str | None = None) -> None:
     """Write `new` to a file of the user that holds `old`. Raises NotReplaced.
+
+    `project`: the folder that a link must not lead out of, where the user has not named it.
 
     A read-only file is left alone, and one that holds something else by now. Permissions, and as far as may be owner
     and extended attributes, stay. A link keeps pointing to the file that is replaced; other hard links to it keep the
     old bytes.
     """
     target = os.path.realpath(path)
+    if project is not None and os.path.islink(path) and not is_within(target, project):
+        raise NotReplaced(f"it is a link to {target}, which is not in the project")
     try:
         before = os.stat(target)
         if not before.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(target, os.W_OK):

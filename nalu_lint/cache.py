@@ -239,9 +239,7 @@ def _prepare(folder: str, own: str, project: str | None) -> None:
 
 def _stay_in(project: str | None, folder: str) -> None:
     """Raise OSError where a folder that a project chose leads out of it."""
-    from nalu_lint.config import is_within  # it is loaded already, but not where only hashes are asked for
-
-    if project is not None and not is_within(folder, project):
+    if project is not None and not reading.is_within(folder, project):
         raise PermissionError(errno.EPERM, "this leads out of the project", folder)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nalu_lint.errors import UsageError
 from nalu_lint.files import CONFIG_NAMES, matches_path
+from nalu_lint.reading import is_within
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
@@ -232,12 +233,6 @@ def forget() -> None:
 def read_config(path: str) -> tuple[Layer, ...]:
     """The layers of a configuration file: those of the file that it extends, then its own. Raises ConfigError."""
     return tuple(_read_chain(path, ()))
-
-
-def is_within(path: str, folder: str) -> bool:
-    """Whether a path is a folder or something in it, once links are followed."""
-    inner, outer = os.path.realpath(path), os.path.realpath(folder)
-    return inner == outer or inner.startswith(os.path.join(outer, ""))
 
 
 def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:

@@ -31,3 +31,9 @@ def check(status: os.stat_result, path: str) -> None:
         raise OSError(errno.EINVAL, "Not a regular file", path)
     if status.st_size > _MAX_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or something in it, once links are followed."""
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(os.path.join(outer, ""))

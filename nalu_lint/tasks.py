@@ -21,6 +21,11 @@ class Task(NamedTuple):
     is_named: bool  # on the command line, rather than found in a folder
     with_fixes: bool = False
 
+    @property
+    def project(self) -> str | None:
+        """The folder that nothing is written outside of; None where the user has named the file."""
+        return None if self.is_named else self.config.root
+
 
 class Dependency(NamedTuple):
     """Another file that an outcome depends on.

@@ -152,6 +152,38 @@ def test_output_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text())[0]["code"] == "NAL001"
 
 
+def test_an_output_file_is_replaced_whole_and_is_none_of_those_that_are_checked(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY, "out.txt": "before", "docs/there.txt": "before"})
+    (tmp_path / "link.txt").symlink_to("docs/there.txt")
+    (tmp_path / "same.txt").symlink_to("m.py")
+    for name in ("m.py", "./m.py", "same.txt"):
+        result = run("-o", name, cwd=tmp_path)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == f"nalu-lint: error: --output-file {name}: this is one of the files to check\n"
+        assert (tmp_path / "m.py").read_text() == FAULTY
+    run("-o", "link.txt", cwd=tmp_path)
+    assert (tmp_path / "link.txt").is_symlink()
+    assert "NAL001" in (tmp_path / "docs/there.txt").read_text()
+    assert os.listdir(tmp_path / "docs") == ["there.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs devices")
+def test_an_output_file_may_be_a_device_or_a_pipe(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    assert "NAL001" in run("-o", "/dev/stdout", cwd=tmp_path).stdout
+    assert run("-o", "/dev/null", cwd=tmp_path).returncode == 1
+    with open(tmp_path / "log", "w") as log:
+        log.write("before\n")
+        log.flush()
+        command = [sys.executable, "-m", "nalu_lint", "-o", "/dev/stderr"]
+        subprocess.run(command, cwd=tmp_path, stderr=log, check=False)
+    full = run("-o", "/dev/full", cwd=tmp_path)
+    assert (full.returncode, full.stderr) == (
+        2,
+        "nalu-lint: error: /dev/full: cannot be written: No space left on device\n",
+    )
+
+
 def test_explain_and_list_rules(tmp_path: Path) -> None:
     page = run("--explain", "nal001", cwd=tmp_path)
     assert page.returncode == 0

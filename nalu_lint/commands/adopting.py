@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from nalu_lint import atomic, noqa_comments
 from nalu_lint.baseline import Baseline
-from nalu_lint.commands import CLEAN, FINDINGS
+from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS
 from nalu_lint.errors import UsageError
 from nalu_lint.fingerprints import fingerprints
 from nalu_lint.sources import STDIN
@@ -32,6 +33,7 @@ def without_known(
     n_fixed = len(compared.fixed)
     if options.update_baseline:
         try:
+            atomic.clear(os.path.dirname(os.path.realpath(path)))
             baseline.update(compared, diagnostics, marks)
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
@@ -54,7 +56,8 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
     if options.paths == [STDIN]:
         raise UsageError("--add-noqa changes files: it does not work on standard input")
     n_added = n_files = 0
-    left: list[str] = []
+    left: list[str] = []  # findings
+    failed: list[str] = []  # files
     by_path: dict[str, list[Diagnostic]] = {}
     for diagnostic in diagnostics:
         by_path.setdefault(diagnostic.path, []).append(diagnostic)
@@ -67,20 +70,22 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
                 source = file.read()
             silenced = noqa_comments.silence(source, task.path, task.config, found)
             if silenced.added:
-                atomic.replace(task.path, source, silenced.content)
+                atomic.replace(task.path, source, silenced.content, project=task.project)
         except OSError as error:
-            left.append(f"{task.path}: cannot be changed: {error.strerror}")
+            failed.append(f"{task.path}: cannot be changed: {error.strerror}")
             continue
         except atomic.NotReplaced as error:
-            left.append(f"{task.path}: cannot be changed: {error}")
+            failed.append(f"{task.path}: cannot be changed: {error}")
             continue
         n_added += silenced.added
         n_files += silenced.added > 0
         left += [f"{d.path}:{d.span.start.row}: {d.code} cannot be silenced by a comment" for d in silenced.left]
-    for line in left:
+    for line in (*failed, *left):
         print(f"nalu-lint: error: {line}", file=sys.stderr)
     if not options.quiet:
         print(f"Added {_count(n_added, 'noqa comment')} in {_count(n_files, 'file')}.", file=sys.stderr)
+    if failed:
+        return CANNOT_RUN
     return FINDINGS if left and not options.exit_zero else CLEAN
 
 

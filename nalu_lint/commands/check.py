@@ -36,9 +36,13 @@ def run(options: argparse.Namespace) -> int:
     if options.show_files:
         print("".join(f"{task.path}\n" for task in tasks), end="")
         return CANNOT_RUN if missing else CLEAN
+    if options.output_file is not None:
+        report.check_output_file(options.output_file, tasks)
     standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else None
     here = configs.for_folder(".")
     mode = _mode(options, here)
+    if (mode.is_active and not mode.diff) or options.add_noqa:
+        _clear_left(tasks)
     if standard_input is not None:
         outcomes, standard_input = _check_input(standard_input, tasks, mode)
     else:
@@ -116,6 +120,15 @@ def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task
             print(f"nalu-lint: error: {path}: no such file or directory", file=sys.stderr)
             missing = True
     return list(tasks.values()), missing
+
+
+def _clear_left(tasks: list[Task]) -> None:
+    """Remove what a run that was killed has left beside the files that this one may write."""
+    from nalu_lint import atomic  # start-up time
+
+    places = (os.path.realpath(task.path) if os.path.islink(task.path) else task.path for task in tasks)
+    for folder in sorted({os.path.dirname(place) or "." for place in places}):
+        atomic.clear(folder)
 
 
 def _check_input(source: bytes, tasks: list[Task], mode: Mode) -> tuple[list[Outcome], bytes]:

@@ -33,13 +33,31 @@ def write(
         text = _rendered(options, diagnostics, output_format, sources, stream)
     if options.output_file is not None:
         try:
-            with open(options.output_file, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                file.write(text)
+            _write_file(options.output_file, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise UsageError(f"{options.output_file}: cannot be written: {error.strerror}") from error
     else:
         stream.write(text)
         stream.flush()
+
+
+def check_output_file(path: str, tasks: list[Task]) -> None:
+    """Raise UsageError where the findings would take the place of a file that is checked."""
+    if os.path.isfile(path) and any(os.path.exists(t.path) and os.path.samefile(path, t.path) for t in tasks):
+        raise UsageError(f"--output-file {path}: this is one of the files to check")
+
+
+def _write_file(path: str, content: bytes) -> None:
+    from nalu_lint import atomic  # start-up time
+
+    folder = os.path.dirname(os.path.realpath(path))
+    is_plain = os.path.isfile(path) and os.access(folder, os.W_OK) and not path.startswith(("/dev/", "/proc/"))
+    if is_plain or not os.path.lexists(path):
+        atomic.clear(folder)
+        atomic.write(path, content)
+        return
+    with open(path, "wb") as file:  # a device, a pipe, a file in a folder that is not ours
+        file.write(content)
 
 
 def _rendered(

@@ -32,7 +32,7 @@ def fix_file(task: Task, mode: Mode, *, identify: bool = False) -> Outcome:
     from nalu_lint import atomic  # start-up time
 
     try:
-        atomic.replace(task.path, source, result)
+        atomic.replace(task.path, source, result, project=task.project)
         engine.forget()  # other files may import it
     except atomic.NotReplaced as error:
         unfixed = engine.check_bytes(source, task)

@@ -242,3 +242,44 @@ def test_killed_at_any_moment_every_file_is_whole(tmp_path: Path) -> None:
             assert found in whole, name
             seen.add(whole[found])
     assert "new" in seen  # it was killed while it wrote
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert set(os.listdir(tmp_path)) == {".nalu_lint_cache", *files}  # what the killed runs have left is gone
+
+
+def test_only_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
+    theirs = dict.fromkeys((".m.py.tmp", "m.py.nalu-lint.tmp", ".m.py.short.nalu-lint.tmp", "x.tmp"), "mine")
+    write(tmp_path, {"m.py": FAULTY, ".m.py.0123abc_.nalu-lint.tmp": "half", **theirs})
+    (tmp_path / ".link.abcdefgh.nalu-lint.tmp").symlink_to("m.py")
+    with atomic._written_beside(str(tmp_path / "m.py"), b"in use") as used:
+        for arguments in ((), ("--diff", "--unsafe-fixes")):
+            run(*arguments, cwd=tmp_path)
+            assert (tmp_path / ".m.py.0123abc_.nalu-lint.tmp").exists()  # a run that writes nothing removes nothing
+        run("--fix", cwd=tmp_path)
+        assert Path(used).read_bytes() == b"in use"
+        left = {"m.py", ".nalu_lint_cache", ".link.abcdefgh.nalu-lint.tmp", Path(used).name, *theirs}
+        assert set(os.listdir(tmp_path)) == left
+
+
+def test_a_long_name(tmp_path: Path) -> None:
+    name = "ü" * 120 + ".py"
+    write(tmp_path, {name: FAULTY})
+    assert run(*FIX, cwd=tmp_path).returncode == 0
+    assert (tmp_path / name).read_text() == FIXED
+
+
+@pytest.mark.parametrize("arguments", [FIX, ("--add-noqa",)])
+def test_a_link_that_leads_out_of_the_project_is_followed_only_where_it_is_named(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    write(tmp_path, {"project/nalu-lint.toml": "", "project/inner/m.py": FAULTY, "home/m.py": FAULTY})
+    project = tmp_path / "project"
+    (project / "out.py").symlink_to("../home/m.py")
+    (project / "in.py").symlink_to("inner/m.py")
+    result = run(*arguments, cwd=project)
+    assert result.returncode == 2
+    assert "out.py: cannot be " in result.stderr
+    assert "which is not in the project" in result.stderr
+    assert (tmp_path / "home/m.py").read_text() == FAULTY
+    assert (project / "inner/m.py").read_text() != FAULTY
+    assert run(*arguments, "out.py", cwd=project).returncode == 0
+    assert (tmp_path / "home/m.py").read_text() != FAULTY
