@@ -3,7 +3,7 @@
 Usage: python benchmarks/probe.py [--verbose]
 
 Needs `nalu-lint[probe]`, and for the comparison `pip install --no-deps torchtest==0.5 tinytorchtest==1.2.3`. The
-programs are those of tests/probe/zoo_*.py. For each tool it prints how many faulty programs are reported, in how many
+programs are those of tests/probe/zoo. For each tool it prints how many faulty programs are reported, in how many
 of them a Parameter is named that does not train, in how many the cause is, how many correct programs are flagged, and
 how many programs the tool cannot run: both others train one step of `loss_fn(model(inputs), targets)` of their own,
 so a training loop, or a model that is called otherwise, is out of their reach.
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "probe"))
 zoo: Any = importlib.import_module("zoo")
-for programs in ("zoo_correct", "zoo_faulty"):
-    importlib.import_module(programs)
 
 
 class Outcome(NamedTuple):
@@ -56,7 +54,7 @@ def by_movement(run: Callable[[Any, Any, Any, Any], None]) -> Callable[[Any, fro
 
     def judge(make: Any, expected: frozenset[tuple[str, str]]) -> Outcome:
         program = make()
-        if program.train is not None:
+        if program.has_own_loop:
             return Outcome(False, cannot_run="has a training loop of its own")
         torch.manual_seed(0)
         model = program.build()
@@ -113,8 +111,8 @@ def compare(verbose: bool) -> None:
         if tool != "nalu-probe" and importlib.util.find_spec(tool) is None:
             print(f"| {tool} | not installed | | | | |")
             continue
-        faulty = {name: judge(make, expected) for name, (make, expected) in zoo.FAULTY.items()}
-        correct = {name: judge(make, frozenset()) for name, make in zoo.CORRECT.items()}
+        faulty = {name: judge(make, expected) for name, (make, expected, _) in zoo.FAULTY.items()}
+        correct = {name: judge(entry.make, frozenset()) for name, entry in zoo.CORRECT.items()}
         reported, named, caused = (sum(column) for column in zip(*(o[:3] for o in faulty.values()), strict=True))
         flagged = sum(o.is_reported for o in correct.values())
         not_run = sum(bool(o.cannot_run) for o in (*faulty.values(), *correct.values()))

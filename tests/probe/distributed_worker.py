@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 import zoo
-import zoo_correct  # noqa: F401 - registers its programs
-import zoo_faulty  # noqa: F401
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -39,10 +37,9 @@ def main() -> None:
     mode = sys.argv[1]
     wrap: Any = {"ddp": distribute, "fsdp": shard}[mode]
     distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo", timeout=timedelta(seconds=60))
-    makers = {**{name: make for name, (make, _) in zoo.FAULTY.items()}, **zoo.CORRECT}
-    chosen = sys.argv[2:] or sorted(makers)
+    chosen = sys.argv[2:] or sorted(zoo.PROGRAMS)
     for name in chosen:
-        program = makers[name]()
+        program = zoo.PROGRAMS[name].make()
         if program.is_plain_only or (mode == "fsdp" and not program.is_shardable):
             continue
         try:

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
-from zoo import Program, correct, mse
-from zoo_faulty import Base
+
+from .faulty import Base
+from .program import Program, correct, device, mse, normal
 
 
 @correct
@@ -86,8 +87,7 @@ def mixture_of_experts() -> Program:
                 output = output + expert(x) * weights * (chosen == number)
             return output
 
-    batch = torch.randn(64, 4, generator=torch.Generator().manual_seed(3))
-    return Program(Mixture, batch=batch)
+    return Program(Mixture, batch=normal(64, 4, seed=3))
 
 
 @correct
@@ -293,10 +293,10 @@ def gradients_accumulated() -> Program:
 @correct
 def scaled_gradients_with_skipped_steps() -> Program:
     def train(program: Program, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+        scaler = torch.amp.GradScaler(device().type, init_scale=2.0**127)
         for _ in range(8):
             optimizer.zero_grad()
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast(device().type, dtype=torch.bfloat16):
                 loss = program.loss(model, program.batch) * 1e3
             scaler.scale(loss).backward()
             scaler.step(optimizer)
@@ -443,7 +443,7 @@ def recurrent() -> Program:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.rnn(x)[0]
 
-    return Program(Last, batch=torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)), is_plain_only=True)
+    return Program(Last, batch=normal(2, 5, 4), is_plain_only=True)
 
 
 @correct
@@ -452,7 +452,7 @@ def transformer() -> Program:
         layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
         return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
-    return Program(build, batch=torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)))
+    return Program(build, batch=normal(2, 5, 4))
 
 
 @correct

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from zoo import Program, faulty, loop, mse
+
+from .program import Program, faulty, loop, mse
 
 
 class Base(nn.Module):
@@ -19,7 +20,7 @@ class Base(nn.Module):
         self.head = nn.Linear(4, 4)
 
 
-@faulty(("NAL001", "weights"))
+@faulty(("NAL001", "weights"), dead=("W_hat", "M_hat"))
 def derived_in_constructor() -> Program:
     class FauxNAC(nn.Module):
         def __init__(self) -> None:
@@ -34,7 +35,7 @@ def derived_in_constructor() -> Program:
     return Program(FauxNAC)
 
 
-@faulty(("NAL001", "w"))
+@faulty(("NAL001", "w"), dead=("raw",))
 def derived_with_one_orphan() -> Program:
     class Gated(nn.Module):
         def __init__(self) -> None:
@@ -49,7 +50,7 @@ def derived_with_one_orphan() -> Program:
     return Program(Gated)
 
 
-@faulty(("NAL001", "w"))
+@faulty(("NAL001", "w"), dead=("raw",))
 def derived_and_then_filled_anew() -> Program:
     class Renewed(nn.Module):
         def __init__(self) -> None:
@@ -64,7 +65,7 @@ def derived_and_then_filled_anew() -> Program:
     return Program(Renewed)
 
 
-@faulty(("NAL003", "gain"))
+@faulty(("NAL003", "gain"), dead=("raw", "gain"))
 def snapshot_of_what_nothing_else_uses() -> Program:
     class Snapshot(Base):
         def __init__(self) -> None:
@@ -100,7 +101,7 @@ def autograd_function_without_a_gradient() -> Program:
     return Program(Gated)
 
 
-@faulty(("NAL001", "weights.0"))
+@faulty(("NAL001", "weights.0"), dead=("raw",))
 def derived_in_a_parameter_list() -> Program:
     class Listed(nn.Module):
         def __init__(self) -> None:
@@ -115,7 +116,12 @@ def derived_in_a_parameter_list() -> Program:
     return Program(Listed)
 
 
-@faulty(("NAL001", "cell.w"), ("NAL001", "copies.0.w"), ("NAL001", "copies.1.w"))
+@faulty(
+    ("NAL001", "cell.w"),
+    ("NAL001", "copies.0.w"),
+    ("NAL001", "copies.1.w"),
+    dead=("cell.raw", "copies.0.raw", "copies.1.raw"),
+)
 def derived_and_copied() -> Program:
     class Cell(nn.Module):
         def __init__(self) -> None:
@@ -168,7 +174,7 @@ def derived_tensor_that_fails_in_the_second_step() -> Program:
     return Program(Gate, is_plain_only=True)
 
 
-@faulty(("NAL004", "decoder.weight"))
+@faulty(("NAL004", "decoder.weight"), dead=())
 def tied_by_wrapping() -> Program:
     class Autoencoder(nn.Module):
         def __init__(self) -> None:
@@ -237,7 +243,7 @@ def hidden_in_a_dict() -> Program:
     return Program(Hidden)
 
 
-@faulty(("NAL103", ""))
+@faulty(("NAL103", ""), dead=())
 def layer_made_in_forward() -> Program:
     class Fresh(Base):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -246,7 +252,7 @@ def layer_made_in_forward() -> Program:
     return Program(Fresh, is_plain_only=True)
 
 
-@faulty(("NAL201", "p"), ("NAL202", "shift"))
+@faulty(("NAL201", "p"), ("NAL202", "shift"), dead=("shift",))
 def detached_beside_one_replaced_in_forward() -> Program:
     class Drifting(Base):
         def __init__(self) -> None:
@@ -276,7 +282,7 @@ def detached_beside_one_changed_in_forward() -> Program:
     return Program(Momentum, is_plain_only=True)
 
 
-@faulty(("NAL201", "p"))
+@faulty(("NAL201", "p"), dead=())
 def rebound_in_forward() -> Program:
     class Rebound(Base):
         def __init__(self) -> None:
@@ -468,7 +474,7 @@ def multiplied_by_zero() -> Program:
     return Program(Zeroed)
 
 
-@faulty(("NAL301", ""))
+@faulty(("NAL301", ""), dead=("weight", "bias"))
 def loss_wrapped_again() -> Program:
     def train(program: Program, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         for _ in range(3):
@@ -541,7 +547,7 @@ def generator_half_consumed() -> Program:
     return Program(lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), optimizer=optimizer)
 
 
-@faulty(("NAL405", "1.weight"), ("NAL405", "1.bias"))
+@faulty(("NAL405", "1.weight"), ("NAL405", "1.bias"), dead=())
 def layer_replaced_while_training() -> Program:
     def train(program: Program, model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
         loop(program, model, optimizer)
@@ -575,7 +581,7 @@ def updates_lost_in_bfloat16() -> Program:
     )
 
 
-@faulty(("NAL407", "scale"))
+@faulty(("NAL407", "scale"), dead=())
 def root_of_zero() -> Program:
     class Root(Base):
         def __init__(self) -> None:
