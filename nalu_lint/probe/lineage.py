@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
 
 from nalu_lint.probe import operations
 from nalu_lint.probe.places import Place, autograd_function, is_inside, user_place
@@ -36,6 +37,9 @@ REASONS = ("no_grad", "checkpoint", "function", "detach", "non-differentiable", 
 UNSEEN = Cut("detach", "detach", None)
 # Named like in-place operations, but they write no values.
 _NO_WRITES = frozenset({"requires_grad_", "retain_grad_", "rename_", "share_memory_"})
+
+_PURGE_AT = 4096  # storages
+_PATIENCE = 1000  # operations, until it is asked whether they are to be followed on
 
 # Parameter -> where it was cut; None: its gradient still flows.
 Links = dict["Origin", "Cut | None"]
@@ -98,6 +102,9 @@ class Lineage(TorchFunctionMode):
         self.escapes: dict[Origin, Cut] = {}
         # Numbers, lists and arrays that values left torch as: held, so that their identity stays theirs.
         self._outside: dict[int, tuple[Any, Links]] = {}
+        self._purge_at = _PURGE_AT
+        self._n_operations = 0  # since it was last asked
+        self.is_wanted: Callable[[], bool] = lambda: True  # asked after many operations; if not, they pass unseen
 
     # Origins.
 
@@ -131,20 +138,52 @@ class Lineage(TorchFunctionMode):
             return None
         key: int = storage._cdata
         if keep and key not in self._alive:
+            if len(self._alive) >= self._purge_at:
+                self._purge()
             self._alive[key] = StorageWeakRef(storage)
         return key
 
-    def leave(self) -> None:
-        """Leave the stack of function modes, also where others were entered later and stay."""
+    def _purge(self) -> None:
+        """Forget storages that are gone: a key that is no longer held may come to stand for another one."""
+        for key in [key for key, storage in self._alive.items() if storage.expired()]:
+            del self._alive[key]
+            self._written.pop(key, None)
+            self._owners.pop(key, None)
+        for key in [key for key, origin in self._by_tensor.items() if origin.tensor is None]:
+            del self._by_tensor[key]
+        self._purge_at = max(_PURGE_AT, 2 * len(self._alive))
+
+    # The stack of function modes.
+
+    def enter(self) -> None:
+        """Join the stack at its bottom: contexts that are open end later, and take away what is on top."""
+        self.resume()
+        above = []
+        while (stack := _get_current_function_mode_stack()) and not _is_bound_to_the_bottom(stack[-1]):
+            above.append(_pop_mode())
+        for mode in reversed([*above, self] if self not in above else above):
+            _push_mode(mode)
+
+    def resume(self) -> None:
+        """Follow operations, for a while at least."""
+        self._is_over = False
+        self._n_operations = 0
+
+    def leave(self) -> bool:
+        """Leave the stack, also where others were entered later and stay.
+
+        False where an operation that is being followed calls it: then it stays, and passes everything on.
+        """
         self._is_over = True
         self._outside.clear()
         if all(mode is not self for mode in _get_current_function_mode_stack()):
-            return  # called from an operation that is being followed: it passes everything on from now
+            return False
         above = []
         while (top := _pop_mode()) is not self:
             above.append(top)
         for mode in reversed(above):
             _push_mode(mode)
+        return True
 
     # Links.
 
@@ -202,6 +241,10 @@ class Lineage(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if self._is_over:
             return result
+        self._n_operations += 1
+        if self._n_operations > _PATIENCE:
+            self._n_operations = 0
+            self._is_over = not self.is_wanted()
         name = getattr(func, "__name__", "")
         if name == "__get__":
             owner = getattr(func, "__self__", None)
@@ -310,6 +353,11 @@ class Lineage(TorchFunctionMode):
         key = self._key(result, keep=True) if links and isinstance(result, torch.Tensor) else None
         if key is not None:
             self._written[key] = links
+
+
+def _is_bound_to_the_bottom(mode: TorchFunctionMode) -> bool:
+    """Whether it is that of `torch.set_default_device`, which looks for itself there; `with device:` is like others."""
+    return isinstance(mode, DeviceContext) and hasattr(mode, "old_device")
 
 
 def _cut(name: str, has_zero_gradient: bool) -> Cut:

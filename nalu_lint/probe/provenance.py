@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.parameter import Parameter
 
+from nalu_lint.probe.building import Building, Patch
 from nalu_lint.probe.lineage import Cut, Lineage, Links, Origin, overlap, storage_of
-from nalu_lint.probe.places import Place, user_place
+from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.watching import watch_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
+
+
+_PURGE_AT = 4096  # Parameters
 
 
 class Made:
@@ -45,8 +48,7 @@ class Made:
         self.replaced: Links = {}  # what it was computed from before its whole value was replaced
         self.written_at: Place | None = None  # where it got a value computed from others, if in place
         self.copied_from: tuple[Made, dict[int, Any]] | None = None
-        # The modules that held it when construction ended, with its name there: what sharding replaces
-        # is found again by its owner.
+        # The modules that hold it, with its name there: what sharding replaces is found again by its owner.
         self.owners: list[tuple[weakref.ref[nn.Module], str]] = []
 
 
@@ -65,27 +67,40 @@ class Derivation(NamedTuple):
 
 
 class Construction:
-    """The record of a `construction()` block."""
+    """The record of a `construction()` block, or of all models that a script builds.
 
-    def __init__(self) -> None:
+    Args:
+        is_block: values are followed from the begin to the end; else wherever models are built (see `building.py`).
+    """
+
+    def __init__(self, *, is_block: bool = True) -> None:
         self._made: dict[Origin, Made] = {}
+        self._new: list[Made] = []  # since it was last settled
         self._lineage = Lineage(self._written)
         # What tensors that are kept as attributes were computed from: moving a buffer makes it another tensor.
         self._kept: weakref.WeakKeyDictionary[nn.Module, dict[str, list[Origin]]] = weakref.WeakKeyDictionary()
         self._attributes: weakref.WeakKeyDictionary[nn.Module, dict[str, Place]] = weakref.WeakKeyDictionary()
+        self._new_attributes: weakref.WeakKeyDictionary[nn.Module, set[str]] = weakref.WeakKeyDictionary()
         self._stack = ExitStack()
-        self._memo: dict[int, Any] | None = None
+        self._copied: tuple[torch.Tensor, dict[int, Any]] | None = None
         self._is_closed = False
+        self._purge_at = _PURGE_AT
+        patches = [
+            Patch(nn.Module, "__setattr__", partial(self._wrap_setattr, registers=True)),
+            Patch(nn.Module, "register_buffer", partial(self._wrap_setattr, registers=False)),
+        ]
+        self.building = Building(self._lineage, patches, self._settle, is_block=is_block)
+        self.n_made = 0  # Parameters, so far: where it has grown, there may be a new model
 
     # The block.
 
     def __enter__(self) -> Construction:
         self._stack.enter_context(watch_parameters(self._observe, self._registered))
-        self._patch(nn.Module, "__setattr__", partial(self._wrap_setattr, registers=True))
-        self._patch(nn.Module, "register_buffer", partial(self._wrap_setattr, registers=False))
-        self._patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
-        self._lineage.__enter__()  # type: ignore[no-untyped-call]  # leave() copes with modes entered later
-        self._stack.callback(self._lineage.leave)
+        copies = Patch(Parameter, "__deepcopy__", self._wrap_deepcopy)
+        copies.apply()
+        self._stack.callback(copies.undo)
+        self._stack.callback(self.building.close)
+        self.building.open()
         return self
 
     def __exit__(
@@ -100,14 +115,16 @@ class Construction:
             self._stack.close()
             self._settle()
 
-    def _patch(self, owner: Any, name: str, wrap: Any) -> None:
-        original = getattr(owner, name)
-        setattr(owner, name, wrap(original))
-        self._stack.callback(setattr, owner, name, original)
+    def pause(self) -> None:
+        """A model is being trained: what was built is complete. Those that are built later are watched again."""
+        self.building.is_training = True
+        self.building.end()
+        self._settle()
 
     def _wrap_setattr(self, original: Any, *, registers: bool) -> Any:
         """`registers`: a Parameter that is given becomes one of the module; else it is a tensor like others."""
 
+        @wraps(original)
         def assign(module: nn.Module, name: str, value: Any = None, *args: Any, **kwargs: Any) -> Any:
             given = kwargs.get("tensor", value)
             is_tensor = isinstance(given, torch.Tensor)
@@ -117,38 +134,56 @@ class Construction:
                 place = user_place()
                 if place is not None:
                     self._attributes.setdefault(module, {})[name] = place
+                    self._new_attributes.setdefault(module, set()).add(name)
             return original(module, name, *(() if "tensor" in kwargs else (value,)), *args, **kwargs)
 
         return assign
 
     def _wrap_deepcopy(self, original: Any) -> Any:
+        @wraps(original)
         def copy(parameter: Parameter, memo: dict[int, Any]) -> Any:
             # Part of a larger copy: it is to the copy of its sources what the original is to its own.
-            self._memo = memo if memo else None
+            self._copied = (parameter, memo) if memo else None
             try:
                 return original(parameter, memo)
             finally:
-                self._memo = None
+                self._copied = None
 
         return copy
 
     def _observe(self, parameter: Parameter, data: torch.Tensor) -> None:
         if self._lineage.origin_of(parameter) is not None:
             return
+        self.n_made += 1
+        if not self.building.is_training:
+            self.building.begin()
         links = self._links_of(data) if isinstance(data, torch.Tensor) else {}
         shared = {origin for origin in links if _share(origin.tensor, data)}
         made = Made(self._lineage.add(parameter), user_place(), links, shared)
-        if self._memo is not None:
-            made.copied_from = next(
-                ((self._made[origin], self._memo) for origin in links if origin in self._made), None
-            )
+        if self._copied is not None:
+            original = self._lineage.origin_of(self._copied[0])
+            made.copied_from = (self._made[original], self._copied[1]) if original in self._made else None
             made.links = {}
+        if len(self._made) >= self._purge_at:
+            self._purge()
         self._made[made.origin] = made
+        self._new.append(made)
 
-    def _registered(self, parameter: Parameter) -> None:
+    def _registered(self, module: nn.Module, name: str, parameter: Parameter) -> None:
+        before = module._parameters.get(name)
+        if before is not None and before is not parameter and not is_inside("torch/distributed/"):
+            self._let_go(before, module, name)  # a shard stands for what it replaces
         origin = self._lineage.origin_of(parameter)
         if origin in self._made:
-            self._made[origin].was_registered = True
+            made = self._made[origin]
+            made.was_registered = True
+            made.owners.append((weakref.ref(module), name))
+
+    def _let_go(self, parameter: torch.Tensor, module: nn.Module, name: str) -> None:
+        origin = self._lineage.origin_of(parameter)
+        if origin in self._made:
+            made = self._made[origin]
+            made.owners = [(owner, held) for owner, held in made.owners if owner() is not module or held != name]
 
     def _links_of(self, data: torch.Tensor) -> Links:
         return {**_recorded(self._lineage, data), **self._lineage.links_of(data)}
@@ -169,15 +204,18 @@ class Construction:
                 made.written_at = user_place() if incoming else None
 
     def _settle(self) -> None:
-        """Keep what is about Parameters that still exist, and drop what keeps tensors alive."""
-        for made in self._made.values():
+        """Drop what keeps tensors alive."""
+        new, self._new = self._new, []
+        for made in new:
             if made.copied_from is not None:
                 original, memo = made.copied_from
                 made.links = self._copied_links(original, memo)
+                copies = [(memo.get(id(owner())), name) for owner, name in original.owners]
+                made.owners += [(weakref.ref(owner), name) for owner, name in copies if isinstance(owner, nn.Module)]
                 made.copied_from = None
-        facts = {made.origin for made in self._made.values() if made.links or made.replaced}
-        sources = {origin for made in self._made.values() for origin in (*made.links, *made.replaced)}
-        for module, names in self._attributes.items():
+        attributes = list(self._new_attributes.items())
+        self._new_attributes.clear()
+        for module, names in attributes:
             for name in names:
                 value = module.__dict__.get(name, module._buffers.get(name))
                 links = self._links_of(value) if isinstance(value, torch.Tensor) else {}
@@ -186,9 +224,6 @@ class Construction:
                     links = {origin: cut for each in made_of for origin, cut in each.items()}
                 if links:
                     self._kept.setdefault(module, {})[name] = list(links)
-                    sources.update(links)
-        if facts or sources:
-            self._find_owners(facts | sources)
 
     def _copied_links(self, original: Made, memo: dict[int, Any]) -> Links:
         links: Links = {}
@@ -200,13 +235,18 @@ class Construction:
                 links[found] = cut
         return links
 
-    def _find_owners(self, origins: set[Origin]) -> None:
-        wanted = {id(origin.tensor): self._made[origin] for origin in origins if origin in self._made}
-        for module in _living_modules():
-            for name, parameter in module.__dict__.get("_parameters", {}).items():
-                made = wanted.get(id(parameter)) if parameter is not None else None
-                if made is not None:
-                    made.owners.append((weakref.ref(module), name))
+    def _purge(self) -> None:
+        """Forget Parameters that are gone, unless the provenance of others leads through them."""
+        pending = [made for made in self._made.values() if made.origin.tensor is not None]
+        pending += [self._made[o] for held in self._kept.values() for each in held.values() for o in each]
+        wanted: dict[Origin, Made] = {}
+        while pending:
+            made = pending.pop()
+            if made.origin not in wanted:
+                wanted[made.origin] = made
+                pending += [self._made[o] for o in (*made.links, *made.replaced) if o in self._made]
+        self._made = {origin: made for origin, made in self._made.items() if origin in wanted}
+        self._purge_at = max(_PURGE_AT, 2 * len(self._made))
 
     # What it knows.
 
@@ -370,7 +410,3 @@ def _share(tensor: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     if storage is None or other_storage is None or storage._cdata != other_storage._cdata:
         return False
     return overlap(tensor, other)
-
-
-def _living_modules() -> list[nn.Module]:
-    return [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]

@@ -45,7 +45,7 @@ class _Session:
         self._stack = ExitStack()
         self._n_backwards = 0
         self._is_inside = False
-        self._built = Construction()
+        self._built = Construction(is_block=False)
         self.probes: list[Probe] = []
 
     def __enter__(self) -> _Session:
@@ -90,7 +90,7 @@ class _Session:
         self._stack.close()
 
     def _before_backward(self, losses: list[Any]) -> None:
-        self._built.close()
+        self._built.pause()
         self._n_backwards += 1
         if self._n_backwards > _SEARCHED_BACKWARDS:
             return

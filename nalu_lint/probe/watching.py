@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
+    from torch import nn
 
     Observer = Callable[[Parameter, torch.Tensor], None]
 
@@ -27,20 +28,22 @@ def _new(cls: type, data: Any = None, *args: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def watch_parameters(observer: Observer, on_registered: Callable[[Parameter], None] | None = None) -> Iterator[None]:
+def watch_parameters(
+    observer: Observer, on_registered: Callable[[nn.Module, str, Parameter], None] | None = None
+) -> Iterator[None]:
     """Call `observer(parameter, data)` for each Parameter made from `data` in this context.
 
-    `on_registered` is called for those that a module registers.
+    `on_registered(module, name, parameter)` is called before a module registers one.
 
     `Parameter.__new__` serves `from torch.nn import Parameter`, ParameterList and most subclasses. Those with
     a `__new__` of their own are noticed when a module registers them, so an observer may see one twice.
     """
 
-    def registered(module: Any, name: str, parameter: Parameter | None) -> None:
+    def registered(module: nn.Module, name: str, parameter: Parameter | None) -> None:
         if parameter is not None:
             observer(parameter, parameter)
             if on_registered is not None:
-                on_registered(parameter)
+                on_registered(module, name, parameter)
 
     hook = register_module_parameter_registration_hook(registered)
     _observers.append(observer)

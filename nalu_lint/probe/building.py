@@ -1,0 +1,174 @@
+"""When models are being built: the only time at which values are followed through every operation.
+
+Following costs several times what an operation does by itself, and a function mode on the stack changes what
+torch.compile makes. So it begins with the constructor of a module (or a Parameter that is made outside of any) and ends
+with the first sign that construction is over.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from nalu_lint.probe.lineage import Lineage
+
+
+class Patch:
+    """An attribute that is replaced for a while.
+
+    Where someone else has replaced it meanwhile, the replacement stays: it has to be one that does nothing then.
+    """
+
+    def __init__(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        self._owner = owner
+        self._name = name
+        self._wrap = wrap
+        self._original: Any = None
+        self._replacement: Any = None
+
+    def apply(self) -> None:
+        current = getattr(self._owner, self._name)
+        if self._replacement is None or current is not self._replacement:
+            self._original, self._replacement = current, self._wrap(current)
+            setattr(self._owner, self._name, self._replacement)
+
+    def undo(self) -> None:
+        if self._replacement is not None and getattr(self._owner, self._name) is self._replacement:
+            setattr(self._owner, self._name, self._original)
+            self._replacement = None
+
+
+class Building:
+    """Switches a lineage, and what else is watched with it, on and off.
+
+    Args:
+        lineage: follows values while models are built.
+        patches: what else is watched then.
+        on_end: called whenever construction is over.
+        is_block: it begins now and ends with `close`, whatever happens between; only compiled code interrupts it.
+    """
+
+    def __init__(
+        self, lineage: Lineage, patches: list[Patch], on_end: Callable[[], None], *, is_block: bool = False
+    ) -> None:
+        self._lineage = lineage
+        self._on_end = on_end
+        self._is_block = is_block
+        self._thread = threading.get_ident()
+        self._always = [Patch(nn.Module, "__init__", self._begins)]
+        self._meanwhile = [*patches, Patch(torch, "compile", self._ends)]
+        if not is_block:
+            self._meanwhile += [
+                Patch(nn.Module, "__call__", self._ends_outside),
+                Patch(torch.optim.Optimizer, "__init__", self._ends_outside),
+                Patch(torch.utils.data.DataLoader, "__iter__", self._ends_outside),
+            ]
+        self._compiled: list[Patch] = []
+        self.is_on = False
+        self.is_training = False  # from the first backward pass on, a Parameter alone is no sign of construction
+        lineage.is_wanted = self._is_wanted
+
+    def open(self) -> None:
+        for patch in self._always:
+            patch.apply()
+        if self._is_block:
+            self.begin()
+
+    def close(self) -> None:
+        self.end()
+        for patch in self._always:
+            patch.undo()
+
+    def begin(self) -> None:
+        """A module or a Parameter is being made."""
+        if threading.get_ident() != self._thread or torch.compiler.is_compiling():
+            return
+        self._lineage.resume()
+        if self.is_on:
+            return
+        self.is_on = True
+        self._lineage.enter()
+        self._compiled = self._compiled or _entries_of_compiled_code(self._ends_where_compiled)
+        for patch in (*self._meanwhile, *self._compiled):
+            patch.apply()
+
+    def end(self) -> None:
+        if not self.is_on or threading.get_ident() != self._thread:
+            return
+        if not self._lineage.leave():
+            return  # called from an operation that is being followed: the next call succeeds
+        self.is_on = False
+        for patch in (*self._meanwhile, *self._compiled):
+            patch.undo()
+        self._on_end()
+
+    def _is_wanted(self) -> bool:
+        """Asked after many operations."""
+        return self._is_block or is_constructing()
+
+    # Replacements.
+
+    def _begins(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def construct(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            if not torch.compiler.is_compiling():
+                self.begin()
+            original(module, *args, **kwargs)
+
+        return construct
+
+    def _ends(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.end()
+            return original(*args, **kwargs)
+
+        return run
+
+    def _ends_outside(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if self.is_on and not is_constructing():
+                self.end()
+            return original(*args, **kwargs)
+
+        return run
+
+    def _ends_where_compiled(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def set_eval_frame(callback: Any, *args: Any) -> Any:
+            if callable(callback):
+                self.end()
+            return original(callback, *args)
+
+        return set_eval_frame
+
+
+def _entries_of_compiled_code(wrap: Callable[[Any], Any]) -> list[Patch]:
+    """What every call of compiled code passes, before anything is compiled. Nothing is, until this is imported."""
+    module = sys.modules.get("torch._dynamo.eval_frame")
+    return [Patch(module, "set_eval_frame", wrap)] if hasattr(module, "set_eval_frame") else []
+
+
+def is_constructing() -> bool:
+    """Whether the constructor of some module is running."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "__init__" and code.co_argcount and _is_module(frame.f_locals.get(code.co_varnames[0])):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_module(value: Any) -> bool:
+    return issubclass(type(value), nn.Module)
