@@ -56,11 +56,23 @@ def content_hash(content: bytes) -> str:
 
 
 def hash_of(path: str) -> str:
-    """The content hash of a file; empty if it cannot be read."""
+    """The content hash of a file, or of all Python files below a folder; empty if it cannot be read."""
     try:
+        if os.path.isdir(path):
+            return _hash_of_folder(path)
         return content_hash(reading.read(path))
     except OSError:
         return ""
+
+
+def _hash_of_folder(path: str) -> str:
+    """What changes when a Python file below a folder does, or comes or goes."""
+    from nalu_lint.analysis.index.project import python_files  # few outcomes depend on a whole project
+
+    now = time.time_ns()
+    files = [(name, os.stat(name)) for name in python_files(path)]
+    signs = [f"{name} {signature(status, now) or hash_of(name)}" for name, status in files]
+    return content_hash("\n".join(signs).encode("utf-8", "surrogateescape"))
 
 
 def signature(status: os.stat_result, now: int) -> str:

@@ -150,3 +150,97 @@ def test_the_library_reads_no_file_unless_it_is_asked_to(tmp_path: Path) -> None
     write(tmp_path, {"base.py": BASE, "model.py": text})
     assert check(text, str(path)) == []
     assert [d.code for d in check(text, str(path), follow_imports=True)] == ["NAL001"]
+
+
+# Other files of the project that read what the file itself does not.
+
+CELL = """\
+import torch
+from torch import nn
+
+
+class Cell(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.raw = nn.Parameter(torch.randn(n))
+        self.start = nn.Parameter(self.scaled())
+
+    def scaled(self):
+        return self.raw * 2
+
+    def forward(self, x):
+        return x + self.start
+"""
+READER = """\
+from torch import nn
+
+from pkg.cell import Cell
+
+
+class Net(nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        {init}
+
+    def forward(self, x):
+        return {value}
+"""
+SUBCLASS = """\
+from torch import nn
+from pkg import cell
+
+
+class Scaled(cell.Cell):
+    def forward(self, x):
+        return super().forward(x) * self.raw
+"""
+PLAIN_READS = {
+    "holds one": READER.format(init="self.cell = Cell(3)", value="self.cell(x) * self.cell.raw"),
+    "is given one": READER.format(init="self.cell = cell", value="self.cell(x) * self.cell.raw"),
+    "by a variable": READER.format(init="self.cell = cell", value="[c.raw for c in [self.cell]][0] * x"),
+    "by its name": READER.format(init="self.cell = cell", value="getattr(self.cell, 'raw') * x"),
+    "its method": READER.format(init="self.cell = cell", value="self.cell.scaled() * x"),
+    "a subclass": SUBCLASS,
+}
+OTHER_READS = {
+    "of another class": READER.format(init="self.raw = nn.Parameter(cell)", value="self.raw * x"),
+    "of a layer": READER.format(init="self.raw = nn.Linear(3, 3)", value="self.raw(x) + self.raw.bias"),
+    "in a script": "from pkg.cell import Cell\nimport torch\n\ncell = Cell(3)\nprint(cell.raw)\n",
+}
+
+
+@pytest.mark.parametrize("reader", PLAIN_READS.values(), ids=PLAIN_READS)
+def test_another_file_reads_it(tmp_path: Path, reader: str) -> None:
+    write(tmp_path, {"pkg/__init__.py": "", "pkg/cell.py": CELL, "pkg/sub/__init__.py": "", "pkg/sub/net.py": reader})
+    assert codes(tmp_path) == from_flake8(tmp_path) == []
+
+
+@pytest.mark.parametrize("reader", OTHER_READS.values(), ids=OTHER_READS)
+def test_another_file_reads_something_else(tmp_path: Path, reader: str) -> None:
+    write(tmp_path, {"pkg/__init__.py": "", "pkg/cell.py": CELL, "pkg/sub/__init__.py": "", "pkg/sub/net.py": reader})
+    expected = [f"{Path('pkg/cell.py')} NAL001"]
+    assert codes(tmp_path) == from_flake8(tmp_path) == expected
+
+
+def test_other_files_train_what_the_file_cuts_or_hides(tmp_path: Path) -> None:
+    cut = (
+        "import torch\nfrom torch import nn\n\n\nclass Cut(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = nn.Parameter(torch.ones(3))\n"
+        "        self.layers = [nn.Linear(3, 3)]\n\n"
+        "    def forward(self, x):\n        return self.layers[0](x) * self.a.detach()\n"
+    )
+    other = "import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, cut):\n        return {}\n"
+    write(tmp_path, {"pyproject.toml": "", "cut.py": cut, "net.py": other.format("cut.b")})
+    assert codes(tmp_path) == ["cut.py NAL102", "cut.py NAL202"]
+    write(tmp_path, {"net.py": other.format("cut.a.sum() + cut.layers[0].weight")})
+    assert codes(tmp_path) == []
+
+
+def test_a_project_without_marks_is_its_package(tmp_path: Path) -> None:
+    reader = PLAIN_READS["holds one"]
+    write(tmp_path, {"a/pkg/__init__.py": "", "a/pkg/cell.py": CELL, "b/net.py": reader, "a/c/net.py": reader})
+    assert [line.split()[1] for line in concise("--isolated", "a/pkg", cwd=tmp_path)] == ["NAL001"]
+    write(tmp_path, {"a/pkg/net.py": reader})
+    assert concise("--isolated", "a/pkg", cwd=tmp_path) == []
+    write(tmp_path, {"cell.py": CELL, "net.py": reader.replace("pkg.cell", "cell")})
+    assert concise("--isolated", "cell.py", cwd=tmp_path) == []

@@ -65,7 +65,7 @@ def build(
     if may_hide:
         hidden = hidden_parameters(info, interpreter, module, lambda: builder.after, elsewhere, reads)
         model = model._replace(hidden=tuple(hidden))
-    return model._replace(lost=tuple(lost_parameters(interpreter, module)))
+    return model._replace(lost=tuple(lost_parameters(info, interpreter, module, reads)))
 
 
 def _merged(derived: list[DerivedParameter]) -> list[DerivedParameter]:

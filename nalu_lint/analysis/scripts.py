@@ -47,8 +47,50 @@ def script_facts(tree: ast.Module, outline: Outline, lines: Lines) -> ScriptFact
     for body, class_name in _bodies(tree):
         scan = _Scan(outline, lines, facts, loaded | named, class_name)
         scan.block(body)
-        facts.late.extend(scan.late_parameters)
+        for late in scan.late_parameters:
+            if _steps_behind(late, body):
+                facts.late.append(late)
     return facts
+
+
+def _steps_behind(late: LateParameter, body: list[ast.stmt]) -> bool:
+    """Whether the optimiser may be used behind the place where a layer comes too late.
+
+    If it is used only before, training is over: the layer is for export.
+    """
+    if "." in late.optimiser or not late.optimiser:
+        return True  # an attribute: other methods see it
+    row = late.span.start.row
+    functions = (*_FUNCTIONS, ast.Lambda)  # they run later, whenever that is
+    if any(isinstance(n, functions) and _uses(late.optimiser, n) for s in body for n in syntax.walk(s)):
+        return True
+    is_used = False
+    for node in (n for statement in body for n in syntax.walk(statement) if isinstance(n, ast.stmt)):
+        is_around = isinstance(node, ast.For | ast.While | ast.AsyncFor) and _holds(node, row)
+        if (is_around or node.lineno > row) and _uses(late.optimiser, node):
+            return True
+        is_used = is_used or (node.lineno < row and _uses(late.optimiser, node))
+    return not is_used
+
+
+def _holds(node: ast.stmt, row: int) -> bool:
+    return node.lineno <= row <= (node.end_lineno or row)
+
+
+def _uses(optimiser: str, node: ast.AST) -> bool:
+    """Whether a step of the optimiser may follow from this code: it is named, and not only to save or clear it."""
+    inert = {
+        id(inner.value)
+        for inner in syntax.walk(node)
+        if isinstance(inner, ast.Attribute) and inner.attr in ("state_dict", "zero_grad", "state")
+    }
+    return any(
+        isinstance(inner, ast.Name)
+        and inner.id == optimiser
+        and isinstance(inner.ctx, ast.Load)
+        and id(inner) not in inert
+        for inner in syntax.walk(node)
+    )
 
 
 def _bodies(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], str]]:

@@ -17,7 +17,13 @@ from nalu_lint.analysis.construction.values import (
     single,
 )
 from nalu_lint.analysis.facts import HiddenParameter, LostParameter, UnusedParameter
-from nalu_lint.analysis.knowledge.torch_semantics import NO_OP_CONVERSIONS, REDEFINES_PARAMETERS, TENSOR_CONVERSIONS
+from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.knowledge.torch_semantics import (
+    INITIALISERS,
+    NO_OP_CONVERSIONS,
+    REDEFINES_PARAMETERS,
+    TENSOR_CONVERSIONS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.index.after_construction import After
     from nalu_lint.analysis.index.outline import ClassInfo
 
+# What stands where values are written, or taken, without gradients.
+_BY_HAND = frozenset({"no_grad", "inference_mode", "data", "detach", "copy_", "lerp_"})
 _PLAIN_CONTAINERS = frozenset({"list", "tuple", "dict", "set"})
 
 
@@ -54,8 +62,30 @@ def registered(heap: Heap, module: ModuleObject) -> set[Any]:
     return found
 
 
-def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[LostParameter]:
-    """What is stored on `module` in place of Parameters that are registered nowhere."""
+def lost_parameters(
+    info: ClassInfo, interpreter: Interpreter, module: ModuleObject, reads: Callable[[], Verdicts]
+) -> Iterator[LostParameter]:
+    """What is stored on `module` in place of Parameters that are registered nowhere.
+
+    `reads`: what its forward path reads. Where that runs without gradients, or the values are an average of those of
+    another module, nothing is to train.
+    """
+    for lost in _lost(info, interpreter, module):
+        if (info.is_open or reads().flow.is_trainable()) and not _follows_another(info, lost.name):
+            yield lost
+
+
+def _follows_another(info: ClassInfo, name: str) -> bool:
+    """Whether a method gives the attribute, by hand, the values of the same attribute of another object."""
+    for function in (f for base in info.mro() for f in base.functions() if f.name not in INITIALISERS):
+        attributes = [node for node in syntax.walk(function) if isinstance(node, ast.Attribute)]
+        owners = {syntax.root_name(node) for node in attributes if node.attr == name}
+        if len(owners) > 1 and any(node.attr in _BY_HAND for node in attributes):
+            return True
+    return False
+
+
+def _lost(info: ClassInfo, interpreter: Interpreter, module: ModuleObject) -> Iterator[LostParameter]:
     heap = interpreter.heap
     known = registered(heap, module)
     for store in interpreter.stores:
@@ -71,7 +101,9 @@ def lost_parameters(interpreter: Interpreter, module: ModuleObject) -> Iterator[
                 continue
             first = min(lost, key=lambda parameter: parameter.serial)
             operation = _operation(store)
-            if first.site is not None and operation not in NO_OP_CONVERSIONS and interpreter.is_here(first.site):
+            if first.site is None or operation in NO_OP_CONVERSIONS or not interpreter.is_here(first.site):
+                continue
+            if operation not in TENSOR_CONVERSIONS or not _is_there_already(store, first, info):
                 yield LostParameter(store.name, first.site.span, operation, operation in TENSOR_CONVERSIONS)
 
 
@@ -102,6 +134,57 @@ def _operation(store: Store) -> str:
             return name
         value = inner
     return ""
+
+
+def _is_there_already(store: Store, parameter: Param, info: ClassInfo) -> bool:
+    """Whether a conversion asks for the device and type of the value that the Parameter was made of."""
+    value = store.site.node.value if isinstance(store.site.node, ast.Assign | ast.AnnAssign) else None
+    made = parameter.site.node if parameter.site is not None else None
+    if not isinstance(value, ast.Call) or not isinstance(made, ast.Call):
+        return False
+    asked = [*value.args, *(keyword.value for keyword in value.keywords)]
+    asked = [one for one in asked if not (isinstance(one, ast.Constant) and isinstance(one.value, bool))]
+    parts = _parts(made, _variables(info, made))
+    return bool(asked) and all(_goes_with(one, parts) for one in asked)
+
+
+def _goes_with(asked: ast.expr, parts: list[ast.AST]) -> bool:
+    """Whether what is made of these parts has the device or type `asked` for, or that of the tensor `asked`."""
+    given = {ast.dump(k.value) for k in parts if isinstance(k, ast.keyword) and k.arg in ("device", "dtype")}
+    if ast.dump(asked) in given:
+        return True
+    is_of_tensor = isinstance(asked, ast.Attribute) and asked.attr in ("device", "dtype")
+    tensor = ast.dump(asked.value if isinstance(asked, ast.Attribute) and is_of_tensor else asked)
+    return not isinstance(asked, ast.Constant) and any(
+        isinstance(part, ast.expr) and ast.dump(part) == tensor for part in parts
+    )
+
+
+def _parts(node: ast.AST, variables: dict[str, ast.expr], depth: int = 3) -> list[ast.AST]:
+    """What an expression is computed from, less what says only how large it is; variables are followed."""
+    found: list[ast.AST] = []
+    pending = [node]
+    while pending:
+        part = pending.pop()
+        found.append(part)
+        if isinstance(part, ast.Name) and depth and part.id in variables:
+            found += _parts(variables[part.id], variables, depth - 1)
+        is_size = isinstance(part, ast.Attribute) and part.attr in ("shape", "ndim")
+        if isinstance(part, ast.Call):
+            is_size = syntax.last_name(part.func) in ("len", "size", "numel", "dim")
+        if not is_size:
+            pending += syntax.children(part)
+    return found
+
+
+def _variables(info: ClassInfo, node: ast.AST) -> dict[str, ast.expr]:
+    """The local variables of the method around a node, as last assigned."""
+    for function in (f for base in info.mro() for f in base.functions()):
+        inner = list(syntax.walk(function))
+        if node in inner:
+            assigned = [one for one in inner if isinstance(one, ast.Assign)]
+            return {t.id: one.value for one in assigned for t in one.targets if isinstance(t, ast.Name)}
+    return {}
 
 
 def _is_default_type(call: ast.Call) -> bool:
@@ -148,6 +231,8 @@ def hidden_parameters(
             if name not in elsewhere() and _is_read(name, after()):
                 if not info.is_open and reads().cut_reads(name)[1] is not None:
                     continue  # used where nothing trains: hidden on purpose
+                if after().is_taken_elsewhere(name):
+                    continue
                 holds_modules = any(isinstance(atom, ModuleObject) for atom in hidden)
                 yield HiddenParameter(name, store.site.span, container.kind, holds_modules)
                 break

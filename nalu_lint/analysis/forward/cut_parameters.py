@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.construction.values import REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
@@ -10,7 +11,12 @@ from nalu_lint.analysis.facts import CutParameter
 from nalu_lint.analysis.forward.gradient_flow import DETACH, NO_GRADIENT_MODE, REWRAP, ZERO, Cut, GradientFlow, Read
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.outline import ClassInfo
-from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, LAYER_PARAMETERS, MODULE_BASES
+from nalu_lint.analysis.knowledge.torch_semantics import (
+    ENTRY_POINTS,
+    INITIALISERS,
+    LAYER_PARAMETERS,
+    MODULE_BASES,
+)
 from nalu_lint.diagnostic import Source
 
 if TYPE_CHECKING:
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.index.after_construction import After
     from nalu_lint.analysis.index.freezing import Freezing
     from nalu_lint.analysis.index.positions import Lines
+
+
+# What gives a module weights that were trained before: load_state_dict, torch.load, load_from_checkpoint, ...
+_LOADS = re.compile(r"(?:^|_)load(?:_|$)")
 
 
 class Verdicts:
@@ -49,6 +59,10 @@ class Verdicts:
         if after.is_unknown or after.own.reads_all_parameters or not after.has_forward:
             return []
         return [name for name in found if name not in after.foreign_reads and not self.freezing.may_freeze(name)]
+
+    def is_read_elsewhere(self, name: str) -> bool:
+        """Whether another file of the project reads the attribute."""
+        return self._after().is_read_elsewhere(name)
 
     def is_cut(self, name: str, kinds: set[str]) -> bool:
         """Whether a read of the attribute is cut in one of these ways, and nothing changes or lists it by hand."""
@@ -92,6 +106,8 @@ def cut_parameters(
     """Those suspects that are certain to be trainable."""
     heap = interpreter.heap
     # A layer behind a pretrained model that is used without gradients belongs to it.
+    if _loads_weights(verdicts.flow.info):
+        return
     called = _called(verdicts.flow.info)
     frozen = {
         read.function
@@ -148,7 +164,7 @@ def _layer(
 
 def _report(verdicts: Verdicts, name: str, leaf: str, parameter: Param | None, lines: Lines) -> Iterator[CutParameter]:
     reads, cut = verdicts.cut_reads(name, leaf)
-    if cut is None:
+    if cut is None or verdicts.is_read_elsewhere(name):
         return
     full = f"{name}.{leaf}" if leaf else name
     site = parameter.site if parameter is not None else None
@@ -188,4 +204,25 @@ def _is_fresh(atom: Any, interpreter: Interpreter) -> bool:
 
 def _is_plain(info: ClassInfo) -> bool:
     """Whether a class of the file is a Module of its own, rather than a pretrained model."""
-    return not info.is_open and all(b == "torch.nn.Module" or b not in MODULE_BASES for b in info.external_bases())
+    if info.is_open or _loads_weights(info):
+        return False
+    return all(b == "torch.nn.Module" or b not in MODULE_BASES for b in info.external_bases())
+
+
+def _loads_weights(info: ClassInfo) -> bool:
+    """Whether a class loads its weights in its own constructor, or in a method that it calls: it is not to train."""
+    pending = [name for base in info.mro() for name in base.definitions if name in INITIALISERS]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for function in (f for base in info.mro() for f in base.definitions.get(name, ())):
+            for node in syntax.walk(function):
+                called = syntax.last_name(node.func) if isinstance(node, ast.Call) else ""
+                if _LOADS.search(called) and "hook" not in called:
+                    return True
+                if called and called not in ENTRY_POINTS:
+                    pending.append(called)
+    return False

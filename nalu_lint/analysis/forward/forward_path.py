@@ -18,6 +18,7 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     LAYER_PARAMETERS,
     MODULE_CONVERSIONS,
     NO_GRAD,
+    OPTIMISER_GROUPS,
     OPTIONAL_PARAMETERS,
     PARAMETER,
 )
@@ -68,6 +69,8 @@ class ForwardPath:
             self._enter(function, owner.scope, is_method=True, guard=NONE, no_grad=False)
         if any(_optimises(function) for function in self._seen):
             self.created.clear()  # forward trains something of its own, such as an explanation
+        if self.rebound and _tells_optimiser(info):
+            self.rebound.clear()
 
     def _enter(self, function: FunctionNode, scope: Scope, *, is_method: bool, guard: int, no_grad: bool) -> None:
         if self._seen.get(function, MISSING + 1) <= guard:
@@ -305,6 +308,12 @@ def _trains_inside(function: FunctionNode) -> bool:
 
 def _optimises(function: ast.AST) -> bool:
     return any(isinstance(n, ast.Attribute) and n.attr in ("backward", "zero_grad") for n in syntax.walk(function))
+
+
+def _tells_optimiser(info: ClassInfo) -> bool:
+    """Whether a class puts Parameters into the groups of an optimiser itself."""
+    nodes = (node for base in info.mro() for node in syntax.walk(base.node))
+    return any(isinstance(node, ast.Attribute) and node.attr in OPTIMISER_GROUPS for node in nodes)
 
 
 def _is_staged(target: ast.expr, function: FunctionNode) -> bool:

@@ -88,8 +88,8 @@ class GradientFlow:
         self.is_unknown = False  # an attribute by a computed name, or `self` itself, is handed on
         self.methods: dict[str, list[tuple[ClassInfo, FunctionNode]]] = {}
         for member in dict.fromkeys([*info.mro(), *info.descendants()]):
-            for name, function in member.methods.items():
-                self.methods.setdefault(name, []).append((member, function))
+            for function in member.functions():
+                self.methods.setdefault(function.name, []).append((member, function))
         self._bodies: dict[tuple[ast.AST, bool, bool], _Body] = {}
         self._pending: list[tuple[_Body, bool]] = []
         self.entries: list[_Body] = []  # forward and its like

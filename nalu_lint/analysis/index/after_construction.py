@@ -20,13 +20,16 @@ from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALIS
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Outline, Scope
+    from nalu_lint.analysis.index.readers import Readers
 
 
 class ClassUsage:
     """How the code of one class, its bases and its subclasses uses attributes after construction."""
 
-    def __init__(self, after: Usage, shared: set[str]) -> None:
+    def __init__(self, after: Usage, shared: set[str], constructing: dict[str, set[str]]) -> None:
         self.after = after
+        # Methods that only the construction uses, as far as the file shows, and what they read.
+        self.constructing = constructing
         # Attributes of other objects that the initialisers themselves take: they may share them.
         self.shared_in_construction = shared
 
@@ -34,8 +37,10 @@ class ClassUsage:
 class FileUsage:
     """The usage of every class of a file, computed when asked for."""
 
-    def __init__(self, outline: Outline) -> None:
+    def __init__(self, outline: Outline, *, follows_project: bool = True) -> None:
+        """`follows_project`: what nothing in the file reads, other files of its project may read."""
         self.outline = outline
+        self._follows_project = follows_project
         self._functions: dict[ast.AST, FunctionUsage] = {}
         self._constructions: dict[ClassInfo, Usage] = {}
         self._classes: dict[ClassInfo, ClassUsage] = {}
@@ -70,7 +75,7 @@ class FileUsage:
     def makes_parameters(self, name: str) -> bool:
         """Whether a function or method of this name makes Parameters, so that its result may be one."""
         found = [(scope, f, False) for f, scope in self.functions_named(name)]
-        found += [(info.scope, info.methods[name], True) for info in self.outline.classes if name in info.methods]
+        found += [(info.scope, f, True) for info in self.outline.classes for f in info.definitions.get(name, ())]
         return any(self.function(f, scope, is_method=m).now.makes_parameters for scope, f, m in found)
 
     def construction(self, info: ClassInfo) -> Usage:
@@ -94,6 +99,10 @@ class FileUsage:
         family = _Family(self, info)
         initialised = family.initialised()
         roots = [name for name in family.methods if name not in initialised or name in ENTRY_POINTS]
+        if not initialised <= INITIALISERS:
+            # Another object, or the forward of a layer that it inherits, uses them as well.
+            layers = {name for base in info.external_bases() for name in LAYER_PARAMETERS.get(base, ())}
+            roots += sorted((initialised - INITIALISERS) & (self.taken_of_others | layers))
         after = Usage()
         shared: set[str] = set()
         handed: set[str] = set()
@@ -105,7 +114,12 @@ class FileUsage:
                 after.update(found.later)
                 shared |= found.now.foreign_reads | {attribute for _, attribute in found.now.inner_reads}
                 handed |= found.now.handed_names
-        for name in family.reach(roots):
+        later = family.reach(roots)
+        constructing: dict[str, set[str]] = {}
+        for name in initialised - later - INITIALISERS:
+            reached = [found.now for method in family.reach([name]) for found in family.usages(method)]
+            constructing[name] = {attribute for usage in reached for attribute in usage.reads}
+        for name in later:
             for found in family.usages(name):
                 if name != "__init__":
                     after.update(found.now)
@@ -123,7 +137,18 @@ class FileUsage:
                 after.update(found.later)
             else:
                 after.reads_anything |= not self.functions_named(name)
-        return ClassUsage(after, shared)
+        return ClassUsage(after, shared, constructing)
+
+    @cached_property
+    def taken_of_others(self) -> set[str]:
+        """Attributes that functions and methods of the file take of other objects than their own `self`."""
+        functions = [function for found in self.outline.functions.values() for function in found]
+        taken = {attribute for function in functions for attribute in _taken_of_others(function, "")}
+        for info in self.outline.classes:
+            for function in info.functions():
+                arguments = [*function.args.posonlyargs, *function.args.args]
+                taken |= _taken_of_others(function, arguments[0].arg if arguments else "")
+        return taken
 
     def _follow_names(self, usage: Usage, names: set[str]) -> None:
         """Add what the functions of the file do that are mentioned by name, and so on."""
@@ -150,7 +175,7 @@ class FileUsage:
             if info is None or name in seen:
                 continue
             seen.add(name)
-            for function in info.methods.values():
+            for function in info.functions():
                 found = self.function(function, info.scope, is_method=True)
                 after.foreign_reads |= found.now.foreign_reads | found.later.foreign_reads
                 after.foreign_reads |= {a for _, a in found.now.inner_reads | found.later.inner_reads}
@@ -170,7 +195,9 @@ class FileUsage:
                 foreign |= usage.after.foreign_reads | self._inner_reads(other, usage.after, family)
                 if other is not holder:
                     foreign |= usage.shared_in_construction
-        return After(info, own, foreign)
+        home = info.home
+        readers = home.readers if home is not None and self._follows_project else None
+        return After(info, self.of_class(info), foreign, readers)
 
     def _inner_reads(self, reader: ClassInfo, usage: Usage, family: set[ClassInfo]) -> set[str]:
         """Attributes that `reader` reads of the objects it holds, where those may be of `family`."""
@@ -193,9 +220,12 @@ class FileUsage:
 class After:
     """The reads and stores of attributes after construction."""
 
-    def __init__(self, info: ClassInfo, own: Usage, foreign_reads: set[str]) -> None:
-        self.own = own
+    def __init__(self, info: ClassInfo, usage: ClassUsage, foreign_reads: set[str], readers: Readers | None) -> None:
+        self.own = own = usage.after
         self.foreign_reads = foreign_reads
+        self._info = info
+        self._constructing = usage.constructing
+        self._readers = readers
         self.layer_reads: set[str] = set()
         layers = [base for base in info.external_bases() if base not in MODULE_BASES]
         calls_layer = info.find_method("forward") is None or "forward" in own.reads
@@ -217,11 +247,33 @@ class After:
             or name in self.foreign_reads
             or name in self.layer_reads
             or any(name.startswith(prefix) for prefix in self.own.getattr_prefixes)
+            or self.is_read_elsewhere(name)
         )
+
+    def is_read_elsewhere(self, name: str) -> bool:
+        """Whether another file of the project reads an attribute of this name, or uses a method that does."""
+        if self._readers is None or "." in name:
+            return False
+        users = [method for method, reads in self._constructing.items() if name in reads]
+        return self._readers.reads(self._info, name) or any(self._readers.uses(self._info, user) for user in users)
+
+    def is_taken_elsewhere(self, name: str) -> bool:
+        """Whether another file of the project takes an attribute of this name, for whatever it does with it."""
+        return self._readers is not None and self._readers.takes(self._info, name)
 
     def rewrites(self, name: str) -> bool:
         """Whether the attribute is assigned, registered or changed in place again."""
         return name in self.own.stores or name in self.own.parameter_names
+
+
+def _taken_of_others(function: FunctionNode, self_name: str) -> set[str]:
+    """Attributes that a function takes of objects; those of classes, as in `Base.method(self)`, do not count."""
+    return {
+        node.attr
+        for node in syntax.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and not syntax.is_super(node.value)
+        if not (isinstance(node.value, ast.Name) and (node.value.id == self_name or node.value.id[:1].isupper()))
+    }
 
 
 def is_abstract(function: FunctionNode) -> bool:
@@ -240,10 +292,10 @@ class _Family:
         self.methods: dict[str, list[tuple[FunctionNode, Scope]]] = {}
         self.properties: set[str] = set()
         for member in dict.fromkeys([*info.mro(), *info.descendants()]):
-            for name, function in member.methods.items():
-                self.methods.setdefault(name, []).append((function, member.scope))
+            for function in member.functions():
+                self.methods.setdefault(function.name, []).append((function, member.scope))
                 if function.decorator_list:
-                    self.properties.add(name)
+                    self.properties.add(function.name)
             for expression in member.class_attributes.values():  # `alias = method`, `w = property(f)`
                 names = {node.id for node in syntax.walk(expression) if isinstance(node, ast.Name)}
                 self.properties |= names & member.methods.keys()

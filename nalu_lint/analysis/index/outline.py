@@ -13,6 +13,8 @@ from nalu_lint.analysis.index import names, syntax
 from nalu_lint.analysis.knowledge.torch_semantics import MODULE_BASES, NEUTRAL_BASES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nalu_lint.analysis.index.project import SourceFile
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -89,14 +91,16 @@ class Scope:
 class ClassInfo:
     """A class statement: its methods, and its bases as far as they are known.
 
-    `bases` holds classes of the file and canonical dotted names; a base that cannot be
-    resolved sets `has_unknown_base`.
+    `definitions` holds every function of the body by its name: a property has a getter and a setter, and `forward` may
+    stand in both branches of an `if`. `methods` holds the one of each name that an instance has. `bases` holds classes
+    of the file and canonical dotted names; a base that cannot be resolved sets `has_unknown_base`.
     """
 
     def __init__(self, node: ast.ClassDef, scope: Scope) -> None:
         self.node = node
         self.scope = scope
         self.name = node.name
+        self.definitions: dict[str, list[FunctionNode]] = {}
         self.methods: dict[str, FunctionNode] = {}
         self.class_attributes: dict[str, ast.expr] = {}
         self.bases: list[ClassInfo | str] = []
@@ -105,13 +109,20 @@ class ClassInfo:
         self.has_unknown_base = False
         for statement in _flat_statements(node.body):
             if isinstance(statement, _FUNCTIONS):
-                self.methods[statement.name] = statement
+                self.definitions.setdefault(statement.name, []).append(statement)
+                if statement.name not in self.methods or not _adds_to_another(statement):
+                    self.methods[statement.name] = statement
             elif isinstance(statement, ast.Assign):
                 for target in statement.targets:
                     if isinstance(target, ast.Name):
                         self.class_attributes[target.id] = statement.value
             elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
                 self.class_attributes[statement.target.id] = statement.value
+
+    def functions(self) -> Iterator[FunctionNode]:
+        """Every function of the body."""
+        for found in self.definitions.values():
+            yield from found
 
     @property
     def home(self) -> SourceFile | None:
@@ -196,6 +207,14 @@ class ClassInfo:
         return None
 
 
+def _adds_to_another(function: FunctionNode) -> bool:
+    """Whether it leaves the function of its name in place: a setter, an overload, a case of a single dispatch."""
+    return any(
+        syntax.last_name(d.func if isinstance(d, ast.Call) else d) in ("setter", "deleter", "overload", "register")
+        for d in function.decorator_list
+    )
+
+
 def is_module_class(dotted: str) -> bool:
     """Whether a canonical dotted name is one of PyTorch's own Module classes.
 
@@ -245,7 +264,7 @@ class Outline:
                 nested = ast.ClassDef | ast.If | ast.Try | ast.With
                 inner: list[ast.stmt] = [s for s in statement.body if isinstance(s, nested)]
                 self._visit(inner, scope, in_class=True)
-                for method in info.methods.values():
+                for method in info.functions():
                     self._visit_nested(method, scope)
             elif isinstance(statement, _FUNCTIONS):
                 if not in_class:

@@ -12,11 +12,13 @@ import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nalu_lint import reading
 from nalu_lint.analysis.index.outline import Outline
 from nalu_lint.analysis.index.positions import Lines
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode
+    from nalu_lint.analysis.index.readers import Readers
 
 MAX_FILES = 60  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
@@ -35,7 +37,7 @@ class SourceFile:
         self.tree = tree
         self.project = project
         self.path = os.path.abspath(path) if project is not None else path
-        self.roots, self.package = _place(self.path) if project is not None else ((), "")
+        self.roots, self.package, self.top = _place(self.path) if project is not None else ((), "", "")
         self.outline = Outline(tree, self)
 
     def release(self) -> None:
@@ -68,6 +70,13 @@ class SourceFile:
         """The class or function of the project that `dotted` is, through re-exports."""
         return None if self.project is None else self.project.find(dotted, self)
 
+    @cached_property
+    def readers(self) -> Readers | None:
+        """What the other files of the project read; None where no other file is to be read."""
+        from nalu_lint.analysis.index.readers import Readers  # the two know each other
+
+        return None if self.project is None or not self.top else Readers(self, self.project)
+
     def find_class(self, dotted: str) -> ClassInfo | None:
         """A class of the project; by convention its name has a capital letter."""
         if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].lstrip("_")[:1].isupper():
@@ -95,14 +104,19 @@ class Project:
         # The places where a module was looked for, and the one where it is.
         self._modules: dict[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], str | None]] = {}
         self._asked: dict[str, set[str]] = {}  # by file: the places where what it imports was looked for
+        self._contents: tuple[str, list[tuple[str, bytes]]] = ("", [])  # of the project asked for last
 
     def trim(self) -> None:
         """Forget all files where they have become many: between two files that are checked, never during one."""
         if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
-            self.clear()
+            self._forget_trees()
 
     def clear(self) -> None:
         """Forget all files, but not where they are."""
+        self._contents = ("", [])
+        self._forget_trees()
+
+    def _forget_trees(self) -> None:
         for file in self._files.values():
             if file is not None:
                 file.release()
@@ -130,6 +144,26 @@ class Project:
         if binding.dotted is not None and binding.dotted != dotted:
             return self.find(binding.dotted, file, depth + 1)
         return None
+
+    def contents(self, asker: SourceFile) -> list[tuple[str, bytes]]:
+        """Path and content of every other file of the project of `asker` that mentions PyTorch, nearest first."""
+        self._asked.setdefault(asker.path, set()).add(asker.top)
+        if self._contents[0] != asker.top:
+            found = ((path, _bytes(path)) for path in python_files(asker.top))
+            self._contents = asker.top, [(path, content) for path, content in found if b"torch" in content]
+        others = [(path, content) for path, content in self._contents[1] if path != asker.path]
+        near = os.path.dirname(asker.path)
+        return sorted(others, key=lambda pair: not pair[0].startswith(near))
+
+    def parsed(self, path: str) -> SourceFile | None:
+        """The file at `path`; None where it cannot be parsed."""
+        if self._files.get(path) is None:
+            try:
+                text = _bytes(path).decode("utf-8-sig")
+            except UnicodeDecodeError:
+                return None
+            self._files[path] = self._parse(text, path)
+        return self._files[path]
 
     def home_of(self, function: FunctionNode) -> SourceFile | None:
         """The file that a function found here stands in."""
@@ -195,8 +229,38 @@ def _read(path: str) -> str:
         return ""  # what cannot be read is unknown
 
 
-def _place(path: str) -> tuple[tuple[str, ...], str]:
-    """The folders in which the packages of a file's project stand, and the package of the file."""
+def _bytes(path: str) -> bytes:
+    try:
+        return reading.read(path)
+    except OSError:
+        return b""
+
+
+def python_files(top: str) -> list[str]:
+    """The Python files of a project, by the folder that holds it.
+
+    A folder without any mark may be anyone's home: of what is below it, only packages count.
+    """
+    from nalu_lint.config import Config  # few findings get here
+    from nalu_lint.files import discover
+
+    folders, found = [top], []
+    if not any(os.path.exists(os.path.join(top, mark)) for mark in (*_MARKS, "__init__.py")):
+        with os.scandir(top) as entries:
+            inside = sorted((entry.path, entry.is_dir()) for entry in entries)
+        folders = [
+            path for path, is_folder in inside if is_folder and os.path.isfile(os.path.join(path, "__init__.py"))
+        ]
+        found = [path for path, is_folder in inside if not is_folder]
+    found += [path for folder in folders for path, _ in discover(folder, lambda _: Config())]
+    return [path for path in found if path.endswith(".py")]
+
+
+def _place(path: str) -> tuple[tuple[str, ...], str, str]:
+    """The folders in which the packages of a file's project stand, the package of the file, and the project's folder.
+
+    Without any mark of a project that is the outermost package, or the folder of the file.
+    """
     folder = os.path.dirname(path)
     parts: list[str] = []
     root = folder
@@ -213,4 +277,5 @@ def _place(path: str) -> tuple[tuple[str, ...], str]:
         top = parent
     if top:
         roots += [top, os.path.join(top, "src")]
-    return tuple(dict.fromkeys(roots)), ".".join(reversed(parts))
+    whole = top or (os.path.join(root, parts[-1]) if parts else folder)
+    return tuple(dict.fromkeys(roots)), ".".join(reversed(parts)), whole

@@ -257,6 +257,8 @@ INITIALISERS = frozenset(
 ENTRY_POINTS = frozenset(
     {"forward", "__call__", "training_step", "validation_step", "test_step", "predict_step", "configure_optimizers"}
 )
+# What tells an optimiser of Parameters after it was built.
+OPTIMISER_GROUPS = frozenset({"param_groups", "add_param_group"})
 # Methods of Module that yield its Parameters, alone or as (name, Parameter) pairs.
 PARAMETER_ITERATORS = frozenset({"parameters", "named_parameters"})
 MODULE_ITERATORS = frozenset({"modules", "named_modules", "children", "named_children"})
