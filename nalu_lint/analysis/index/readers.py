@@ -6,6 +6,7 @@ those that take an attribute of this name. Clean code never gets here.
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import TYPE_CHECKING
 
@@ -73,13 +74,16 @@ class Readers:
 
     def _reads(self, file: SourceFile, info: ClassInfo, name: str) -> bool:
         usage = self._usage(file)
+        helpers = any(_mentions(f, name) for found in file.outline.functions.values() for f in found)
         for other in file.outline.classes:
-            if not (other.is_module or other.is_open):
+            inherits = any(_is_same(base, info) for base in other.mro())
+            if not (inherits or other.is_module or other.is_open):
+                continue
+            if not (helpers or inherits or _mentions(other.node, name)):
                 continue
             own = usage.of_class(other).after
-            if any(_is_same(base, info) for base in other.mro()):
-                if own.reads_anything or name in own.reads or name in own.foreign_reads:
-                    return True
+            if inherits and (own.reads_anything or name in own.reads or name in own.foreign_reads):
+                return True
             if name in own.foreign_reads or name in usage.of_class(other).shared_in_construction:
                 return True
             kinds = usage.construction(other).kinds
@@ -101,6 +105,15 @@ class Readers:
         binding = file.outline.scope.lookup(kind)
         found = binding.class_info if binding is not None else file.find_class(kind)
         return found is not None and not any(_is_same(base, info) for base in found.mro())
+
+
+def _mentions(node: ast.AST, name: str) -> bool:
+    """Whether code takes an attribute of this name of an object that is not `self`, or has its name in a text."""
+    return any(
+        (isinstance(inner, ast.Attribute) and inner.attr == name and not syntax.is_self(inner.value))
+        or (isinstance(inner, ast.Constant) and inner.value == name)
+        for inner in syntax.walk(node)
+    )
 
 
 def _is_taken(before: bytes, *, is_own_enough: bool) -> bool:
