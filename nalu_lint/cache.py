@@ -45,6 +45,7 @@ _OWN_NAME = re.compile(r"[0-9a-f]{8}\.records")
 # A file changed twice within this time may look the same: some file systems count in steps of two seconds.
 _RACY_NS = 2_000_000_000
 _KEPT_DAYS = 30
+_NO_PART = ("__pycache__", "commands", "output", "probe")  # folders of the package that no outcome depends on
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -181,12 +182,15 @@ def _key(config: Config) -> str:
 def _installation() -> str:
     """What changes when the package does, also where its version does not: the times of its files."""
     latest = count = 0
-    for folder in ("", "analysis", "fixing", "rules"):
-        with os.scandir(os.path.join(_PACKAGE, folder)) as entries:
+    pending = [_PACKAGE]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 if entry.name.endswith(".py"):
                     count += 1
                     latest = max(latest, entry.stat().st_mtime_ns)
+                elif entry.name not in _NO_PART and entry.is_dir():
+                    pending.append(entry.path)
     return f"{count}.{latest}"
 
 

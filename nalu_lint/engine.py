@@ -7,10 +7,11 @@ no state. The command, flake8, standard input and editors are shells around it.
 from __future__ import annotations
 
 import re
+import time
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import suppressions
+from nalu_lint import limits, reading, suppressions
 from nalu_lint.analysis.sieve import deriving
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Position, Source, Span
@@ -178,10 +179,14 @@ def _kept(checked: _Checked, silences: Suppressions, *, with_fixes: bool) -> lis
 
     text, tree, path, project, findings, selected = checked
     planner = planning.Planner(text, tree, findings, silenced, selected, path=path, project=project)
-    return [
-        planned.finding._replace(fix=planned.fix, fix_refused=planned.refusal or None)
-        for planned in planning.with_fixes(planner, kept)
-    ]
+    try:
+        return [
+            planned.finding._replace(fix=planned.fix, fix_refused=planned.refusal or None)
+            for planned in planning.with_fixes(planner, kept)
+        ]
+    except limits.TooComplexError:  # what was found is worth something without
+        limits.prolong(limits.SECONDS / 4)
+        return [finding._replace(fix_refused="the file is too complex to plan it") for finding in kept]
 
 
 def _rows(finding: Finding) -> tuple[str, int, int]:
@@ -365,29 +370,30 @@ def check_file(task: Task, *, identify: bool = False) -> Outcome:
     `identify`: say what the content was, for the cache.
     """
     try:
-        with open(task.path, "rb") as file:
-            content = _identified_before(file.fileno()) if identify else None
-            source = file.read()
+        source, status = reading.read_with_status(task.path)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         return _only_selected(task, unreadable(task.path, UnreadableError(reason)))
-    outcome = _check_read(source, task)
-    if content is None:
+    now = time.time_ns()
+    outcome = _within_limit(_check_read, source, task)
+    if not identify or outcome.is_incomplete:
         return outcome
-    from nalu_lint.cache import content_hash  # start-up time
+    from nalu_lint.cache import content_hash, signature  # start-up time
 
-    content = content._replace(content_hash=content_hash(source))
+    # The signature is from before the file was read: one from after it could hide a change meanwhile.
+    content = Content(signature(status, now), content_hash(source))
     return outcome._replace(content=content, dependencies=_dependencies(task.path))
 
 
-def _identified_before(handle: int) -> Content:
-    """The signature from before the file is read: one from after it could hide a change meanwhile."""
-    import os  # start-up time
-    import time
-
-    from nalu_lint.cache import signature
-
-    return Content(signature(os.fstat(handle), time.time_ns()), "")
+def _within_limit(work: Callable[[bytes, Task], Outcome], source: bytes, task: Task) -> Outcome:
+    """What becomes of a file; NAL901 where it takes too long."""
+    try:
+        with limits.limited(len(source)):
+            return work(source, task)
+    except limits.TooComplexError:
+        forget()  # what was read half
+        outcome = _only_selected(task, unreadable(task.path, UnreadableError(limits.REASON)))
+        return outcome._replace(is_incomplete=True)
 
 
 def _dependencies(path: str) -> tuple[Dependency, ...]:
@@ -430,7 +436,13 @@ def forget() -> None:
 
 
 def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
-    """`examine`, with a defect of the analysis reported for the file that shows it."""
+    """`examine`, with a defect of the analysis, and what takes too long, reported for the file that shows it."""
+    from functools import partial  # start-up time
+
+    return _within_limit(partial(_examined, firing=firing), source, task)
+
+
+def _examined(source: bytes, task: Task, *, firing: frozenset[str] | None) -> Outcome:
     try:
         return examine(source, task.path, task.config, firing=firing, follow_imports=True, with_fixes=task.with_fixes)
     except Exception as error:  # whatever it is, the other files are checked

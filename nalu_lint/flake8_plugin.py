@@ -63,8 +63,14 @@ class Plugin:
 
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Row, column from 0, text and type of each finding."""
+        from nalu_lint import limits  # start-up time
+
         with _without_cycle_collector():
-            found = self._find()
+            try:
+                with limits.limited(sum(map(len, self.lines))):
+                    found = self._find()
+            except limits.TooComplexError:
+                found = [self._not_checked(limits.REASON)]
         for diagnostic in found:
             row, column = diagnostic.span.start
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
@@ -105,6 +111,11 @@ class Plugin:
             )
         except (config.ConfigError, engine.InternalError) as error:
             # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
-            return [engine.unreadable(self.filename, engine.UnreadableError(f"not checked: {error}"))]
+            return [self._not_checked(f"not checked: {error}")]
         finally:
             engine.project().clear()  # else flake8's cycle collector goes through their trees, again and again
+
+    def _not_checked(self, reason: str) -> Diagnostic:
+        from nalu_lint import engine  # start-up time
+
+        return engine.unreadable(self.filename, engine.UnreadableError(reason))

@@ -11,12 +11,18 @@ _MAX_BYTES = 1 << 28  # a notebook with pictures has tens of megabytes
 
 def read(path: str) -> bytes:
     """The bytes of a regular file, or of what a link to one leads to. Raises OSError."""
+    return read_with_status(path)[0]
+
+
+def read_with_status(path: str) -> tuple[bytes, os.stat_result]:
+    """The bytes, and what the file was like before they were read. Raises OSError."""
     with open(path, "rb", opener=_opener) as file:
-        check(os.fstat(file.fileno()), path)
+        status = os.fstat(file.fileno())
+        check(status, path)
         content = file.read(_MAX_BYTES + 1)
     if content is None or len(content) > _MAX_BYTES:  # such as some of /proc, which have no size
         raise OSError(errno.EFBIG, "No end in sight", path)
-    return content
+    return content, status
 
 
 def _opener(path: str, flags: int) -> int:

@@ -18,8 +18,8 @@ _OURS = re.compile(r"#\s*nalu-lint\s*:\s*ignore(?![\w-])\s*(?:\[(?P<codes>[^\]]*
 _FILE = re.compile(r"#\s*nalu-lint\s*:\s*ignore-file\b", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]+[0-9]*", re.IGNORECASE)
 # A file without these holds nothing that could suppress nothing: codes of other tools are theirs to judge.
-# The sign in front is searched fast, and what stands between it and the word is never a letter.
-_NAMED = re.compile(rb"#[^\w\n]*(?i:nalu-lint\s*:|noqa\s*:[^\n]*NAL)")
+_NAMES_OURS = re.compile(rb"nalu-lint\s*:|(noqa\s*:)")
+_HASH = ord("#")
 
 ALL = frozenset({""})  # every code starts with it
 
@@ -87,7 +87,30 @@ NONE = Suppressions({}, False)
 
 def may_be_unused(source: bytes) -> bool:
     """Whether a file mentions codes of ours in a comment at all."""
-    return _NAMED.search(source) is not None
+    lowered = source.lower()
+    if b"noqa" not in lowered and b"nalu-lint" not in lowered:
+        return False
+    position = 0
+    while (match := _NAMES_OURS.search(lowered, position)) is not None:
+        position = match.end()
+        if match.group(1):
+            line_end = lowered.find(b"\n", position)
+            line_end = len(lowered) if line_end < 0 else line_end
+            if source.find(b"NAL", position, line_end) < 0:
+                position = line_end
+                continue
+        if _is_in_comment(lowered, match.start()):
+            return True
+    return False
+
+
+def _is_in_comment(source: bytes, place: int) -> bool:
+    """Whether nothing but signs stands between a place and a `#` before it on its line."""
+    while place and not source[place - 1 : place].isalnum() and source[place - 1] not in b"_\n":
+        place -= 1
+        if source[place] == _HASH:
+            return True
+    return False
 
 
 def read(text: str, *, honour_noqa: bool = True) -> Suppressions:

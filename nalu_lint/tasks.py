@@ -49,7 +49,8 @@ class Outcome(NamedTuple):
     """What became of one file.
 
     `defect`: the traceback of a defect in the analysis, if any. `fixed`: the findings that were fixed, or would be
-    by `diff`, which is what would change in the file. `error`: why the file could not be fixed.
+    by `diff`, which is what would change in the file. `error`: why the file could not be fixed. `is_incomplete`: it
+    took too long, and may not another time.
     """
 
     diagnostics: list[Diagnostic]
@@ -60,3 +61,4 @@ class Outcome(NamedTuple):
     fixed: tuple[Finding, ...] = ()
     diff: str = ""
     error: str = ""
+    is_incomplete: bool = False

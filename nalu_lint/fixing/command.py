@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nalu_lint import engine
+from nalu_lint import engine, limits
 from nalu_lint.config import UNREADABLE
 
 if TYPE_CHECKING:
     from nalu_lint.commands.fixes import Mode
     from nalu_lint.tasks import Outcome, Task
+
+
+_TIMES = 10  # each round checks the file again
 
 
 def fix_file(task: Task, mode: Mode, *, identify: bool = False) -> Outcome:
@@ -45,9 +48,14 @@ def fix_bytes(source: bytes, task: Task, mode: Mode) -> tuple[Outcome, bytes]:
     from nalu_lint.fixing import applying  # start-up time
 
     try:
-        result = applying.fix(
-            source, task.path, task.config.selected_for(task.path), unsafe=mode.unsafe, follow_imports=True
-        )
+        with limits.limited(len(source), _TIMES):
+            result = applying.fix(
+                source, task.path, task.config.selected_for(task.path), unsafe=mode.unsafe, follow_imports=True
+            )
+    except limits.TooComplexError:
+        engine.forget()
+        outcome = engine.check_bytes(source, task._replace(with_fixes=False))
+        return outcome._replace(error=f"{task.path}: cannot be fixed: too complex"), source
     except engine.UnreadableError:
         return engine.check_bytes(source, task), source
     except Exception as error:  # whatever it is, the file stays and the others are fixed

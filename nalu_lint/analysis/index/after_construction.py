@@ -44,6 +44,7 @@ class FileUsage:
         self._functions: dict[ast.AST, FunctionUsage] = {}
         self._constructions: dict[ClassInfo, Usage] = {}
         self._classes: dict[ClassInfo, ClassUsage] = {}
+        self._makers: dict[str, bool] = {}
         self._plain_classes = {info.name: info for info in outline.classes if not info.is_module and not info.is_open}
 
     def function(self, function: FunctionNode, scope: Scope, *, is_method: bool) -> FunctionUsage:
@@ -74,6 +75,11 @@ class FileUsage:
 
     def makes_parameters(self, name: str) -> bool:
         """Whether a function or method of this name makes Parameters, so that its result may be one."""
+        if name not in self._makers:
+            self._makers[name] = self._makes_parameters(name)
+        return self._makers[name]
+
+    def _makes_parameters(self, name: str) -> bool:
         found = [(scope, f, False) for f, scope in self.functions_named(name)]
         found += [(info.scope, f, True) for info in self.outline.classes for f in info.definitions.get(name, ())]
         return any(self.function(f, scope, is_method=m).now.makes_parameters for scope, f, m in found)
@@ -127,9 +133,8 @@ class FileUsage:
         construction = self.construction(info)
         self._follow_names(after, after.names | handed)
         self._follow_classes(construction.names, after)
-        known = {*self.outline.functions, *(other.name for other in self.outline.classes)}
-        given = (construction.given_self | after.given_self) - known
-        for name in given:
+        given = construction.given_self | after.given_self
+        for name in given - self.outline.functions.keys() - self._class_names:
             helper = self.imported_function(name)
             if helper is not None:
                 found = self.function(*helper, is_method=False)
@@ -189,9 +194,8 @@ class FileUsage:
         own = self.of_class(info).after
         family = {*info.mro(), *info.descendants()}
         foreign: set[str] = set(own.foreign_reads) | self._inner_reads(info, own, family)
-        for other in self.outline.classes:
-            if other not in family and (other.is_module or other.is_open):
-                usage = self.of_class(other)
+        for other, usage in self._takers:
+            if other not in family:
                 foreign |= usage.after.foreign_reads | self._inner_reads(other, usage.after, family)
                 if other is not holder:
                     foreign |= usage.shared_in_construction
@@ -199,8 +203,24 @@ class FileUsage:
         readers = home.readers if home is not None and self._follows_project else None
         return After(info, self.of_class(info), foreign, readers)
 
+    @cached_property
+    def _takers(self) -> list[tuple[ClassInfo, ClassUsage]]:
+        """The classes that take attributes of other objects: few, and asked for each class."""
+        usages = [(info, self.of_class(info)) for info in self.outline.classes if info.is_module or info.is_open]
+        return [
+            (info, usage)
+            for info, usage in usages
+            if usage.after.foreign_reads or usage.after.inner_reads or usage.shared_in_construction
+        ]
+
+    @cached_property
+    def _class_names(self) -> frozenset[str]:
+        return frozenset(info.name for info in self.outline.classes)
+
     def _inner_reads(self, reader: ClassInfo, usage: Usage, family: set[ClassInfo]) -> set[str]:
         """Attributes that `reader` reads of the objects it holds, where those may be of `family`."""
+        if not usage.inner_reads:
+            return set()
         kinds = self.construction(reader).kinds
         names = {info.name for info in family}
         return {
@@ -213,8 +233,7 @@ class FileUsage:
         """Whether an object of this kind is certainly of none of the classes called `names`."""
         if is_module_class(kind):
             return True
-        is_of_file = any(info.name == kind for info in self.outline.classes)
-        return is_of_file and kind not in names
+        return kind in self._class_names and kind not in names
 
 
 class After:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index import syntax
@@ -22,6 +22,9 @@ class Candidates:
         self.outline = outline
         self.usage = usage
         self._hides: dict[ClassInfo, bool] = {}
+        # The initialisers of a base are those of each class that inherits from it.
+        self._hands_on = cache(hands_on_containers)
+        self._containers = cache(lambda function, scope, given: containers(function, scope, arguments_too=given))
 
     @cached_property
     def everywhere(self) -> frozenset[str]:
@@ -70,7 +73,7 @@ class Candidates:
     def may_hide(self, info: ClassInfo) -> bool:
         """Whether the construction fills a plain container with objects, and something reads it later."""
         if info not in self._hides:
-            hiding = _filled(_constructing(info))
+            hiding = self._filled(_constructing(info))
             reads = self.usage.of_class(info).after.reads if hiding else ()
             read = hiding & {read.partition(".")[0] for read in reads}
             self._hides[info] = not all(map(self._is_handed_on, read))
@@ -89,19 +92,18 @@ class Candidates:
 
     def fills_container(self, info: ClassInfo) -> bool:
         """Whether the initialisers in the class itself fill a plain container with objects."""
-        return bool(_filled(_initialisers(info)))
+        return bool(self._filled(_initialisers(info)))
 
-
-def _filled(functions: list[tuple[FunctionNode, Scope]]) -> set[str]:
-    """The attributes that these functions fill with a plain container of objects."""
-    is_given = any(hands_on_containers(function) for function, _ in functions)
-    literal: set[str] = set()
-    filled: set[str] = set()
-    for function, scope in functions:
-        found = containers(function, scope, arguments_too=is_given)
-        literal |= found[0]
-        filled |= found[1]
-    return literal & filled
+    def _filled(self, functions: list[tuple[FunctionNode, Scope]]) -> set[str]:
+        """The attributes that these functions fill with a plain container of objects."""
+        is_given = any(self._hands_on(function) for function, _ in functions)
+        literal: set[str] = set()
+        filled: set[str] = set()
+        for function, scope in functions:
+            found = self._containers(function, scope, is_given)
+            literal |= found[0]
+            filled |= found[1]
+        return literal & filled
 
 
 def _initialisers(info: ClassInfo) -> list[tuple[FunctionNode, Scope]]:

@@ -106,6 +106,9 @@ class ClassInfo:
         self.bases: list[ClassInfo | str] = []
         self._is_linked = False
         self.subclasses: list[ClassInfo] = []
+        self._mro: list[ClassInfo] | None = None
+        self._external_bases: list[str] | None = None
+        self._descendants: list[ClassInfo] | None = None
         self.has_unknown_base = False
         for statement in _flat_statements(node.body):
             if isinstance(statement, _FUNCTIONS):
@@ -138,6 +141,8 @@ class ClassInfo:
         for base in self.bases:
             if isinstance(base, ClassInfo):
                 base.link()
+        for info in self.descendants():
+            info._mro = info._external_bases = None
 
     def _linked(self, base: ClassInfo | str) -> ClassInfo | str:
         if isinstance(base, ClassInfo) or self.home is None or is_module_class(base) or base in NEUTRAL_BASES:
@@ -165,17 +170,21 @@ class ClassInfo:
 
     def mro(self) -> list[ClassInfo]:
         """The class and its bases in this file, nearest first."""
-        order: list[ClassInfo] = []
-        stack = [self]
-        while stack:
-            current = stack.pop(0)
-            if current not in order:
-                order.append(current)
-                stack = [base for base in current.bases if isinstance(base, ClassInfo)] + stack
-        return order
+        if self._mro is None:
+            order: dict[ClassInfo, None] = {}
+            stack = [self]
+            while stack:
+                current = stack.pop()
+                if current not in order:
+                    order[current] = None
+                    stack += [base for base in reversed(current.bases) if isinstance(base, ClassInfo)]
+            self._mro = list(order)
+        return self._mro
 
     def external_bases(self) -> list[str]:
-        return [base for info in self.mro() for base in info.bases if isinstance(base, str)]
+        if self._external_bases is None:
+            self._external_bases = [base for info in self.mro() for base in info.bases if isinstance(base, str)]
+        return self._external_bases
 
     @property
     def is_module(self) -> bool:
@@ -191,14 +200,16 @@ class ClassInfo:
 
     def descendants(self) -> list[ClassInfo]:
         """The class and every class of the file that inherits from it."""
-        order: list[ClassInfo] = []
-        stack = [self]
-        while stack:
-            current = stack.pop()
-            if current not in order:
-                order.append(current)
-                stack.extend(current.subclasses)
-        return order
+        if self._descendants is None:
+            order: dict[ClassInfo, None] = {}
+            stack = [self]
+            while stack:
+                current = stack.pop()
+                if current not in order:
+                    order[current] = None
+                    stack.extend(current.subclasses)
+            self._descendants = list(order)
+        return self._descendants
 
     def find_method(self, name: str) -> tuple[ClassInfo, FunctionNode] | None:
         for info in self.mro():

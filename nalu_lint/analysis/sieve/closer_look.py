@@ -145,6 +145,8 @@ class _Blocks:
 
     def _relate(self, first: int, second: int) -> None:
         old, new = self._families[first], self._families[second]
+        if old == new:
+            return
         for number, family in self._families.items():
             if family == old:
                 self._families[number] = new

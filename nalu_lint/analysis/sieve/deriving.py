@@ -63,6 +63,8 @@ _NO_ITERATION = re.compile(rb"\.|\(\)\)\.(?:" + _METADATA + rb")\b")
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
+# What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
+_MAX_ROW = 1000
 TORCH = b"torch"  # no rule says anything about a file without it
 # The rules about values that are derived at construction.
 DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
@@ -76,6 +78,8 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
     """
     if TORCH not in source:
         return frozenset()
+    if max(map(len, source.split(b"\n"))) > _MAX_ROW:
+        return codes
     try:
         return _firing(Text(source), codes)
     except RecursionError:  # too deeply nested to look at: the engine says so
@@ -234,6 +238,7 @@ def _reads(text: Text, names: set[bytes], assigned: dict[bytes, list[int]]) -> I
     known = set(pending)
     while pending:
         name = pending.pop()
+        holders: dict[int, set[int]] = {}  # of the places in `assigned`, by their number, which may grow
         for place in _attribute_places(text, name):
             end = place + 1 + len(name)
             if _NO_READ.match(source, end):
@@ -261,7 +266,10 @@ def _reads(text: Text, names: set[bytes], assigned: dict[bytes, list[int]]) -> I
             if chain == b"self" and name in assigned and name not in _LAYER_NAMES:
                 # Another attribute of this name, of a class that has nothing to do with those.
                 holder = text.class_around(place)
-                if holder not in map(text.class_around, assigned[name]) and text.is_alone(holder):
+                number = len(assigned[name])
+                if number not in holders:
+                    holders[number] = set(map(text.class_around, assigned[name]))
+                if holder not in holders[number] and text.is_alone(holder):
                     continue
             root = _WORD.match(chain)
             if (root is None or _is_read(line.strip(), before)) and not _is_in_forward(text, place):

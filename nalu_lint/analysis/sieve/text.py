@@ -34,6 +34,8 @@ _ATTRIBUTES = re.compile(
 _PARAMETER = re.compile(rb"Parameter(?:((?:List|Dict)?[ \t]*\()|([ \t]+as\b|[ \t]*(?:[\r\n#,)]|\Z)))")
 _PLAIN_MODULE = re.compile(rb"class[ \t]+(\w+)\([ \t]*(?:torch\.)?(?:nn\.)?Module[ \t]*\)")
 _MODULE_CLASS = re.compile(rb"class[ \t]+(\w+)\([^)\n]*\bModule\b")
+_BASES = re.compile(rb"class[ \t]+\w+[ \t]*\(([^)]*)")
+_WORD = re.compile(rb"\w+")
 _DEFINITION = re.compile(rb"def[ \t]+([\w\x80-\xff]+)[ \t]*[(\[]")
 # No mention of a name: what stands around it in a text about code, before attributes of elements and of strings.
 _NO_MENTION = (b"`", b"`.", b"].", b"}.", b"'.", b'".')
@@ -78,6 +80,11 @@ class Text:
     def _classes(self) -> list[int]:
         return [place + 1 for place in places(self.content, b"\nclass ")]
 
+    @cached_property
+    def _bases(self) -> frozenset[bytes]:
+        """All names in the brackets behind names of classes."""
+        return frozenset(word for bases in _BASES.findall(self.content) for word in _WORD.findall(bases))
+
     def class_around(self, place: int) -> int:
         """Where the last class at the left margin starts before a place, or -1."""
         index = bisect_right(self._classes, place) - 1
@@ -88,8 +95,7 @@ class Text:
         header = _PLAIN_MODULE.match(self.content, start) if start >= 0 else None
         if header is None:
             return False
-        inherits = re.compile(rb"class[ \t]+\w+[ \t]*\([^)]*\b%s\b" % header.group(1))
-        return inherits.search(self.content) is None
+        return header.group(1) not in self._bases
 
     def line_start(self, place: int) -> int:
         return self.content.rfind(b"\n", 0, place) + 1
