@@ -5,40 +5,32 @@ Exit codes: 0 no error, 1 findings, 2 it could not run as asked.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from nalu_lint._version import __version__
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import ProbeError, require
+from nalu_lint.probe.options import TABLE, read_options
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
 
     from nalu_lint.probe.report import Report
 
-OK, FINDINGS, CANNOT_RUN = 0, 1, 2
-TABLE = "full"
-FORMATS = (TABLE, "concise", "json", "sarif")
-LOSSES = ("mse", "cross-entropy", "output")
-
-_USAGE = """\
-nalu-probe [options] SCRIPT [ARGS ...]
-       nalu-probe [options] -m MODULE [ARGS ...]
-       nalu-probe [options] --model MODULE:CLASS --input SHAPE
-       nalu-probe [options] --model MODULE:CLASS --meta"""
+OK, FINDINGS, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    verbose = "-v" in (sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    verbose = False
     try:
-        options = _parser().parse_args(arguments)
+        options = read_options(given)
         verbose = options.verbose
         return _run(options)
     except ProbeError as error:
@@ -50,90 +42,19 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINDINGS
     except KeyboardInterrupt:
-        return 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ProbeError(f"{message} (see nalu-probe --help)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="nalu-probe",
-        usage=_USAGE,
-        description="Train a model for a few steps and find the Parameters that do not train. Runs the code given.",
-    )
-    parser.add_argument(
-        "command", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a training script, and its arguments"
-    )
-    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
-    parser.add_argument("--steps", type=_count, default=10, metavar="N", help="optimiser steps to observe; default 10")
-    parser.add_argument("--seed", type=int, default=0, help="of every random generator; default 0")
-    model = parser.add_argument_group("a model on made-up inputs")
-    model.add_argument("--model", metavar="MODULE:CLASS", help="or FILE.py:CLASS; a function that builds one will do")
-    model.add_argument("--kwargs", default="{}", metavar="JSON", help="arguments of its constructor")
-    model.add_argument(
-        "--input",
-        action="append",
-        default=[],
-        metavar="SHAPE",
-        help="32x2, 32x2:float64, or 8x16:int64:1000 for integers below 1000; once for each input",
-    )
-    model.add_argument("--loss", choices=LOSSES, default="mse", help="default: mse, against random targets")
-    model.add_argument("--device", default="auto", help="default: cuda if there is one, else cpu")
-    model.add_argument(
-        "--meta", action="store_true", help="on the meta device, any size: construct only, or with --input one step"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument("--output-format", choices=FORMATS, default=TABLE, help="default: full")
-    output.add_argument("-o", "--output-file", metavar="FILE", help="write the findings there")
-    output.add_argument("--plot", metavar="FILE", help="draw gradients and updates over the steps (.png, .svg, .pdf)")
-    output.add_argument("--select", type=_codes, default=(), metavar="CODES", help="report these, too")
-    output.add_argument("--ignore", type=_codes, default=(), metavar="CODES", help="do not report these")
-    output.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
-    output.add_argument("--baseline", metavar="FILE", help="findings that are accepted")
-    output.add_argument("--update-baseline", action="store_true", help="accept what is found from now on")
-    output.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    output.add_argument("--explain", metavar="CODE", help="say what a code means and stop")
-    output.add_argument("-v", "--verbose", action="store_true", help="every Parameter, and the tracebacks of scripts")
-    parser.add_argument("--version", action="version", version=f"nalu-probe {__version__}")
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _codes(text: str) -> tuple[str, ...]:
-    found = tuple(code.strip().upper() for code in text.split(",") if code.strip())
-    for code in found:
-        if not any(known.startswith(code) for known in CODES):
-            raise argparse.ArgumentTypeError(f"unknown code {code!r}")
-    return found
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.explain is not None:
         return _explain(options.explain.upper())
-    target = options.module if options.module is not None else options.command
-    if bool(target) == (options.model is not None):
-        raise ProbeError("expected either a script or --model (see nalu-probe --help)")
-    if options.update_baseline and options.baseline is None:
-        raise ProbeError("--update-baseline needs --baseline FILE")
-    if options.meta and options.model is None:
-        raise ProbeError("--meta needs --model")
-    if options.model is not None and not options.meta and not options.input:
-        raise ProbeError("--model needs at least one --input SHAPE, or --meta")
     for package in (
         "torch",
         *(["rich"] if options.output_format == TABLE else []),
         *(["matplotlib"] if options.plot else []),
     ):
         require(package)
-    report = _of_script(options, target) if target else _of_model(options)
+    report = _of_script(options) if options.target else _of_model(options)
     return _show(options, report)
 
 
@@ -145,19 +66,25 @@ def _explain(code: str) -> int:
     return OK
 
 
-def _of_script(options: argparse.Namespace, target: list[str]) -> Report:
+def _of_script(options: argparse.Namespace) -> Report:
     from nalu_lint.probe.script import run_script  # needs torch
 
-    with _progress(options.steps) as on_step:
-        return run_script(
-            target[0],
-            target[1:],
-            steps=options.steps,
-            is_module=options.module is not None,
-            history=options.plot is not None,
-            seed=options.seed,
-            on_step=on_step,
-        )
+    try:
+        with _progress(options.steps) as on_step:
+            return run_script(
+                options.target[0],
+                options.target[1:],
+                steps=options.steps,
+                is_module=options.is_module,
+                history=options.plot is not None,
+                seed=options.seed,
+                on_step=on_step,
+            )
+    except ProbeError as error:
+        if isinstance(error.__cause__, SystemExit) and options.misplaced:
+            hint = f"options of nalu-probe go before the script: {' '.join(options.misplaced)}"
+            raise ProbeError(f"{error} ({hint})") from error.__cause__
+        raise
 
 
 def _of_model(options: argparse.Namespace) -> Report:
@@ -203,8 +130,6 @@ def _show(options: argparse.Namespace, report: Report) -> int:
     report = replace(report, selected=(*options.select, *report.selected), ignored=options.ignore)
     if report.rank != 0:
         return OK
-    if report.failure:
-        print(f"nalu-probe: warning: {report.failure}", file=sys.stderr)
     if options.update_baseline:
         write_baseline(options.baseline, report.reported)
         print(f"{options.baseline}: {len(report.reported)} accepted", file=sys.stderr)
@@ -215,8 +140,16 @@ def _show(options: argparse.Namespace, report: Report) -> int:
         report = replace(report, accepted=accepted)
     if options.plot is not None:
         report.plot(options.plot)
+    if report.failure and not report.findings:
+        raise ProbeError(report.failure) from report.error
     _write(options, _text(options, report))
-    return FINDINGS if not report.ok or (options.strict and report.findings) else OK
+    if report.failure:
+        if options.verbose and report.error is not None:
+            traceback.print_exception(report.error)
+        print(f"nalu-probe: warning: {report.failure}", file=sys.stderr)
+    if not report.ok or (options.strict and report.findings):
+        return FINDINGS
+    return CANNOT_RUN if report.failure else INTERRUPTED if report.is_interrupted else OK
 
 
 def _text(options: argparse.Namespace, report: Report) -> str:

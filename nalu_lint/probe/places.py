@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import linecache
 import os
 import sys
+import sysconfig
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint.diagnostic import Position, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import CodeType, FrameType
+
+    from nalu_lint.notebooks import Notebook
 
 
 class Place(NamedTuple):
@@ -24,12 +30,56 @@ class Place(NamedTuple):
     function: str = ""
 
     def __str__(self) -> str:
-        return f"{shown_path(self.path)}:{self.span.start.row}"
+        cell, row = _located(self.path, self.span.start.row)
+        return f"{shown_path(self.path)}:{'' if cell is None else f'cell {cell}:'}{row}"
+
+    @property
+    def cell(self) -> int | None:
+        """In a notebook, the number of the code cell."""
+        return _located(self.path, self.span.start.row)[0]
+
+    def in_cell(self) -> Span:
+        """The span as it counts in its cell; outside notebooks the span."""
+        start, end = self.span
+        return Span(*(Position(_located(self.path, at.row)[1], at.column) for at in (start, end)))
+
+
+_notebooks: dict[str, Notebook] = {}
+
+
+def add_notebook(path: str, notebook: Notebook) -> None:
+    """This notebook is being run: rows of its code are shown as those of cells."""
+    _notebooks[path] = notebook
+
+
+def _located(path: str, row: int) -> tuple[int | None, int]:
+    notebook = _notebooks.get(path)
+    return (None, row) if notebook is None else notebook.locate(row)
+
+
+def row_text(path: str, row: int) -> str:
+    """`line 3`, in a notebook `cell 2, line 3`."""
+    cell, row = _located(path, row)
+    return f"line {row}" if cell is None else f"cell {cell}, line {row}"
+
+
+_shown_from: list[str] = []  # the innermost `shown_from` last
+
+
+@contextmanager
+def shown_from(folder: str) -> Iterator[None]:
+    """Show paths relative to this folder, wherever the script that runs meanwhile goes."""
+    _shown_from.append(folder)
+    try:
+        yield
+    finally:
+        _shown_from.pop()
 
 
 def shown_path(path: str) -> str:
     """Relative to the current folder where it is below it, as the checker prints it."""
-    return path.removeprefix(os.path.join(os.getcwd(), ""))
+    folder = _shown_from[-1] if _shown_from else os.getcwd()
+    return path.removeprefix(os.path.join(folder, ""))
 
 
 def _folder_of(module: str) -> str:
@@ -38,17 +88,41 @@ def _folder_of(module: str) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(found)), "")
 
 
+# What runs on the way from user code to what it asked for: the standard library, and what is installed.
+_LIBRARY = tuple({os.path.join(os.path.realpath(sysconfig.get_path(name)), "") for name in ("stdlib", "platstdlib")})
+_INSTALLED = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("purelib", "platlib", "scripts")})
+
+_PACKAGES = frozenset({"site-packages", "dist-packages"})  # of whatever environment
+
+
+class _Kind(enum.IntEnum):
+    """Whose code a file is."""
+
+    USER = 0
+    INSTALLED = 1
+    SKIPPED = 2  # torch, the probe, the standard library
+
+
 @lru_cache(maxsize=4096)
-def _is_skipped(path: str) -> bool:
-    inside = tuple(_folder_of(name) for name in ("torch", "nalu_lint.probe"))
-    return path.startswith((*inside, "<frozen")) or os.path.basename(path) == "contextlib.py"
+def _kind(path: str) -> _Kind:
+    if path.startswith(("<frozen", "<eval_with_key", *(_folder_of(name) for name in ("torch", "nalu_lint.probe")))):
+        return _Kind.SKIPPED
+    if path.startswith(_INSTALLED) or _PACKAGES.intersection(path.split(os.sep)):
+        return _Kind.INSTALLED
+    return _Kind.SKIPPED if os.path.realpath(path).startswith(_LIBRARY) else _Kind.USER
 
 
 def _outwards(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of user code from this one on, or None."""
-    while frame is not None and _is_skipped(frame.f_code.co_filename):
+    """The innermost frame of user code from this one on; without any, that of another package; or None."""
+    installed: FrameType | None = None
+    while frame is not None:
+        kind = _kind(frame.f_code.co_filename)
+        if kind is _Kind.USER:
+            return frame
+        if kind is _Kind.INSTALLED and installed is None:
+            installed = frame
         frame = frame.f_back
-    return frame
+    return installed
 
 
 def user_place() -> Place | None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from nalu_lint.diagnostic import Diagnostic, Finding, Position, Source, Span
 from nalu_lint.output import render
+from nalu_lint.output.concise import place as shown
 from nalu_lint.probe.baseline import NOTHING, Accepted
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import UntrainedError
 from nalu_lint.probe.places import Place, shown_path
+from nalu_lint.sources import Sources
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +42,9 @@ class Report:
         selected: codes that are reported besides those that are on by default.
         ignored: codes that are not reported.
         accepted: what a baseline file accepts.
-        failure: what ended the script before the steps were done, if the findings may explain it.
+        failure: what ended the script before the steps were done, in one line.
+        error: the exception that did.
+        is_interrupted: whether Ctrl+C ended the script.
     """
 
     parameters: tuple[ParameterFacts, ...]
@@ -55,6 +59,8 @@ class Report:
     ignored: tuple[str, ...] = ()
     accepted: Accepted = NOTHING
     failure: str = ""
+    error: BaseException | None = None
+    is_interrupted: bool = False
 
     @cached_property
     def reported(self) -> tuple[Verdict, ...]:
@@ -86,7 +92,7 @@ class Report:
         """Raise UntrainedError if there is an error."""
         errors = [d for d in self.findings if d.finding.severity == "error"]
         if errors:
-            lines = [f"  {d.path}:{d.span.start.row}:{d.span.start.column}: {d.code} {d.message}" for d in errors]
+            lines = [f"  {shown(d)}: {d.code} {d.message}" for d in errors]
             count = f"{len(errors)} finding{'s' * (len(errors) != 1)}"
             raise UntrainedError(
                 f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines)
@@ -110,11 +116,12 @@ class Report:
             sources=tuple(self._source(name, place.path) for name in first.sources),
             module_class=first.module_class or None,
         )
-        return Diagnostic(shown_path(place.path), finding, place.span, finding.sources, place.span.end.row)
+        span = place.in_cell()
+        return Diagnostic(shown_path(place.path), finding, span, finding.sources, span.end.row, place.cell)
 
     def _source(self, name: str, path: str) -> Source:
         place = next((facts.place for facts in self.parameters if facts.name == name), None)
-        return Source(name, place.span if place is not None and place.path == path else None)
+        return Source(name, place.in_cell() if place is not None and place.path == path else None)
 
     # Forms.
 
@@ -130,7 +137,7 @@ class Report:
                 "in_optimizer": f.is_in_optimizer,
                 "moved": f.has_moved,
                 "computed_from": list(f.computed_from),
-                "made_at": None if f.place is None else {"filename": f.place.path, "row": f.place.span.start.row},
+                "made_at": None if f.place is None else _made_at(f.place),
             }
             for f in self.parameters
         ]
@@ -143,7 +150,8 @@ class Report:
 
     def render(self, output_format: str, *, color: bool = False) -> str:
         """The findings in one of the checker's formats."""
-        return render(output_format, self.findings, read_source=_read, color=color)
+        sources = Sources()
+        return render(output_format, self.findings, read_source=sources.text, in_file=sources.in_file, color=color)
 
     def table(self, *, color: bool = False, width: int = 120, verbose: bool = False) -> str:
         """The terminal report: findings first, then the Parameters by module."""
@@ -165,9 +173,5 @@ class Report:
         return self.table()
 
 
-def _read(diagnostic: Diagnostic) -> str | None:
-    try:
-        with open(diagnostic.path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None
+def _made_at(place: Place) -> dict[str, Any]:
+    return {"filename": place.path, "cell": place.cell, "row": place.in_cell().start.row}

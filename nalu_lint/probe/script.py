@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-import runpy
 import sys
+import traceback
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ import torch
 from torch import distributed, nn
 
 from nalu_lint.probe.errors import ProbeError, in_one_line
+from nalu_lint.probe.execution import as_main
+from nalu_lint.probe.places import row_text, shown_from
 from nalu_lint.probe.provenance import Construction, leaves_of
 from nalu_lint.probe.training import Probe
 
@@ -86,7 +88,7 @@ class _Session:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._built.close()
         for probe in self.probes:
-            probe.__exit__(kind, None if isinstance(error, (_Stop, SystemExit)) else error, trace)
+            probe.__exit__(kind, None if isinstance(error, (_Stop, SystemExit, KeyboardInterrupt)) else error, trace)
         self._stack.close()
 
     def _before_backward(self, losses: list[Any]) -> None:
@@ -144,55 +146,56 @@ def run_script(
 ) -> Report:
     """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimiser steps.
 
-    What it prints goes to standard error.
+    What it prints goes to standard error. Where it fails or is interrupted, the report is about the steps until then.
 
     Raises:
-        ProbeError: if it is not there, raises, exits with an error or never calls `backward()`.
+        ProbeError: if it is not there or never calls `backward()`.
     """
-    if not is_module and not os.path.isfile(path):
-        raise ProbeError(f"{path}: no such file")
-    saved_arguments, saved_path = sys.argv, list(sys.path)
-    sys.argv = [path, *arguments]
-    sys.path.insert(0, os.getcwd() if is_module else os.path.dirname(os.path.abspath(path)))
+    folder = os.getcwd()
     failure: BaseException | None = None
+    is_interrupted = False
     session = _Session(steps, history=history, seed=seed, on_step=on_step)
     try:
-        with redirect_stdout(sys.stderr), session:
-            if is_module:
-                runpy.run_module(path, run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(path, run_name="__main__")
+        with (
+            shown_from(folder),
+            as_main(path, arguments, is_module=is_module) as run,
+            redirect_stdout(sys.stderr),
+            session,
+        ):
+            run()
     except _Stop:
         pass
     except SystemExit as error:
         failure = error if error.code not in (None, 0) else None
     except KeyboardInterrupt:
+        is_interrupted = True
+    except ProbeError:
         raise
     except BaseException as error:
         failure = error
     finally:
-        sys.argv, sys.path[:] = saved_arguments, saved_path
+        os.chdir(folder)  # where the script may have left: outputs belong where they were asked for
     reports = [probe.report() for probe in _trained(session.probes)]
-    problem = f"{path}: {_failed(failure, path)}" if failure is not None else ""
-    if failure is not None and all(report.ok for report in reports):  # nothing that explains it
-        raise ProbeError(problem) from failure
+    problem = f"{path}: {_failed(failure, os.path.abspath(path))}" if failure is not None else ""
+    if not reports and is_interrupted:
+        raise KeyboardInterrupt
     if not reports:
-        raise ProbeError(f"{path}: no backward pass of a model was seen, so there is nothing to report")
-    return replace(merged(reports), failure=problem)
+        unseen = f"{path}: no backward pass of a model was seen, so there is nothing to report"
+        raise ProbeError(problem or unseen) from failure
+    return replace(merged(reports), failure=problem, error=failure, is_interrupted=is_interrupted)
 
 
 def _failed(failure: BaseException, path: str) -> str:
     if isinstance(failure, SystemExit):
         return f"exited with {failure.code!r}" if isinstance(failure.code, int) else f"exited: {failure.code}"
-    row = 0
-    trace = failure.__traceback__
-    while trace is not None:
-        if os.path.abspath(trace.tb_frame.f_code.co_filename) == os.path.abspath(path):
-            row = trace.tb_lineno
-        trace = trace.tb_next
     if isinstance(failure, SyntaxError) and failure.lineno:
-        return f"line {failure.lineno}: {in_one_line(failure)}"
-    return f"line {row}: {in_one_line(failure)}" if row else in_one_line(failure)
+        row = failure.lineno
+    else:
+        row = 0
+        for frame, number in traceback.walk_tb(failure.__traceback__):
+            if os.path.abspath(frame.f_code.co_filename) == path:
+                row = number
+    return f"{row_text(path, row)}: {in_one_line(failure)}" if row else in_one_line(failure)
 
 
 def _trained(probes: list[Probe]) -> list[Probe]:

@@ -9,7 +9,6 @@ from nalu_lint.output.concise import place
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import require
 from nalu_lint.probe.facts import Gradient
-from nalu_lint.probe.places import shown_path
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Diagnostic
@@ -127,7 +126,7 @@ def _row(facts: ParameterFacts, codes: tuple[str, ...]) -> tuple[Any, ...]:
 
     note = Text(", ".join(codes), style=_COLORS[CODES[codes[0]].severity] if codes else "")
     if facts.computed_from:
-        at = f" at {shown_path(facts.place.path)}:{facts.place.span.start.row}" if facts.place else ""
+        at = f" at {facts.place}" if facts.place else ""
         note.append(f"{'  ' if codes else ''}computed{at} from {', '.join(facts.computed_from)}", style="default")
     shape = "x".join(map(str, facts.shape)) or "scalar"
     name = Text(facts.name, style="bold" if codes else "")

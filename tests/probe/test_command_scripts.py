@@ -1,0 +1,208 @@
+"""Scripts under the command `nalu-probe`: what they are given, where they go, how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("rich")
+
+from nalu_lint.probe import cli
+
+Run = Callable[..., tuple[int, str, str]]
+TRAINS = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(12):
+    optimizer.zero_grad()
+    (net(torch.randn(8, 4)) - 1).square().mean().backward()
+    optimizer.step()
+"""
+UNUSED = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+        self.extra = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(12):
+    optimizer.zero_grad()
+    net(torch.randn(8, 4)).square().mean().backward()
+    optimizer.step()
+    if step == 4:
+        END
+"""
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command on a script of this text, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(text: str, *arguments: str, options: tuple[str, ...] = (), name: str = "train.py") -> tuple[int, str, str]:
+        (tmp_path / name).write_text(text)
+        code = cli.main([*options, name, *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--output", "x"],
+        ["--s", "3"],
+        ["--steps", "99", "--model", "resnet18", "-o", "x", "-m", "y"],
+        ["-v", "--version"],
+        ["--", "--help"],
+        ["-"],
+    ],
+)
+def test_what_stands_behind_the_script_is_the_scripts(run: Run, arguments: list[str]) -> None:
+    code, out, err = run(f"import sys\nassert sys.argv == {['train.py', *arguments]!r}, sys.argv\n{TRAINS}", *arguments)
+    assert (code, err) == (0, "")
+    assert "10 steps on cpu" in out
+
+
+def test_two_dashes_end_the_options(run: Run) -> None:
+    code, out, err = run(TRAINS, options=("--steps", "3", "--"))
+    assert (code, err) == (0, "")
+    assert "3 steps on cpu" in out
+
+
+def test_options_of_the_probe_behind_a_script_that_refuses_them(run: Run) -> None:
+    text = f"import argparse\nargparse.ArgumentParser().parse_args()\n{TRAINS}"
+    code, out, err = run(text, "--plot=x.png")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == (
+        "nalu-probe: error: train.py: exited with 2 (options of nalu-probe go before the script: --plot=x.png)"
+    )
+
+
+def test_outputs_go_where_they_were_asked_for(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    text = UNUSED.replace("END", "pass").replace("net = Net", 'import os\nos.chdir("elsewhere")\nnet = Net')
+    options = ("--output-format", "json", "-o", "report.json", "--baseline", "known.json")
+    assert run(text, options=(*options, "--update-baseline"))[0] == 0
+    assert len(json.loads((tmp_path / "known.json").read_text())["accepted"]) == 2
+    assert run(text, options=options[:4])[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [finding["filename"] for finding in report["findings"]] == ["train.py"]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert Path.cwd() == tmp_path
+
+
+def test_what_was_found_before_an_interruption_is_printed(run: Run) -> None:
+    code, out, _ = run(UNUSED.replace("END", "raise KeyboardInterrupt"))
+    assert code == 130
+    assert out.startswith("Net: 4 Parameters, 5 steps on cpu: ")
+    assert "`extra.weight`" in out
+
+
+def test_what_was_found_before_a_failure_is_printed(run: Run) -> None:
+    code, out, err = run(UNUSED.replace("END", 'raise RuntimeError("no more data")'))
+    assert code == 2
+    assert "`extra.weight`" in out
+    assert err == "nalu-probe: warning: train.py: line 22: RuntimeError: no more data\n"
+
+
+def test_a_failure_that_nothing_explains(run: Run) -> None:
+    code, out, err = run(f"{TRAINS}    assert step < 3\n")
+    assert (code, out) == (2, "")
+    assert err == "nalu-probe: error: train.py: line 11: AssertionError\n"
+
+
+# Notebooks.
+
+
+def notebook(*cells: str) -> str:
+    made = [{"cell_type": "code", "metadata": {}, "outputs": [], "source": cell} for cell in cells]
+    made.append({"cell_type": "markdown", "metadata": {}, "source": "# Text"})
+    return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+GATE = """\
+class Gate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.raw = nn.Parameter(torch.randn(4))
+        self.note = "é"; self.w = nn.Parameter(self.raw.sigmoid())
+
+    def forward(self, x):
+        return x * self.w"""
+TRAIN = """\
+net = nn.Sequential(Gate(), nn.Linear(4, 1))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(12):
+    optimizer.zero_grad()
+    net(torch.randn(8, 4)).square().mean().backward()
+    optimizer.step()
+display(net)"""
+
+
+def test_a_notebook(run: Run, tmp_path: Path) -> None:
+    imports = "%matplotlib inline\n!pip install torch\nimport torch\nfrom torch import nn"
+    text = notebook(imports, f"from __future__ import annotations\n{GATE}", f"%%time\n{TRAIN}", "%%bash\nexit 1")
+    code, out, err = run(text, options=("--output-format", "concise"), name="train.ipynb")
+    assert code == 1, err
+    static = subprocess.run(
+        [sys.executable, "-m", "nalu_lint", "--isolated", "--output-format", "concise", "train.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.partition(" NAL001 ")[0] == static.stdout.partition(" NAL001 ")[0] != ""
+    assert ":6:35:" in out
+    table = run(text, name="train.ipynb")[1]
+    assert f"computed at {out.rpartition(':6:')[0]}:6 from 0.raw" in " ".join(table.split())
+    (finding,) = json.loads(run(text, options=("--output-format", "json"), name="train.ipynb")[1])["findings"]
+    assert finding["location"] == {"row": 6, "column": 35}
+    assert str(finding["cell"]) in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (notebook("x = 1", "y = 2\nraise ValueError(y)"), "cell 2, line 2: ValueError: 2"),
+        (notebook("x = 1", "y = (\n"), "cell 2, line 1: SyntaxError: '(' was never closed (train.ipynb, line 2)"),
+        (notebook("x = 1"), "no backward pass of a model was seen, so there is nothing to report"),
+    ],
+)
+def test_a_notebook_that_fails(run: Run, text: str, message: str) -> None:
+    code, out, err = run(text, name="train.ipynb")
+    assert (code, out) == (2, "")
+    assert err == f"nalu-probe: error: train.ipynb: {message}\n"
+
+
+def test_a_broken_notebook(run: Run) -> None:
+    assert run("{", name="broken.ipynb")[::2] == (
+        2,
+        "nalu-probe: error: broken.ipynb:1:2: broken notebook: not JSON: "
+        "Expecting property name enclosed in double quotes\n",
+    )
+    assert run(notebook(), name="empty.ipynb")[::2] == (
+        2,
+        "nalu-probe: error: empty.ipynb: no Python code in this notebook\n",
+    )
