@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import linecache
 import os
 import runpy
@@ -87,8 +88,7 @@ def _notebook(path: str, main: ModuleType) -> Callable[[], None]:
 
 
 def _display() -> Any:
-    try:
-        from IPython.display import display
-    except ImportError:
+    """What notebooks have as a builtin."""
+    if importlib.util.find_spec("IPython") is None:
         return print
-    return display
+    return importlib.import_module("IPython.display").display

@@ -112,17 +112,34 @@ def _kind(path: str) -> _Kind:
     return _Kind.SKIPPED if os.path.realpath(path).startswith(_LIBRARY) else _Kind.USER
 
 
+def is_users(path: str) -> bool:
+    """Whether a file is neither of torch, nor of the standard library, nor installed."""
+    return _kind(path) is _Kind.USER
+
+
 def _outwards(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of user code from this one on; without any, that of another package; or None."""
+    """The innermost frame of user code from this one on, or of a model that a package defines.
+
+    Trainers and helpers of packages are passed over, unless there is no user code further out.
+    """
     installed: FrameType | None = None
     while frame is not None:
         kind = _kind(frame.f_code.co_filename)
-        if kind is _Kind.USER:
+        if kind is _Kind.USER or (kind is _Kind.INSTALLED and _is_of_model(frame)):
             return frame
         if kind is _Kind.INSTALLED and installed is None:
             installed = frame
         frame = frame.f_back
     return installed
+
+
+def _is_of_model(frame: FrameType) -> bool:
+    """Whether it runs a method of a Module that the same package defines: not a base class of the user's."""
+    owner = type(frame.f_locals.get("self"))
+    if not any(kind.__module__ == "torch.nn.modules.module" for kind in owner.__mro__):
+        return False
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return owner.__module__.partition(".")[0] == package
 
 
 def user_place() -> Place | None:
