@@ -44,7 +44,8 @@ def variable_of(model: nn.Module) -> str:
     inner = unwrapped(model)
     for values in _namespaces():
         for name, value in list(values.items()):
-            found = "" if name.startswith("__") else _name_in(name, value, inner)
+            is_name = name.isidentifier() and not name.startswith("__")
+            found = _name_in(name, value, inner) if is_name else ""
             if found:
                 return found
     return ""
