@@ -1,5 +1,11 @@
 """Neural arithmetic units whose Parameters train, with the conventions of `torch.nn`."""
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    # In this package's name, so that `python -m` says it in one line.
+    raise ModuleNotFoundError("nalu_reference needs torch: pip install torch", name=__name__) from error
+
 from nalu_reference import functional, training
 from nalu_reference.cells import NACCell, NALUCell
 from nalu_reference.inalu import INALU

@@ -28,6 +28,12 @@ def check_eps(eps: float, dtype: torch.dtype = torch.float32) -> None:
         raise ValueError(f"eps must be in [{smallest:.3g}, 1) for a log space in {dtype}, got {eps!r}")
 
 
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError for an option that is not one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+
+
 def check_input(input: Tensor, in_features: int, name: str = "input") -> None:
     """Raise a TypeError or ValueError for an input that no weight of shape (O, in_features) takes."""
     if not isinstance(input, Tensor):
@@ -41,10 +47,15 @@ def check_input(input: Tensor, in_features: int, name: str = "input") -> None:
 class Unit(nn.Module):
     """A layer from `in_features` to `out_features` without bias, as `torch.nn.Linear` with `bias=False`.
 
+    The effective `weight` of a unit is computed from its Parameters on each access. Set or initialize the Parameters:
+    what is written into `weight`, as by `nn.init.constant_(layer.weight, 1.0)`, is lost. `torch.nn.utils.prune` and
+    `parametrizations.weight_norm` replace the Parameter that they are given by another one, which
+    :func:`~nalu_reference.training.clamp_` does not clamp.
+
     Attributes:
         in_features: size of each input sample.
         out_features: size of each output sample.
-        bounds: for each Parameter that the paper clamps after an optimiser step, its least and greatest value.
+        bounds: for each Parameter that the paper clamps after an optimizer step, its least and greatest value.
     """
 
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}

@@ -29,6 +29,7 @@ class _Cell(nn.Module):
         self.unit.reset_parameters()
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """The next state, `(*, hidden_size)`, from an input `(*, input_size)` and the state before."""
         check_input(input, self.input_size)
         if hx is None:
             hx = input.new_zeros((*input.shape[:-1], self.hidden_size))

@@ -3,14 +3,16 @@
 Shapes: `input` is `(*, I)` with any leading dimensions, weights are `(O, I)` as in `torch.nn.functional.linear`, the
 result is `(*, O)`.
 
-Numbers: what goes through a logarithm is computed in float32 (float64 for float64 input), also under autocast and for
-float16 and bfloat16 input: in float16 exp overflows from 11.1 on and 1e-10 is 0; bfloat16 keeps three digits. The
-result then has the type to which input and weight promote: float32 under autocast with float32 Parameters; float16
-for a module in float16, where it is infinite beyond 65,504. `nac` and `nau` are as precise as `linear`, also under
-autocast; `nmu` multiplies in the promoted type.
+Numbers: what goes through a logarithm, and in `nalu` and `inalu` also the sum and the gate, is computed in float32
+(float64 for float64 input), also under autocast and for float16 and bfloat16 input: in float16 exp overflows from 11.1
+on and 1e-10 is 0; bfloat16 keeps three digits. The result has the type to which input and weight promote: float32
+under autocast with float32 Parameters; float16 for a module in float16, where it is infinite beyond 65,504. `nac` and
+`nau` are as precise as `linear`, also under autocast; `nmu` multiplies in the promoted type. Matrix products follow
+`torch.set_float32_matmul_precision`: on a GPU that computes in TensorFloat32, the functions above have errors of
+1e-4 to 1e-3 of the largest value, as `linear` has.
 
 Errors: each function raises a `TypeError` for an input that is not floating-point and a `ValueError` for one whose
-last dimension is not I, or for an `eps` that the log space cannot hold.
+last dimension is not I, for an `eps` that the log space cannot hold, or for a mode that is not one of those named.
 """
 
 from __future__ import annotations
@@ -23,10 +25,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nalu_reference._unit import check_eps, check_input
+from nalu_reference._products import clamp_one_sided, gated_product
+from nalu_reference._products import product as product
+from nalu_reference._unit import check_choice, check_eps, check_input
 
 EpsMode = Literal["add", "clamp"]
+ClampGradient = Literal["one-sided", "zero"]
+EPS_MODES: tuple[EpsMode, ...] = ("add", "clamp")
+CLAMP_GRADIENTS: tuple[ClampGradient, ...] = ("one-sided", "zero")
 DEFAULT_EPS = 1e-7
+
+# Asked once: the compilers of torch 2.4 to 2.11 cannot look into the question.
+_WITH_AUTOCAST = frozenset(
+    kind for kind in ("cpu", "cuda", "xpu", "mps", "hpu") if torch.amp.is_autocast_available(kind)
+)
 
 
 def nac_weight(W_hat: Tensor, M_hat: Tensor) -> Tensor:
@@ -43,7 +55,7 @@ def nac(input: Tensor, W_hat: Tensor, M_hat: Tensor) -> Tensor:
     Source: Trask et al. 2018, arXiv:1808.00508, section 2. See :class:`~nalu_reference.NAC`.
     """
     check_input(input, W_hat.shape[-1])
-    return linear(input, nac_weight(W_hat, M_hat))
+    return _linear(input, nac_weight(W_hat, M_hat))
 
 
 def nac_mul(
@@ -88,32 +100,45 @@ def nalu(
         raise ValueError("expected both of W_hat_mul and M_hat_mul or neither, got one")
     weight = nac_weight(W_hat, M_hat)
     mul_weight = weight if W_hat_mul is None or M_hat_mul is None else nac_weight(W_hat_mul, M_hat_mul)
-    added = linear(input, weight)
     multiplied = _exp_log(input, mul_weight, eps, eps_mode, max_log)
-    gate = torch.sigmoid(linear(input, G))
-    result = gate * added + (1 - gate) * multiplied
-    return result.to(torch.promote_types(input.dtype, W_hat.dtype))
+    with _without_autocast(input):
+        x = input.to(multiplied.dtype)
+        gate = torch.sigmoid(_linear(x, G))
+        result = gate * _linear(x, weight) + (1 - gate) * multiplied
+        return result.to(torch.promote_types(input.dtype, W_hat.dtype))
 
 
-def nau(input: Tensor, weight: Tensor) -> Tensor:
+def nau(input: Tensor, weight: Tensor, *, clamp_gradient: ClampGradient = "one-sided") -> Tensor:
     r"""Add and subtract: :math:`x W^T` with W clamped to [-1, 1].
+
+    `clamp_gradient` says what a weight outside of the bounds gets; see :func:`clamped`.
 
     Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 2.2. See :class:`~nalu_reference.NAU`.
     """
     check_input(input, weight.shape[-1])
-    return linear(input, weight.clamp(-1, 1))
+    return _linear(input, clamped(weight, -1, 1, clamp_gradient))
 
 
-def nmu(input: Tensor, weight: Tensor) -> Tensor:
+def nmu(input: Tensor, weight: Tensor, *, clamp_gradient: ClampGradient = "one-sided") -> Tensor:
     r"""Multiply: :math:`y_o = \prod_i (W_{oi} x_i + 1 - W_{oi})` with W clamped to [0, 1].
 
-    Makes a tensor of shape `(*, O, I)`.
+    `clamp_gradient` says what a weight outside of the bounds gets; see :func:`clamped`.
 
     Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 2.4. See :class:`~nalu_reference.NMU`.
     """
     check_input(input, weight.shape[-1])
-    weight = weight.clamp(0, 1)
-    return product(torch.addcmul(1 - weight, weight, input.unsqueeze(-2)))
+    return gated_product(input, clamped(weight, 0, 1, clamp_gradient))
+
+
+def clamped(weight: Tensor, low: float, high: float, gradient: ClampGradient = "one-sided") -> Tensor:
+    """A weight clamped to its bounds.
+
+    The authors' code clamps by `torch.clamp`, whose gradient is zero outside of the bounds (`"zero"`): a weight that
+    an optimizer step has carried out stays there for good unless it is clamped after the step. With `"one-sided"`,
+    only what would push it further out is masked, so that it can return. Inside of the bounds both are the same.
+    """
+    check_choice("clamp_gradient", gradient, CLAMP_GRADIENTS)
+    return weight.clamp(low, high) if gradient == "zero" else clamp_one_sided(weight, low, high)
 
 
 def inalu(
@@ -133,22 +158,31 @@ def inalu(
         y = \sigma(g) \odot a + (1 - \sigma(g)) \odot m \odot s, \qquad
         s_o = \prod_i (\mathrm{sign}(x_i) |W_{m,oi}| + 1 - |W_{m,oi}|)
 
-    `g` is `(O,)`. Makes a tensor of shape `(*, O, I)` for the signs.
+    `g` is `(O,)`. A factor of the sign is 1, :math:`1 - 2 |W|` or :math:`1 - |W|`, as x is positive, negative or zero:
+    the product is computed as two matrix products of logarithms and one that counts negative factors.
 
     Source: Schloer, Ring and Hotho 2020, arXiv:2003.07629, section 3. See :class:`~nalu_reference.INALU`.
     """
     check_input(input, W_hat_a.shape[-1])
     weight = nac_weight(W_hat_m, M_hat_m)
-    added = linear(input, nac_weight(W_hat_a, M_hat_a))
     multiplied = _exp_log(input, weight, eps, "clamp", max_log)
-    share = weight.abs()
-    sign = product(torch.addcmul(1 - share, share, input.sign().unsqueeze(-2)))
-    gate = torch.sigmoid(g)
-    result = gate * added + (1 - gate) * multiplied * sign
-    return result.to(torch.promote_types(input.dtype, W_hat_a.dtype))
+    with _without_autocast(input):
+        wide = multiplied.dtype
+        added = _linear(input.to(wide), nac_weight(W_hat_a, M_hat_a))
+        gate = torch.sigmoid(g.to(wide))
+        result = gate * added + (1 - gate) * multiplied * _signs(input, weight.to(wide).abs())
+        return result.to(torch.promote_types(input.dtype, W_hat_a.dtype))
 
 
-def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float = DEFAULT_EPS) -> Tensor:
+def npu(
+    input: Tensor,
+    W_r: Tensor,
+    W_i: Tensor | None,
+    g: Tensor,
+    *,
+    eps: float = DEFAULT_EPS,
+    clamp_gradient: ClampGradient = "one-sided",
+) -> Tensor:
     r"""Multiply, divide and take powers in the complex log space, and keep the real part.
 
     .. math::
@@ -165,7 +199,7 @@ def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float
     wide = _log_type(result_type)
     check_eps(eps, wide)
     with _without_autocast(input):
-        gate = g.to(wide).clamp(0, 1)
+        gate = clamped(g.to(wide), 0, 1, clamp_gradient)
         magnitude = torch.log(gate * (input.to(wide).abs() + eps) + (1 - gate))
         angle = torch.where(input < 0, math.pi * gate, torch.zeros_like(gate))
         real = W_r.to(wide)
@@ -177,34 +211,42 @@ def npu(input: Tensor, W_r: Tensor, W_i: Tensor | None, g: Tensor, *, eps: float
         return (torch.exp(exponent) * torch.cos(phase)).to(result_type)
 
 
-def real_npu(input: Tensor, W_r: Tensor, g: Tensor, *, eps: float = DEFAULT_EPS) -> Tensor:
+def real_npu(
+    input: Tensor,
+    W_r: Tensor,
+    g: Tensor,
+    *,
+    eps: float = DEFAULT_EPS,
+    clamp_gradient: ClampGradient = "one-sided",
+) -> Tensor:
     r"""The NPU with a real weight: :math:`\exp(\log(r) W_r^T) \odot \cos(k W_r^T)`.
 
     Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681. See :class:`~nalu_reference.RealNPU`.
     """
-    return npu(input, W_r, None, g, eps=eps)
+    return npu(input, W_r, None, g, eps=eps, clamp_gradient=clamp_gradient)
 
 
-def product(factors: Tensor) -> Tensor:
-    """The product over the last dimension, by halves.
+def _linear(input: Tensor, weight: Tensor) -> Tensor:
+    """`linear` in the type to which both promote, or in that of autocast."""
+    kind = torch.promote_types(input.dtype, weight.dtype)
+    return linear(input.to(kind), weight.to(kind))
 
-    `torch.prod` has the same derivatives, also at exact zeros, but under `vmap` and `torch.compile` its backward
-    goes through cumulative products; multiplications alone batch and fuse.
-    """
-    odd: Tensor | None = None
-    while (count := factors.shape[-1]) > 1:
-        half = count // 2
-        first, second, rest = factors.split([half, half, count - 2 * half], dim=-1)
-        if count % 2:
-            odd = rest if odd is None else odd * rest
-        factors = first * second
-    return (factors if odd is None else factors * odd).squeeze(-1)
+
+def _signs(input: Tensor, share: Tensor) -> Tensor:
+    r""":math:`\prod_i (\mathrm{sign}(x_i) a_{oi} + 1 - a_{oi})` with the shares a in [0, 1], without its factors."""
+    tiny = torch.finfo(share.dtype).tiny
+    flipped, kept = 1 - 2 * share, 1 - share
+    negative, zero = (input < 0).to(share.dtype), (input == 0).to(share.dtype)
+    log = linear(negative, flipped.abs().clamp(min=tiny).log()) + linear(zero, kept.clamp(min=tiny).log())
+    n_negative = linear(negative, (flipped < 0).to(share.dtype))
+    return torch.exp(log) * (1 - 2 * (n_negative % 2))
 
 
 def _exp_log(input: Tensor, weight: Tensor, eps: float, eps_mode: EpsMode, max_log: float | None) -> Tensor:
     """exp(min(log(|x| + eps) W^T, max_log)), in float32 or wider; still so returned, for float16 ends at 65,504."""
     wide = _log_type(torch.promote_types(input.dtype, weight.dtype))
     check_eps(eps, wide)
+    check_choice("eps_mode", eps_mode, EPS_MODES)
     with _without_autocast(input):
         magnitude = input.to(wide).abs()
         magnitude = magnitude + eps if eps_mode == "add" else magnitude.clamp(min=eps)
@@ -221,6 +263,6 @@ def _log_type(dtype: torch.dtype) -> torch.dtype:
 def _without_autocast(input: Tensor) -> AbstractContextManager[None]:
     """Autocast would run the matrix products in the log space in half precision."""
     kind = input.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    if kind in _WITH_AUTOCAST and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
     return nullcontext()

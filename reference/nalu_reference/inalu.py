@@ -22,8 +22,6 @@ class INALU(Unit):
 
     Source: Schloer, Ring and Hotho, iNALU: Improved Neural Arithmetic Logic Unit, 2020, arXiv:2003.07629, section 3.
 
-    Forward makes a tensor of shape `(*, out_features, in_features)` for the signs.
-
     Args:
         in_features: size of each input sample, at least 1.
         out_features: size of each output sample, at least 1.
@@ -37,9 +35,10 @@ class INALU(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W_hat_a, M_hat_a: of the sum, of shape `(out_features, in_features)`.
-        W_hat_m, M_hat_m: of the product, of the same shape.
-        g: the gates before the sigmoid, of shape `(out_features,)`.
+        W_hat_a, M_hat_a: of the sum, of shape `(out_features, in_features)`; initially normal with means 0.88 and
+            0.5 and a deviation of 0.2.
+        W_hat_m, M_hat_m: of the product, of the same shape and distributions.
+        g: the gates before the sigmoid, of shape `(out_features,)`; initially normal with mean 0 and deviation 0.2.
         weight, mul_weight: the effective weights of sum and product.
 
     Raises:
@@ -78,7 +77,7 @@ class INALU(Unit):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every Parameter from a normal distribution of deviation 0.2, with the paper's means."""
+        """Draw every Parameter from a normal distribution of deviation 0.2, with the means of the authors' scripts."""
         for W_hat, M_hat in ((self.W_hat_a, self.M_hat_a), (self.W_hat_m, self.M_hat_m)):
             nn.init.normal_(W_hat, 0.88, 0.2)
             nn.init.normal_(M_hat, 0.5, 0.2)
@@ -95,6 +94,7 @@ class INALU(Unit):
         return functional.nac_weight(self.W_hat_m, self.M_hat_m)
 
     def forward(self, input: Tensor) -> Tensor:
+        """Sums or products, as the gate chooses: `(*, in_features)` to `(*, out_features)`."""
         return functional.inalu(
             input,
             self.W_hat_a,

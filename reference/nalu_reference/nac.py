@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nalu_reference import functional
 from nalu_reference._initial import nac_bound
-from nalu_reference._unit import Unit, check_eps
+from nalu_reference._unit import Unit, check_choice, check_eps
 
 
 class NAC(Unit):
@@ -32,8 +32,9 @@ class NAC(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W_hat: magnitudes before tanh, of shape `(out_features, in_features)`.
-        M_hat: gates before the sigmoid, of the same shape.
+        W_hat: magnitudes before tanh, of shape `(out_features, in_features)`; initially
+            :math:`\mathcal{U}(-r, r)` with the r of `reset_parameters`.
+        M_hat: gates before the sigmoid, of the same shape and distribution.
         weight: the effective weight, of the same shape, with values in (-1, 1).
 
     Raises:
@@ -79,6 +80,7 @@ class NAC(Unit):
         return functional.nac_weight(self.W_hat, self.M_hat)
 
     def forward(self, input: Tensor) -> Tensor:
+        """The sums: `(*, in_features)` to `(*, out_features)`."""
         return functional.nac(input, self.W_hat, self.M_hat)
 
 
@@ -107,8 +109,9 @@ class NACMul(NAC):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W_hat: magnitudes before tanh, of shape `(out_features, in_features)`.
-        M_hat: gates before the sigmoid, of the same shape.
+        W_hat: magnitudes before tanh, of shape `(out_features, in_features)`; initially
+            :math:`\mathcal{U}(-r, r)` with the r of `reset_parameters`.
+        M_hat: gates before the sigmoid, of the same shape and distribution.
         weight: the effective weight, of the same shape, with values in (-1, 1).
 
     Raises:
@@ -142,6 +145,7 @@ class NACMul(NAC):
         self.max_log = max_log
 
     def forward(self, input: Tensor) -> Tensor:
+        """The products of absolute values: `(*, in_features)` to `(*, out_features)`."""
         return functional.nac_mul(
             input, self.W_hat, self.M_hat, eps=self.eps, eps_mode=self.eps_mode, max_log=self.max_log
         )
@@ -153,5 +157,4 @@ class NACMul(NAC):
 def check_log_options(eps: float, eps_mode: functional.EpsMode) -> None:
     """Raise a ValueError for options of the log space that no unit takes."""
     check_eps(eps)
-    if eps_mode not in ("add", "clamp"):
-        raise ValueError(f"eps_mode must be 'add' or 'clamp', got {eps_mode!r}")
+    check_choice("eps_mode", eps_mode, functional.EPS_MODES)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nalu_reference import functional
 from nalu_reference._initial import nac_bound
-from nalu_reference._unit import Unit
+from nalu_reference._unit import Unit, check_choice
 from nalu_reference.nac import check_log_options
 
 
@@ -43,8 +43,9 @@ class NALU(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W_hat, M_hat: as in :class:`NAC`, of shape `(out_features, in_features)`.
-        G: weight of the gate, of the same shape, or `(1, in_features)` for a scalar gate.
+        W_hat, M_hat: as in :class:`NAC`, of shape `(out_features, in_features)`, drawn as there.
+        G: weight of the gate, of the same shape, or `(1, in_features)` for a scalar gate;
+            initially `xavier_uniform_`.
         W_hat_mul, M_hat_mul: those of the product where its weight is separate, else None.
         weight, mul_weight: the effective weights of sum and product.
 
@@ -82,8 +83,7 @@ class NALU(Unit):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, dtype)
-        if gate not in ("output", "scalar"):
-            raise ValueError(f"gate must be 'output' or 'scalar', got {gate!r}")
+        check_choice("gate", gate, ("output", "scalar"))
         check_log_options(eps, eps_mode)
         self.gate = gate
         self.shared_weight = shared_weight
@@ -124,6 +124,7 @@ class NALU(Unit):
         return functional.nac_weight(self.W_hat_mul, self.M_hat_mul)
 
     def forward(self, input: Tensor) -> Tensor:
+        """Sums or products, as the gate chooses: `(*, in_features)` to `(*, out_features)`."""
         return functional.nalu(
             input,
             self.W_hat,

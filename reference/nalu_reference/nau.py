@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nalu_reference import functional
 from nalu_reference._initial import nau_bound
-from nalu_reference._unit import Unit
+from nalu_reference._unit import Unit, check_choice
 
 
 class NAU(Unit):
@@ -20,12 +20,15 @@ class NAU(Unit):
 
     Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, section 2.2.
 
-    Call :func:`~nalu_reference.training.clamp_` after each optimiser step: a weight outside of [-1, 1] is clamped
-    in forward too and gets no gradient there. :func:`~nalu_reference.training.regularizer` draws it to -1, 0 or 1.
+    Call :func:`~nalu_reference.training.clamp_` after each optimizer step. Forward clamps as well; a weight that has
+    left [-1, 1] still gets the gradients that lead it back, unlike in the authors' code (`clamp_gradient="zero"`),
+    where it silently stops training. :func:`~nalu_reference.training.regularizer` draws it to -1, 0 or 1.
 
     Args:
         in_features: size of each input sample, at least 1.
         out_features: size of each output sample, at least 1.
+        clamp_gradient: what a weight outside of its bounds gets: `"one-sided"`, a gradient only where that leads back;
+            `"zero"`, none, as in the authors' code.
         device: where the Parameter is made.
         dtype: a floating-point type for it.
 
@@ -34,11 +37,13 @@ class NAU(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W: the Parameter, of shape `(out_features, in_features)`.
+        W: the Parameter, of shape `(out_features, in_features)`; initially :math:`\mathcal{U}(-r, r)` with
+            :math:`r = \min(1/2, \sqrt{6 / (H_{in} + H_{out})})`.
         weight: the effective weight: `W` clamped to [-1, 1].
 
     Raises:
-        ValueError: if a size is smaller than 1, or the input's last dimension is not `in_features`.
+        ValueError: if a size is smaller than 1, `clamp_gradient` is another word, or the input's last dimension is
+            not `in_features`.
         TypeError: if `dtype` or the input is not floating-point.
 
     Examples:
@@ -56,10 +61,13 @@ class NAU(Unit):
         in_features: int,
         out_features: int,
         *,
+        clamp_gradient: functional.ClampGradient = "one-sided",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, dtype)
+        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
+        self.clamp_gradient = clamp_gradient
         self.W = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -71,7 +79,11 @@ class NAU(Unit):
     @property
     def weight(self) -> Tensor:
         """The effective weight, in [-1, 1]."""
-        return self.W.clamp(-1, 1)
+        return functional.clamped(self.W, -1, 1, self.clamp_gradient)
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.nau(input, self.W)
+        """The sums: `(*, in_features)` to `(*, out_features)`."""
+        return functional.nau(input, self.W, clamp_gradient=self.clamp_gradient)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"

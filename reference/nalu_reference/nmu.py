@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nalu_reference import functional
-from nalu_reference._unit import Unit
+from nalu_reference._unit import Unit, check_choice
 
 
 class NMU(Unit):
@@ -19,12 +19,16 @@ class NMU(Unit):
 
     Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, section 2.4.
 
-    Nothing goes through a logarithm: values and derivatives are right at 0. Forward makes a tensor of shape
-    `(*, out_features, in_features)`. Call :func:`~nalu_reference.training.clamp_` after each optimiser step.
+    Nothing goes through a logarithm: values and derivatives are right at 0. Call
+    :func:`~nalu_reference.training.clamp_` after each optimizer step. Forward clamps as well; a weight that has left
+    [0, 1] still gets the gradients that lead it back, unlike in the authors' code (`clamp_gradient="zero"`), where it
+    silently stops training.
 
     Args:
         in_features: size of each input sample, at least 1.
         out_features: size of each output sample, at least 1.
+        clamp_gradient: what a weight outside of its bounds gets: `"one-sided"`, a gradient only where that leads back;
+            `"zero"`, none, as in the authors' code.
         device: where the Parameter is made.
         dtype: a floating-point type for it.
 
@@ -33,11 +37,12 @@ class NMU(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W: the Parameter, of shape `(out_features, in_features)`.
+        W: the Parameter, of shape `(out_features, in_features)`; initially :math:`\mathcal{U}(1/4, 3/4)`.
         weight: the effective weight: `W` clamped to [0, 1].
 
     Raises:
-        ValueError: if a size is smaller than 1, or the input's last dimension is not `in_features`.
+        ValueError: if a size is smaller than 1, `clamp_gradient` is another word, or the input's last dimension is
+            not `in_features`.
         TypeError: if `dtype` or the input is not floating-point.
 
     Examples:
@@ -55,10 +60,13 @@ class NMU(Unit):
         in_features: int,
         out_features: int,
         *,
+        clamp_gradient: functional.ClampGradient = "one-sided",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, dtype)
+        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
+        self.clamp_gradient = clamp_gradient
         self.W = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -69,7 +77,11 @@ class NMU(Unit):
     @property
     def weight(self) -> Tensor:
         """The effective weight, in [0, 1]."""
-        return self.W.clamp(0, 1)
+        return functional.clamped(self.W, 0, 1, self.clamp_gradient)
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.nmu(input, self.W)
+        """The products: `(*, in_features)` to `(*, out_features)`."""
+        return functional.nmu(input, self.W, clamp_gradient=self.clamp_gradient)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nalu_reference import functional
-from nalu_reference._unit import Unit, check_eps
+from nalu_reference._unit import Unit, check_choice, check_eps
 
 
 class RealNPU(Unit):
@@ -23,12 +23,14 @@ class RealNPU(Unit):
     with the inequality inverted; the text and the authors' code take the angle of negative x, as here.
 
     The log space is float32 or wider whatever the input's type, also under autocast. Call
-    :func:`~nalu_reference.training.clamp_` after each optimiser step: it keeps g in [0, 1].
+    :func:`~nalu_reference.training.clamp_` after each optimizer step: it keeps g in [0, 1].
 
     Args:
         in_features: size of each input sample, at least 1.
         out_features: size of each output sample, at least 1.
         eps: keeps the logarithm of 0 finite.
+        clamp_gradient: what a gate outside of [0, 1] gets: `"one-sided"`, a gradient only where that leads back;
+            `"zero"`, none, as in the authors' code.
         device: where the Parameters are made.
         dtype: a floating-point type for them.
 
@@ -37,14 +39,14 @@ class RealNPU(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W_r: the powers, of shape `(out_features, in_features)`.
-        g: the relevance gates, of shape `(in_features,)`.
+        W_r: the powers, of shape `(out_features, in_features)`; initially `xavier_uniform_`.
+        g: the relevance gates, of shape `(in_features,)`; initially 1/2.
         weight: the effective powers: `W_r`.
         gate: the effective gates: `g` clamped to [0, 1].
 
     Raises:
-        ValueError: if a size is smaller than 1, `eps` is too small for float32 or not below 1, or the input's last
-            dimension is not `in_features`.
+        ValueError: if a size is smaller than 1, `eps` is too small for float32 or not below 1, `clamp_gradient` is
+            another word, or the input's last dimension is not `in_features`.
         TypeError: if `dtype` or the input is not floating-point.
 
     Examples:
@@ -63,12 +65,15 @@ class RealNPU(Unit):
         out_features: int,
         *,
         eps: float = functional.DEFAULT_EPS,
+        clamp_gradient: functional.ClampGradient = "one-sided",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, dtype)
         check_eps(eps)
+        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
         self.eps = eps
+        self.clamp_gradient = clamp_gradient
         self.W_r = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.g = nn.Parameter(torch.empty(in_features, device=device, dtype=dtype))
         self.reset_parameters()
@@ -86,13 +91,14 @@ class RealNPU(Unit):
     @property
     def gate(self) -> Tensor:
         """The effective gates, in [0, 1]."""
-        return self.g.clamp(0, 1)
+        return functional.clamped(self.g, 0, 1, self.clamp_gradient)
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.real_npu(input, self.W_r, self.g, eps=self.eps)
+        """The products of powers: `(*, in_features)` to `(*, out_features)`."""
+        return functional.real_npu(input, self.W_r, self.g, eps=self.eps, clamp_gradient=self.clamp_gradient)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, eps={self.eps}"
+        return f"{super().extra_repr()}, eps={self.eps}, clamp_gradient={self.clamp_gradient!r}"
 
 
 class NPU(Unit):
@@ -112,6 +118,8 @@ class NPU(Unit):
         in_features: size of each input sample, at least 1.
         out_features: size of each output sample, at least 1.
         eps: keeps the logarithm of 0 finite.
+        clamp_gradient: what a gate outside of [0, 1] gets: `"one-sided"`, a gradient only where that leads back;
+            `"zero"`, none, as in the authors' code.
         device: where the Parameters are made.
         dtype: a floating-point type for them.
 
@@ -120,14 +128,15 @@ class NPU(Unit):
         - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
 
     Attributes:
-        W_r, W_i: real and imaginary part of the powers, of shape `(out_features, in_features)`.
-        g: the relevance gates, of shape `(in_features,)`.
+        W_r, W_i: real and imaginary part of the powers, of shape `(out_features, in_features)`; initially
+            `xavier_uniform_` and 0.
+        g: the relevance gates, of shape `(in_features,)`; initially 1/2.
         weight: the effective real powers: `W_r`.
         gate: the effective gates: `g` clamped to [0, 1].
 
     Raises:
-        ValueError: if a size is smaller than 1, `eps` is too small for float32 or not below 1, or the input's last
-            dimension is not `in_features`.
+        ValueError: if a size is smaller than 1, `eps` is too small for float32 or not below 1, `clamp_gradient` is
+            another word, or the input's last dimension is not `in_features`.
         TypeError: if `dtype` or the input is not floating-point.
 
     Examples:
@@ -146,12 +155,15 @@ class NPU(Unit):
         out_features: int,
         *,
         eps: float = functional.DEFAULT_EPS,
+        clamp_gradient: functional.ClampGradient = "one-sided",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, dtype)
         check_eps(eps)
+        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
         self.eps = eps
+        self.clamp_gradient = clamp_gradient
         shape = (out_features, in_features)
         self.W_r = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.W_i = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -176,10 +188,11 @@ class NPU(Unit):
     @property
     def gate(self) -> Tensor:
         """The effective gates, in [0, 1]."""
-        return self.g.clamp(0, 1)
+        return functional.clamped(self.g, 0, 1, self.clamp_gradient)
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.npu(input, self.W_r, self.W_i, self.g, eps=self.eps)
+        """The real part of the products of powers: `(*, in_features)` to `(*, out_features)`."""
+        return functional.npu(input, self.W_r, self.W_i, self.g, eps=self.eps, clamp_gradient=self.clamp_gradient)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, eps={self.eps}"
+        return f"{super().extra_repr()}, eps={self.eps}, clamp_gradient={self.clamp_gradient!r}"

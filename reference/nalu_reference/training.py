@@ -1,4 +1,4 @@
-"""What the papers do beside the loss: regularisers, their schedule, clamping, and the sparsity error.
+"""What the papers do beside the loss: regularizers, their schedule, clamping, and the sparsity error.
 
 A training step with all of it::
 
@@ -27,20 +27,25 @@ if TYPE_CHECKING:
 
 
 def nau_regularizer(weight: Tensor) -> Tensor:
-    r"""The mean distance of a NAU's weight to -1, 0 or 1: :math:`\mathrm{mean}(\min(|W|, 1 - |W|))`.
+    r"""The mean distance of a NAU's weight to -1, 0 or 1: :math:`\mathrm{mean}(\min(|W|, |1 - |W||))`.
+
+    The second distance is an absolute value, as in the authors' code: a weight outside of [-1, 1] is drawn back.
 
     Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 2.2.
     """
     magnitude = weight.abs()
-    return torch.minimum(magnitude, 1 - magnitude).mean()
+    return torch.minimum(magnitude, (1 - magnitude).abs()).mean()
 
 
 def nmu_regularizer(weight: Tensor) -> Tensor:
-    r"""The mean distance of a NMU's weight to 0 or 1: :math:`\mathrm{mean}(\min(W, 1 - W))`.
+    r"""The mean distance of an NMU's weight to 0 or 1: :math:`\mathrm{mean}(\min(|W|, |1 - W|))`.
+
+    Distances are absolute values, so that a weight outside of [0, 1] is drawn back. The authors' code takes
+    :math:`|1 - |W||`, which is the same within the bounds.
 
     Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, section 2.4.
     """
-    return torch.minimum(weight, 1 - weight).mean()
+    return torch.minimum(weight.abs(), (1 - weight).abs()).mean()
 
 
 def inalu_regularizer(*parameters: Tensor) -> Tensor:
@@ -69,10 +74,10 @@ def npu_regularizer(*parameters: Tensor) -> Tensor:
 
 
 def regularizer(module: nn.Module) -> Tensor:
-    """The sum of the regularisers of all units inside a module that have one (all but NAC, NACMul and NALU).
+    """The sum of the regularizers of all units inside a module that have one (all but NAC, NACMul and NALU).
 
     Returns:
-        A scalar, differentiable; 0 where no unit has a regulariser. Scale it as each paper says.
+        A scalar, differentiable; 0 where no unit has a regularizer. Scale it as each paper says.
 
     Examples:
         >>> unit = NMU(2, 1)
@@ -97,7 +102,7 @@ def regularizer(module: nn.Module) -> Tensor:
 
 
 def schedule(step: int, *, scale: float, start: int, end: int) -> float:
-    r"""The strength of a regulariser: 0 until `start`, then linear up to `scale` at `end`.
+    r"""The strength of a regularizer: 0 until `start`, then linear up to `scale` at `end`.
 
     .. math::
         \lambda(t) = \hat\lambda \min(1, \max(0, (t - start) / (end - start)))
@@ -125,7 +130,7 @@ def parameter_bounds(module: nn.Module) -> Iterator[tuple[str, tuple[float, floa
 
 
 def clamp_(module: nn.Module) -> None:
-    """Clamp in place what the papers clamp, in all units inside a module. Call it after the optimiser step.
+    """Clamp in place what the papers clamp, in all units inside a module. Call it after the optimizer step.
 
     Examples:
         >>> unit = NAU(1, 1)

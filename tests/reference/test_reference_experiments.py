@@ -8,6 +8,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from nalu_reference.experiments.networks import FauxNAC, build, two_layers
 from nalu_reference.experiments.plots import comparable
 from nalu_reference.experiments.protocols import OPERATIONS, PROTOCOLS
 from nalu_reference.experiments.published import published
-from nalu_reference.experiments.results import seed_results, wilson
+from nalu_reference.experiments.results import seed_results, summarise, wilson
 from nalu_reference.experiments.streams import Evaluation, Lane
 from torch import nn
 
@@ -145,13 +146,12 @@ def test_thresholds() -> None:
     single = PROTOCOLS["single-module"]
     a, b = sums.unbind(-1)
     assert PROTOCOLS["product"].threshold("mul", sums) == 2.15698e-6
-    assert single.threshold("add", sums) == pytest.approx(1e-8 * (a + b).square().mean().item())
-    assert single.threshold("sub", sums) == pytest.approx(1e-8 * (a - b).square().mean().item())
-    first_order = 1e-8 * (b * (a - 1) + a * (b - 1)).square().mean().item()
-    assert single.threshold("mul", sums) == pytest.approx(first_order, rel=1e-3)
-    assert single.threshold("div", sums) == pytest.approx(
-        1e-8 * (a / b * (a.log() - b.log())).square().mean().item(), rel=1e-2
-    )
+    eps = 1e-4
+    assert single.threshold("add", sums) == pytest.approx(eps**2 * (a + b).square().mean().item())
+    assert single.threshold("sub", sums) == single.threshold("add", sums)
+    assert single.threshold("sub", sums * torch.tensor([1.0, -1.0])) == single.threshold("sub", sums)
+    assert single.threshold("mul", sums) == pytest.approx(((1 - (1 - eps) ** 2) * a * b).square().mean().item())
+    assert single.threshold("div", sums) == pytest.approx((2 * eps / (1 + eps) * a / b).square().mean().item())
 
 
 def test_stacked_training_is_separate_training() -> None:
@@ -256,6 +256,44 @@ def test_results_count_at_the_least_validation_error() -> None:
     assert [result.solved for result in results] == [1, 0, 1]
     assert [result.solved_at for result in results] == [1000, None, 0]
     assert [result.sparsity_error for result in results] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_the_interval_over_all_ranges_counts_seeds() -> None:
+    """The same first weights in all nine ranges are one draw, not nine."""
+    trained = Training(Row(PROTOCOLS["single-module"], "NAU", "add", (0, 1)), device=CPU)
+    trained.evaluate()
+    results = [replace(result, solved=int(result.seed == 0)) for result in seed_results(trained)]
+    *ranges, everything = summarise(trained, results)
+    assert [line.solved for line in ranges] == [1] * 9
+    assert everything.solved == 9
+    assert (everything.low, everything.high) == pytest.approx(wilson(1, 2))
+    assert {(line.low, line.high) for line in ranges} == {wilson(1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "replay"),
+    [(p, replay) for p in PROTOCOLS.values() for replay in ((False, True) if p.replays else (False,))],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_every_row_of_every_protocol_can_be_run(
+    protocol: object, replay: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [protocol.name, "--units", *protocol.units, "--seeds", "1", "--iterations", "0", "--no-plot"]
+    assert main([*arguments, *(["--replay"] if replay else []), "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {unit} " in shown for unit in protocol.units)
+
+
+def test_a_checkpoint_with_something_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["seed", "--units", "NAU", "--seeds", "2", "--iterations", "8", "--no-plot", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    path = tmp_path / "seed-NAU-add.pt"
+    state = torch.load(path, weights_only=True)
+    del state["parameters"]
+    torch.save(state, path)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"error: {path}: cannot go on from this file: 'parameters'\n"
 
 
 def test_a_network_that_becomes_nan_is_not_solved() -> None:
@@ -393,6 +431,7 @@ def test_an_interrupted_command_keeps_what_it_saved(
         (["seed", "--iterations", "9"], "iterations must be a multiple of 8, got 9"),
         (["seed", "--iterations", "-8"], "--iterations of at least 0"),
         (["seed", "--device", "nowhere"], "--device nowhere:"),
+        (["seed", "--device", "meta"], "--device meta: tensors there have no values"),
     ],
 )
 def test_one_line_errors(

@@ -119,6 +119,22 @@ def test_autocast_keeps_the_product_of_gated_units(name: str) -> None:
     torch.testing.assert_close(output, expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("name", ["NALU", "INALU"])
+def test_sums_of_gated_units_stay_finite_under_autocast(name: str) -> None:
+    """In float16 the sum would be infinite, in a result that says float32."""
+    layer = make(name, 2, 1)
+    with torch.no_grad():
+        for key, parameter in layer.named_parameters():
+            if key.startswith(("W_hat", "M_hat")):
+                parameter.fill_(20.0)
+        layer.get_parameter("G" if name == "NALU" else "g").fill_(20.0)
+    x = torch.tensor([[5e4, 5e4]])
+    with torch.autocast("cpu", dtype=torch.float16):
+        output = layer(x)
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(output, torch.tensor([[1e5]]))
+
+
 def test_compile_and_export_under_autocast() -> None:
     torch._dynamo.reset()
     layer = make("NACMul")

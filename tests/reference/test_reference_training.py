@@ -37,6 +37,15 @@ def test_nmu_regularizer() -> None:
     assert weight.grad[0, 3] < 0
 
 
+def test_regularizers_draw_weights_back_from_outside() -> None:
+    for function in (training.nau_regularizer, training.nmu_regularizer):
+        weight = torch.tensor([[-3.0, 2.0]], requires_grad=True)
+        value = function(weight)
+        assert value.item() > 0
+        value.backward()
+        assert weight.grad[0, 0] < 0 < weight.grad[0, 1]
+
+
 def test_inalu_regularizer() -> None:
     value = training.inalu_regularizer(torch.tensor([0.0, 30.0]), torch.tensor([-15.0]))
     assert value.item() == pytest.approx((20 + 0) / 2 + 5)

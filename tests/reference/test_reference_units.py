@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
 import nalu_reference
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, functional
+from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, _products, functional
 from reference_units import CLASSES, UNITS, in_numpy, inputs, make
 from torch import nn
 
@@ -148,11 +148,130 @@ def test_gradient_reaches_every_parameter_of_a_fresh_unit(name: str) -> None:
 
 
 @pytest.mark.parametrize("unit", [NAU, NMU])
-def test_no_gradient_outside_of_the_bounds(unit: type[nn.Module]) -> None:
-    layer = fill(unit(2, 1), W=[[9.0, 0.5]])
-    layer(inputs(4, 2)).sum().backward()
-    assert layer.W.grad[0, 0] == 0
-    assert layer.W.grad[0, 1] != 0
+def test_outside_of_the_bounds_only_what_leads_back_has_a_gradient(unit: type[nn.Module]) -> None:
+    for sign, has_gradient in ((1.0, True), (-1.0, False)):  # of the loss: down with the weight, or up
+        layer = fill(unit(2, 1), W=[[9.0, 0.5]])
+        (sign * layer(torch.ones(4, 2) * 2)).sum().backward()
+        assert bool(layer.W.grad[0, 0] != 0) is has_gradient
+        assert layer.W.grad[0, 1] != 0
+    published = fill(unit(2, 1, clamp_gradient="zero"), W=[[9.0, 0.5]])
+    published(torch.ones(4, 2) * 2).sum().backward()
+    assert published.W.grad[0, 0] == 0
+
+
+def test_a_gate_outside_of_its_bounds_can_return() -> None:
+    for unit in (NPU, RealNPU):
+        layer = fill(unit(2, 1), W_r=[[1.0, 1.0]], g=[1.5, 0.5])
+        layer(torch.full((4, 2), 3.0)).sum().backward()
+        assert layer.g.grad[0] > 0
+        assert layer.g.grad[1] > 0
+
+
+@pytest.mark.parametrize(("unit", "target"), [(NAU, lambda x: x[:, :1]), (NMU, lambda x: x[:, :1])])
+def test_a_target_that_changes_is_learned_without_clamping(unit: type[nn.Module], target: object) -> None:
+    """A weight that large steps carry out of its bounds comes back when it is needed; published, it does not."""
+    solved = {}
+    for gradient in ("one-sided", "zero"):
+        solved[gradient] = 0
+        for seed in range(5):
+            torch.manual_seed(seed)
+            layer = unit(2, 1, clamp_gradient=gradient)
+            optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+            for step in range(800):
+                x = torch.rand(64, 2) + 1
+                goal = (
+                    (x.sum(-1, keepdim=True) if unit is NAU else x.prod(-1, keepdim=True)) if step < 400 else target(x)
+                )
+                loss = (layer(x) - goal).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            solved[gradient] += bool(loss < 1e-3)
+    assert solved["one-sided"] == 5
+    assert solved["zero"] < 5
+
+
+def large_product(monkeypatch: pytest.MonkeyPatch, rows: int = 2) -> None:
+    """Let products of any size take the way of large ones, in blocks of a few outputs."""
+    monkeypatch.setattr(_products, "_SMALL", 0)
+    monkeypatch.setattr(_products, "_block_rows", lambda x: rows)
+
+
+def test_large_products_and_their_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    large_product(monkeypatch)
+    x, weight = inputs(4, 7, dtype=torch.float64), torch.rand(5, 7, dtype=torch.float64)
+    for zeros in (False, True):
+        if zeros:  # no factor 0, one, three
+            x[0, 0] = x[1, :3] = 0.0
+            weight[0, 0] = weight[1:, :3] = 1.0
+        leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        expected = torch.prod(torch.addcmul(1 - leaves[1], leaves[1], leaves[0].unsqueeze(-2)), -1)
+        result = _products.gated_product(*leaves)
+        assert (result == 0).any() == zeros
+        torch.testing.assert_close(result, expected, rtol=1e-14, atol=0)
+        gradients = [torch.autograd.grad(y.sin().sum(), leaves) for y in (result, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
+        assert torch.autograd.gradcheck(_products.gated_product, leaves, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(_products.gated_product, leaves)
+
+
+def test_large_products_under_transformations(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return _products.gated_product(x, weight).square().sum()
+
+    def plain(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return torch.prod(torch.addcmul(1 - weight, weight, x.unsqueeze(-2)), -1).square().sum()
+
+    large_product(monkeypatch)
+    weights, x = torch.rand(3, 5, 7, dtype=torch.float64), inputs(3, 4, 7, dtype=torch.float64)
+    vmap, grad, hessian = torch.func.vmap, torch.func.grad, torch.func.hessian
+    torch.testing.assert_close(vmap(grad(loss))(weights, x), vmap(grad(plain))(weights, x))
+    torch.testing.assert_close(
+        vmap(grad(loss), in_dims=(0, None))(weights, x[0]), vmap(grad(plain), in_dims=(0, None))(weights, x[0])
+    )
+    torch.testing.assert_close(hessian(loss)(weights[0], x[0]), hessian(plain)(weights[0], x[0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_large_products_compiled(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    large_product(monkeypatch)
+    torch._dynamo.reset()
+    x, weight = inputs(4, 7, dtype=dtype), torch.rand(5, 7).to(dtype)
+    x[0, 0] = x[1, :3] = 0.0
+    weight[0, 0] = weight[1:, :3] = 1.0
+    leaves = x.requires_grad_(), weight.requires_grad_()
+    compiled = torch.compile(_products.gated_product, fullgraph=True, backend="aot_eager")(*leaves)
+    expected = _products.gated_product(*(leaf.double() for leaf in leaves))
+    close = {torch.float16: 2e-3, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
+    torch.testing.assert_close(compiled.double(), expected, rtol=close, atol=close)
+    for mine, right in zip(
+        torch.autograd.grad(compiled.double().sin().sum(), leaves),
+        torch.autograd.grad(expected.sin().sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine.double(), right.double(), rtol=10 * close, atol=10 * close)
+
+
+def test_product_of_nothing_is_one() -> None:
+    assert functional.product(torch.ones(3, 0)).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_signs_without_their_factors(share: float) -> None:
+    shares = torch.rand(4, 6, dtype=torch.float64)
+    shares[:, :2] = share
+    x = inputs(5, 6, dtype=torch.float64)
+    x[0, 0] = x[1, 3] = 0.0
+    expected = torch.prod(torch.addcmul(1 - shares, shares, x.sign().unsqueeze(-2)), -1)
+    torch.testing.assert_close(functional._signs(x, shares), expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_types_promote_as_in_arithmetic(name: str) -> None:
+    layer, x = make(name), inputs(4, 3)
+    assert layer(x.double()).dtype == torch.float64
+    assert layer(x.half()).dtype == torch.float32
+    assert layer.double()(x).dtype == torch.float64
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -326,6 +445,13 @@ def test_eps_is_checked_for_the_type_of_the_call() -> None:
         (lambda: NALU(2, 1, gate="none"), "gate must be 'output' or 'scalar', got 'none'"),
         (lambda: NALU(2, 1, eps_mode="max"), "eps_mode must be 'add' or 'clamp', got 'max'"),
         (lambda: NACMul(2, 1, eps_mode="max"), "eps_mode must be 'add' or 'clamp', got 'max'"),
+        (
+            lambda: functional.nac_mul(torch.ones(2), torch.ones(1, 2), torch.ones(1, 2), eps_mode="bogus"),
+            "eps_mode must be 'add' or 'clamp', got 'bogus'",
+        ),
+        (lambda: NAU(2, 1, clamp_gradient="none"), "clamp_gradient must be 'one-sided' or 'zero', got 'none'"),
+        (lambda: NPU(2, 1, clamp_gradient="none"), "clamp_gradient must be 'one-sided' or 'zero', got 'none'"),
+        (lambda: functional.nmu(torch.ones(2), torch.ones(1, 2), clamp_gradient="none"), "clamp_gradient must be"),
         (lambda: functional.nalu(*[torch.ones(1, 2)] * 5), "both of W_hat_mul and M_hat_mul or neither, got one"),
     ],
 )

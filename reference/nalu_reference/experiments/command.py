@@ -92,6 +92,8 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
+        if device.type == "meta":
+            raise RuntimeError("tensors there have no values")
     except (RuntimeError, AssertionError) as error:
         raise ExperimentError(f"--device {name}: {str(error).splitlines()[0]}") from error
     return device

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU
+from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, functional
 from nalu_reference.training import regularizer, sparsity_error
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ class FauxNAC(nn.Module):
         nn.init.kaiming_uniform_(self.W_hat)
         nn.init.kaiming_uniform_(self.M_hat)
         self.weight = nn.Parameter(torch.tanh(self.W_hat) * torch.sigmoid(self.M_hat))  # noqa: NAL001
+
+    def reset_parameters(self) -> None:
+        """Draw both sources by `kaiming_uniform_`, and start the weight from them once more."""
+        nn.init.kaiming_uniform_(self.W_hat)
+        nn.init.kaiming_uniform_(self.M_hat)
+        with torch.no_grad():
+            self.weight.copy_(functional.nac_weight(self.W_hat, self.M_hat))
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight)
@@ -56,17 +64,22 @@ class LinearWithoutBias(Linear):
         super().__init__(in_features, out_features, bias=False)
 
 
-Layer = type[nn.Module]
+# The published gradient of the clamp: inside of the bounds, where every step here ends, it is the same, and the
+# compiler can follow it under vmap.
+_NAU = partial(NAU, clamp_gradient="zero")
+_NMU = partial(NMU, clamp_gradient="zero")
+_NPU = partial(NPU, clamp_gradient="zero")
+_RealNPU = partial(RealNPU, clamp_gradient="zero")
 
 # The layers of each network, first to last.
-LAYERS: dict[str, tuple[Layer, Layer]] = {
-    "NMU": (NAU, NMU),
+LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+    "NMU": (_NAU, _NMU),
     "NAC-mul": (NAC, NACMul),
     "NALU": (NALU, NALU),
     "iNALU": (INALU, INALU),
-    "NPU": (NAU, NPU),
-    "RealNPU": (NAU, RealNPU),
-    "NAU": (NAU, NAU),
+    "NPU": (_NAU, _NPU),
+    "RealNPU": (_NAU, _RealNPU),
+    "NAU": (_NAU, _NAU),
     "NAC": (NAC, NAC),
     "NAC-kaiming": (KaimingNAC, KaimingNAC),
     "Linear": (Linear, Linear),
@@ -108,7 +121,7 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, target: Tensor, strength: Tensor | None = None) -> Tensor:
-        """Mean squared error, plus the regularisers times `strength`."""
+        """Mean squared error, plus the regularizers times `strength`."""
         loss = F.mse_loss(self.network(x), target)
         return loss if strength is None else loss + strength * regularizer(self.network)
 

@@ -69,8 +69,10 @@ class Line:
     cpu_seconds: float
 
 
-def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson(successes: float, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """The 95% interval of Wilson (1927) for a rate of success.
+
+    A trial that is a mean of several results counts with its fraction.
 
     Raises:
         ValueError: if there are no trials, or more successes than trials.
@@ -135,7 +137,9 @@ def summarise(training: Training, results: Sequence[SeedResult]) -> list[Line]:
 def _line(training: Training, case: str, group: Sequence[SeedResult]) -> Line:
     row = training.row
     solved = [result for result in group if result.solved]
-    low, high = wilson(len(solved), len(group))
+    # The first weights of a seed are the same in every case: what is drawn independently are the seeds.
+    draws = len({result.seed for result in group})
+    low, high = wilson(len(solved) * draws / len(group), draws)
     untrained = set.intersection(*(set(result.untrained.split()) for result in group))
     known = published(row.protocol.name, row.unit, row.operation, training.step)
     return Line(
