@@ -87,3 +87,12 @@ def test_benchmark_without_the_device() -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("error: --device nowhere: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_gpu_script_runs_on_the_cpu() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu_reference.py"), "--cpu", "--budget", "5"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "beyond the limit (float64 1e-10, float32 1e-4, TF32 2e-3, halves 1e-2 to 5e-2): none" in result.stdout
+    assert re.search(r"^\| NMU \| [\d.]+ \|", result.stdout, re.MULTILINE)
