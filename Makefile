@@ -41,9 +41,9 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed tests/requirements-torch.txt
+$(VENV)/tested: $(VENV)/installed tests/requirements-torch.txt reference/pyproject.toml
 	$(PIP) --editable '.[test]'
-	$(PIP) -r tests/requirements-torch.txt || \
+	$(PIP) -r tests/requirements-torch.txt && $(PIP) --no-deps --editable ./reference || \
 		echo 'the pinned torch is not to be had for this Python: tests that need it are skipped'
 	@touch $@
 

@@ -177,7 +177,8 @@ def clock(step: Callable[[], None], repeats: int) -> float:
             begin = time.process_time()
             step()
             times.append(1e3 * (time.process_time() - begin))
-    return statistics.median(times)
+    median: float = statistics.median(times)
+    return median
 
 
 def timing(features: int, batch: int, repeats: int, *, compiled: bool) -> None:

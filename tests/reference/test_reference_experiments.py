@@ -507,7 +507,7 @@ def test_a_missing_dependency_is_named(missing: str) -> None:
     program = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('nalu_reference.experiments')"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1] == f"error: {missing} is missing: pip install 'nalu-lint[reference]'"
+    assert result.stderr.splitlines()[-1] == f"error: {missing} is missing: pip install 'nalu-reference[experiments]'"
 
 
 def test_not_a_multiple_of_the_interval_raises() -> None:
