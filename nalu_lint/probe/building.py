@@ -97,7 +97,7 @@ class Building:
             return
         self.is_on = True
         self._lineage.enter()
-        self._compiled = self._compiled or _entries_of_compiled_code(self._ends_where_compiled)
+        self._compiled = self._compiled or entries_of_compiled_code(self._ends_where_compiled)
         for patch in (*self._meanwhile, *self._compiled):
             patch.apply()
 
@@ -153,7 +153,7 @@ class Building:
         return set_eval_frame
 
 
-def _entries_of_compiled_code(wrap: Callable[[Any], Any]) -> list[Patch]:
+def entries_of_compiled_code(wrap: Callable[[Any], Any]) -> list[Patch]:
     """What every call of compiled code passes, before anything is compiled. Nothing is, until this is imported."""
     module = sys.modules.get("torch._dynamo.eval_frame")
     return [Patch(module, "set_eval_frame", wrap)] if hasattr(module, "set_eval_frame") else []

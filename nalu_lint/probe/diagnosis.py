@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nalu_lint.probe import distributed
 from nalu_lint.probe.codes import CODES
+from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.places import Place, place_of_class
-from nalu_lint.probe.rerun import CannotRerun, Rerun, Trace
 from nalu_lint.rules.base import quoted_names
 
 if TYPE_CHECKING:
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from nalu_lint.probe.lineage import Cut
     from nalu_lint.probe.provenance import Construction, Derivation
     from nalu_lint.probe.report import Report
+    from nalu_lint.probe.rerun import Rerun, Trace
     from nalu_lint.probe.states import Kept
     from nalu_lint.probe.training import Probe
+
+
+_UNSEEN = "no call of the model was seen"
 
 
 class Verdict(NamedTuple):
@@ -44,7 +48,8 @@ def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Re
     for derivation in probe.derivations:
         if derivation.target in facts and not derivation.is_replaced:
             facts[derivation.target].computed_from = derivation.sources
-    verdicts = _Diagnosis(probe, facts, rerun, error).verdicts()
+    answer = rerun.answer if rerun is not None else _no_answer
+    verdicts = distributed.led(_Diagnosis(probe, facts, rerun, error).verdicts, answer)
     registered = [facts[name] for name in facts if name not in probe.hidden]
     parameter = next(iter(probe.names.values()))
     return Report(
@@ -56,6 +61,10 @@ def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Re
         world_size=distributed.world_size(),
         rank=distributed.rank(),
     )
+
+
+def _no_answer(question: Any) -> Any:
+    raise CannotRerun(_UNSEEN)
 
 
 def construction_report(model: nn.Module, built: Construction) -> Report:
@@ -118,7 +127,7 @@ class _Diagnosis:
         self._found: list[Verdict] = []
         self._explained: set[str] = set()
         self._now = dict(probe.model.named_parameters(remove_duplicate=False))
-        self._reason = "" if rerun is not None else "no call of the model was seen"
+        self._reason = "" if rerun is not None else _UNSEEN
         self._trace: Trace | None = None
 
     def verdicts(self) -> list[Verdict]:

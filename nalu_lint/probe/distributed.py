@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import distributed, nn
 
+from nalu_lint.probe.errors import CannotRerun, ProbeError, in_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 T = TypeVar("T")
 
 
+class Failure(NamedTuple):
+    """What a process has instead of an answer."""
+
+    text: str
+
+
+_alone = ContextVar("_alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """In this context a process decides for itself: the others may have gone another way."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
 def is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return (
+        distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+        and not _alone.get()
+    )
 
 
 def rank() -> int:
@@ -31,8 +62,52 @@ def gather(value: T) -> list[T]:
     return gathered
 
 
-def any_rank(value: bool) -> bool:
-    return any(gather(value))
+def led(work: Callable[[], T], answer: Callable[[Any], Any]) -> T:
+    """Do some work on rank 0 alone; the result, or the error, is that of every process.
+
+    Meanwhile the other processes answer its questions (see `ask`). So there is one place where decisions are taken,
+    and a process that fails gives no answer, but does not leave the others waiting.
+    """
+    if not is_distributed():
+        return work()
+    if rank() == 0:
+        result, failure = None, None
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+        _send(("result", result, in_one_line(failure) if failure is not None else ""))
+        if failure is not None:
+            raise failure
+        return result  # type: ignore[return-value]
+    while True:
+        kind, value, failed = _send(None)
+        if kind == "result":
+            if failed:
+                raise ProbeError(f"on rank 0: {failed}")
+            return value  # type: ignore[no-any-return]
+        gather(_attempt(answer, value))
+
+
+def ask(question: Any, answer: Callable[[Any], Any]) -> list[Any]:
+    """The answers of all processes to a question of rank 0, in `led` work; a Failure where a process has none."""
+    if is_distributed():
+        _send(("question", question, ""))
+    return gather(_attempt(answer, question))
+
+
+def _send(message: Any) -> Any:
+    """What rank 0 has to say."""
+    messages = [message]
+    distributed.broadcast_object_list(messages, src=0)
+    return messages[0]
+
+
+def _attempt(answer: Callable[[Any], Any], question: Any) -> Any:
+    try:
+        return answer(question)
+    except Exception as error:
+        return Failure(str(error) if isinstance(error, CannotRerun) else in_one_line(error))
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -50,6 +125,11 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     """This process's shard of a tensor, or the tensor itself."""
     to_local = getattr(tensor, "to_local", None)
     return to_local() if to_local is not None else tensor
+
+
+def needs_others(model: nn.Module) -> bool:
+    """Whether the other processes have to take part when the model is run."""
+    return is_sharded(model) or any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -13,6 +13,10 @@ class UntrainedError(AssertionError):
     """Some Parameters do not train; the message lists the findings."""
 
 
+class CannotRerun(Exception):  # noqa: N818 - not an error: the question stays open
+    """The batch cannot be run again; the message, one line, says why."""
+
+
 def require(package: str) -> None:
     """Raise ProbeError if a package of the extra `probe` is not installed."""
     if importlib.util.find_spec(package) is None:

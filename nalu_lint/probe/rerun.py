@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import sys
 import zlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,22 +9,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nalu_lint.probe.distributed import any_rank, is_sharded, local, rank, reshard
+from nalu_lint.probe.distributed import Failure, ask, is_sharded, local, rank, reshard
+from nalu_lint.probe.errors import CannotRerun, in_one_line
 from nalu_lint.probe.lineage import Cut, Lineage
 from nalu_lint.probe.places import Place, user_place
 from nalu_lint.probe.recording import Call, output_tensors
+from nalu_lint.probe.state import State
+from nalu_lint.probe.surroundings import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Run = Callable[[], list[torch.Tensor]]
 
 _SCALES = (0.1, 1.0, 30.0)  # of the change, relative to the size of the values
 _SINGLE = 64  # so many Parameters are tried one by one, more in the groups of their modules
-
-
-class CannotRerun(Exception):  # noqa: N818 - not an error: the question stays open
-    """The batch cannot be run again; the message says why."""
 
 
 class Trace:
@@ -37,71 +34,52 @@ class Trace:
         self.escaped: dict[str, Cut] = {}
         self.reads: dict[str, Place] = {}  # the first read of each in user code
 
+    def unite(self, other: Trace) -> None:
+        """Add what another process saw: a path that is not cut counts most."""
+        for name, cut in other.reaching.items():
+            if cut is None or name not in self.reaching:
+                self.reaching[name] = cut
+        self.escaped = {**other.escaped, **self.escaped}
+        self.reads = {**other.reads, **self.reads}
+
 
 class Rerun:
-    """A batch that can be run again. Nothing of it is left behind: values, buffers and generators are put back.
+    """A batch that can be run again. Nothing of it is left behind: what code can reach is put back as it was.
+
+    Where several processes train the model, rank 0 asks the questions, and every process runs its own batch for an
+    answer, once: so all of them run the same number of times, also where one of them fails.
 
     Args:
-        model: the module whose buffers and Parameters are at stake.
+        model: the module whose Parameters are at stake.
         run: gives the tensors that matter: the loss, or the outputs that it is computed from.
         seed: of every random generator, before each run.
+        tensors: what may be asked about, by name.
     """
 
-    def __init__(self, model: nn.Module, run: Run, seed: int = 0) -> None:
+    def __init__(
+        self, model: nn.Module, run: Run, seed: int = 0, tensors: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
         self._model = model
         self._run = run
         self._seed = seed
-        self._baseline: list[torch.Tensor] | None = None
+        self._tensors = dict(tensors or {})
+        self._state: State | None = None
+        self._values: dict[str, list[torch.Tensor]] = {}
         self._tolerance: list[float] = []
-        self._changing: list[torch.Tensor] | None = None  # Parameters that the forward pass itself changes
+        self._is_measured = False
 
-    def values(self) -> list[torch.Tensor]:
-        """The tensors that matter, detached. Raises CannotRerun."""
-        return [tensor.detach().clone() for tensor in self._outputs()]
-
-    def _outputs(self) -> list[torch.Tensor]:
-        with self._undisturbed():
-            return self._called()
-
-    @contextmanager
-    def _undisturbed(self) -> Iterator[None]:
-        with _undisturbed(self._model, self._seed, self._changing or ()):
-            yield
-
-    def _find_changing(self) -> None:
-        """Run once to learn which Parameters the forward pass changes by hand, such as those of a momentum encoder."""
-        if self._changing is not None:
-            return
-        self._changing = []
-        parameters = [p for p in self._model.parameters() if not p.is_meta]
-        before = [local(p).detach().to("cpu", copy=True) for p in parameters]
-        try:
-            self._outputs()
-        finally:
-            with torch.no_grad():
-                for parameter, saved in zip(parameters, before, strict=True):
-                    if not torch.equal(local(parameter).cpu(), saved):
-                        self._changing.append(parameter)
-                        local(parameter).copy_(saved)
-
-    def _called(self) -> list[torch.Tensor]:
-        try:
-            return [local(tensor) for tensor in self._run() if isinstance(tensor, torch.Tensor)]
-        except Exception as error:
-            raise CannotRerun(f"{type(error).__name__}: {error}") from error
-
-    # What the loss depends on.
+    # What the loss depends on: questions.
 
     def depends_on(self, parameters: Mapping[str, torch.Tensor]) -> set[str]:
         """Which of these Parameters change the loss when they are changed. Raises CannotRerun."""
-        self._measure_noise()
+        self._measure_noise(parameters)
         groups = _groups(parameters)
         found: set[str] = set()
         stack = [groups] if groups else []
         while stack:
             tried = stack.pop()
             names = [name for group in tried for name in group]
-            if not self._differs({name: parameters[name] for name in names}):
+            if not any(self._differs(names, scale) for scale in _SCALES):
                 continue
             if len(tried) == 1:
                 found.update(names)
@@ -115,39 +93,108 @@ class Rerun:
 
         The comparison allows for rounding: a bias before a normalisation shifts nothing but the last bits.
         """
-        self._measure_noise()
+        self._measure_noise(parameters)
         found: set[str] = set()
         for group in _groups(parameters):
-            others = {other: value for other, value in parameters.items() if other not in group}
+            others = [other for other in parameters if other not in group]
             for scale in _SCALES[1:]:
-                if self._changed(self._with_noise(parameters, scale), self._with_noise(others, scale), 1e-3):
+                self._ask("run", list(parameters), scale, "all")
+                self._ask("run", others, scale, "others")
+                if any(self._ask("compare", "all", "others", 1e-3)):
                     found.update(group)
                     break
         return found
 
     def revived(self, parameters: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> set[str]:
         """Which of these get a gradient other than zero once the others, which train, have moved."""
+        self._know({**parameters, **others})
         found: set[str] = set()
-        self._find_changing()
         for scale in (0.0, *_SCALES[:2]):
-            with _noise(others, scale, self._seed), self._undisturbed():
-                outputs = [tensor for tensor in self._called() if tensor.requires_grad]
-                found |= self._with_gradient(parameters, outputs)
-        return {name for name in parameters if any_rank(name in found)}
+            found.update(*self._ask("gradients", list(parameters), list(others), scale))
+        return found
 
-    def _with_gradient(self, parameters: Mapping[str, torch.Tensor], outputs: list[torch.Tensor]) -> set[str]:
+    def trace(self, followed: Mapping[str, torch.Tensor]) -> Trace:
+        """Follow the values of some tensors through one run. Raises CannotRerun."""
+        self._know(followed)
+        trace, *others = self._ask("trace", list(followed))
+        for other in others:
+            trace.unite(other)
+        return trace  # type: ignore[no-any-return]
+
+    def _differs(self, names: list[str], scale: float) -> bool:
+        self._ask("run", names, scale, "changed")
+        return any(self._ask("compare", "baseline", "changed", 0.0))
+
+    def _measure_noise(self, parameters: Mapping[str, torch.Tensor]) -> None:
+        self._know(parameters)
+        if not self._is_measured:
+            self._ask("run", [], 0.0, "baseline")
+            self._ask("run", [], 0.0, "again")
+            self._ask("measure")
+            self._is_measured = True
+
+    def _know(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._tensors.update(tensors)
+
+    def _ask(self, question: str, *arguments: Any) -> list[Any]:
+        """The answers of all processes. Raises CannotRerun if there is one that has none."""
+        answers = ask((question, arguments), self.answer)
+        failed = [(number, answer) for number, answer in enumerate(answers) if isinstance(answer, Failure)]
+        for number, failure in failed:
+            raise CannotRerun(failure.text if len(answers) == 1 else f"rank {number}: {failure.text}")
+        return answers
+
+    # Answers: what this process sees of its own batch.
+
+    def answer(self, question: tuple[str, tuple[Any, ...]]) -> Any:
+        """Raises CannotRerun."""
+        name, arguments = question
+        answers: dict[str, Callable[..., Any]] = {
+            "compare": self._compare,
+            "gradients": self._gradients,
+            "measure": self._measure,
+            "run": self._run_with_noise,
+            "trace": self._trace,
+        }
+        return answers[name](*arguments)
+
+    def _chosen(self, names: list[str]) -> dict[str, torch.Tensor]:
+        return {name: self._tensors[name] for name in names if name in self._tensors}
+
+    def _run_with_noise(self, names: list[str], scale: float, kept_as: str) -> None:
+        with _noise(self._chosen(names), scale, self._seed), self._undisturbed():
+            self._values[kept_as] = [tensor.detach().clone() for tensor in self._called()]
+
+    def _measure(self) -> None:
+        pairs = zip(self._values["baseline"], self._values["again"], strict=False)
+        self._tolerance = [10 * _distance(one, other) for one, other in pairs]
+
+    def _compare(self, first: str, second: str, relative: float) -> bool:
+        """Whether two runs differ."""
+        one, other = self._values[first], self._values[second]
+        if len(one) != len(other):
+            return True
+        for before, after, tolerance in zip(one, other, self._tolerance, strict=False):
+            size = float(before.double().abs().max()) if relative and before.numel() else 0.0
+            if not _distance(before, after) <= tolerance + relative * size:
+                return True
+        return False
+
+    def _gradients(self, names: list[str], others: list[str], scale: float) -> set[str]:
         """Which of these get a gradient other than zero from a mixture of the outputs."""
-        if not outputs:
-            return set()
-        chosen = list(parameters.values())
-        if is_sharded(self._model):
-            found = self._by_backward(chosen, outputs)
-        else:
-            try:
-                found = torch.autograd.grad(_mixed(outputs), chosen, allow_unused=True)
-            except RuntimeError:  # reentrant checkpoints know only backward()
-                found = self._by_backward(chosen, self._called())
-        return {name for name, g in zip(parameters, found, strict=True) if g is not None and bool(local(g).any())}
+        chosen = self._chosen(names)
+        with _noise(self._chosen(others), scale, self._seed), self._undisturbed():
+            outputs = [tensor for tensor in self._called() if tensor.requires_grad]
+            if not outputs:
+                return set()
+            if is_sharded(self._model):
+                found = self._by_backward(list(chosen.values()), outputs)
+            else:
+                try:
+                    found = torch.autograd.grad(_mixed(outputs), list(chosen.values()), allow_unused=True)
+                except RuntimeError:  # reentrant checkpoints know only backward()
+                    found = self._by_backward(list(chosen.values()), self._called())
+            return {name for name, g in zip(chosen, found, strict=True) if g is not None and bool(local(g).any())}
 
     def _by_backward(self, chosen: list[torch.Tensor], outputs: list[torch.Tensor]) -> tuple[Any, ...]:
         every = list(self._model.parameters())
@@ -158,42 +205,16 @@ class Rerun:
             _mixed(outputs).backward()
             return tuple(parameter.grad for parameter in chosen)
         except RuntimeError as error:  # a tensor that is kept holds a graph that is freed
-            raise CannotRerun(f"{type(error).__name__}: {error}") from error
+            raise CannotRerun(in_one_line(error)) from error
         finally:
             for parameter, gradient in zip(every, saved, strict=True):
                 parameter.grad = gradient
 
-    def _measure_noise(self) -> None:
-        self._find_changing()
-        if self._baseline is None:
-            self._baseline = self.values()
-            again = self.values()
-            self._tolerance = [10 * _distance(one, other) for one, other in zip(self._baseline, again, strict=True)]
-
-    def _differs(self, parameters: Mapping[str, torch.Tensor]) -> bool:
-        assert self._baseline is not None
-        baseline = self._baseline
-        return any(self._changed(baseline, self._with_noise(parameters, scale)) for scale in _SCALES)
-
-    def _with_noise(self, parameters: Mapping[str, torch.Tensor], scale: float) -> list[torch.Tensor]:
-        with _noise(parameters, scale, self._seed):
-            return self.values()
-
-    def _changed(self, one: list[torch.Tensor], other: list[torch.Tensor], relative: float = 0.0) -> bool:
-        """Whether two runs differ, on any process."""
-        differs = len(one) != len(other)
-        for before, after, tolerance in zip(one, other, self._tolerance, strict=False):
-            size = float(before.double().abs().max()) if relative and before.numel() else 0.0
-            differs |= not _distance(before, after) <= tolerance + relative * size
-        return any_rank(differs)
-
-    # Where it is cut.
-
-    def trace(self, followed: Mapping[str, torch.Tensor]) -> Trace:
-        """Follow the values of some tensors through one run. Raises CannotRerun."""
+    def _trace(self, names: list[str]) -> Trace:
         trace = Trace()
         lineage = Lineage(is_strict=True)
-        names = {lineage.add(tensor): name for name, tensor in followed.items()}
+        followed = self._chosen(names)
+        origins = {lineage.add(tensor): name for name, tensor in followed.items()}
 
         def read(name: str, value: torch.Tensor) -> None:
             if name not in trace.reads:
@@ -201,18 +222,33 @@ class Rerun:
                 if place is not None:
                     trace.reads[name] = place
             if lineage.origin_of(value) is None:  # gathered from its shards for this call
-                names[lineage.add(value)] = name
+                origins[lineage.add(value)] = name
 
-        self._find_changing()
-        with _reads(self._model, followed, read), lineage:
-            outputs = self._outputs()
-        for output in outputs:
-            for origin, cut in lineage.links_of(output).items():
-                name = names[origin]
-                if name not in trace.reaching or cut is None:
-                    trace.reaching[name] = cut
-        trace.escaped = {names[origin]: cut for origin, cut in lineage.escapes.items()}
+        with self._undisturbed(), _reads(self._model, followed, read), lineage:
+            outputs = self._called()
+            for output in outputs:
+                for origin, cut in lineage.links_of(output).items():
+                    name = origins[origin]
+                    if name not in trace.reaching or cut is None:
+                        trace.reaching[name] = cut
+        trace.escaped = {origins[origin]: cut for origin, cut in lineage.escapes.items()}
         return trace
+
+    def _called(self) -> list[torch.Tensor]:
+        try:
+            return [local(tensor) for tensor in self._run() if isinstance(tensor, torch.Tensor)]
+        except Exception as error:
+            raise CannotRerun(in_one_line(error)) from error
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        if self._state is None:
+            self._state = State({"": self._model, "loss": self._run})
+        with undisturbed(self._state, self._seed):
+            try:
+                yield
+            finally:
+                reshard(self._model)
 
 
 def replay(calls: list[Call]) -> Run:
@@ -275,7 +311,7 @@ def _noise(parameters: Mapping[str, torch.Tensor], scale: float, seed: int) -> I
     try:
         with torch.no_grad():
             for name, parameter in parameters.items():
-                values = local(parameter)
+                values = local(parameter).data  # with a version counter of its own: graphs of the user check the other
                 saved.append((values, values.clone()))
                 if scale and values.numel():
                     size = values.abs().double().square().mean().sqrt().item()
@@ -288,39 +324,6 @@ def _noise(parameters: Mapping[str, torch.Tensor], scale: float, seed: int) -> I
         with torch.no_grad():
             for values, before in saved:
                 values.copy_(before)
-
-
-@contextmanager
-def _undisturbed(model: nn.Module, seed: int, changing: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Seed every generator; afterwards put them, what is registered, the buffers, and what is `changing` back."""
-    registered: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        (held, dict(held)) for m in model.modules() for held in (m._parameters, m._buffers)
-    ]
-    values = [(buffer, buffer.clone()) for buffer in model.buffers() if buffer.grad_fn is None]
-    values += [(local(parameter), local(parameter).detach().clone()) for parameter in changing]
-    python_state = random.getstate()
-    numpy = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy is not None else None
-    devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
-    try:
-        with torch.random.fork_rng(devices=sorted(devices)), torch.enable_grad():
-            torch.manual_seed(seed)
-            random.seed(seed)
-            if numpy is not None:
-                numpy.random.seed(seed % 2**32)
-            yield
-    finally:
-        reshard(model)
-        random.setstate(python_state)
-        if numpy is not None:
-            numpy.random.set_state(numpy_state)
-        for held, kept in registered:
-            if held.keys() != kept.keys() or any(held[name] is not kept[name] for name in kept):
-                held.clear()
-                held.update(kept)
-        with torch.no_grad():
-            for tensor, before in values:
-                tensor.copy_(before)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from nalu_lint.probe import diagnosis
-from nalu_lint.probe.distributed import local, reshard, unwrapped
+from nalu_lint.probe.distributed import alone, is_distributed, local, needs_others, reshard, unwrapped
 from nalu_lint.probe.errors import ProbeError
 from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.history import History
@@ -343,11 +343,15 @@ class Probe:
         for optimizer in self.optimizers:
             self._held_by(optimizer)
         self._is_rerunning = True
-        run = self.run or (replay(calls) if calls else None)
-        rerun = Rerun(self.model, run, self.seed) if run is not None else None
-        for track in self.tracks.values():
-            self._settle(track)
-        self._report = diagnosis.report(self, rerun, error)
+        # Where a process leaves the training with an error, the others may not.
+        with alone() if error is not None and is_distributed() else nullcontext():
+            run = self.run or (replay(calls) if calls else None)
+            can_run = run is not None and (error is None or not needs_others(self.model))
+            tensors = {**self.names, **{kept.name: kept.tensor for kept in self.kept}}
+            rerun = Rerun(self.model, run, self.seed, tensors) if run is not None and can_run else None
+            for track in self.tracks.values():
+                self._settle(track)
+            self._report = diagnosis.report(self, rerun, error)
         if self._history is not None:
             self._history.close()
 
