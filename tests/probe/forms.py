@@ -1,10 +1,11 @@
 """The ways into the probe: each takes the name of a program of the zoo, and gives what was reported.
 
-`python tests/probe/forms.py [NAME ...]` prints every program in every form.
+`python tests/probe/forms.py [NAME ...]` prints what is wrong, and a table of the forms.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import io
@@ -13,9 +14,7 @@ import logging
 import os
 import re
 import socket
-import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader
 
 from nalu_lint.probe import UntrainedError, check, construction, pytest_plugin
+from nalu_lint.probe.errors import in_one_line
 from nalu_lint.probe.script import run_script
 
 HERE = Path(__file__).parent
@@ -271,31 +271,33 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="programs; default: all")
+    parser.add_argument("--forms", default=",".join(FORMS), help="default: all, which is %(default)s")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    n_right = n_wrong = 0
-    seconds = dict.fromkeys(FORMS, 0.0)
-    for name in names or zoo.PROGRAMS:
-        wrong = {}
-        for form, run in FORMS.items():
-            start = time.process_time()
+    forms = options.forms.split(",")
+    n_right = dict.fromkeys(forms, 0)
+    n_wrong = dict.fromkeys(forms, 0)
+    for name in options.names or zoo.PROGRAMS:
+        for form in forms:
             try:
-                found = run(name)
+                found = FORMS[form](name)
             except CannotRunError:
                 continue
             except Exception as error:
-                found = {("error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")}
-            seconds[form] += time.process_time() - start
-            if found == zoo.EXPECTED[name]:
-                n_right += 1
+                found = {("error", in_one_line(error))}
+            if zoo.agrees(found, zoo.EXPECTED[name]):
+                n_right[form] += 1
             else:
-                n_wrong += 1
-                wrong[form] = found
-        print(name, "" if wrong else "right", flush=True)
-        for form, found in wrong.items():
-            print(f"    {form}: {sorted(found)}, expected {sorted(zoo.EXPECTED[name])}", flush=True)
-    print(f"{n_right} right, {n_wrong} wrong; CPU seconds:", {form: round(s, 1) for form, s in seconds.items()})
+                n_wrong[form] += 1
+                print(f"{form} {name}: {sorted(found)}, expected {sorted(zoo.EXPECTED[name])}", flush=True)
+    print("\n| form | right | wrong | makes no sense |\n|---|---|---|---|")
+    n_all = len(options.names or zoo.PROGRAMS)
+    for form in forms:
+        print(f"| {form} | {n_right[form]} | {n_wrong[form]} | {n_all - n_right[form] - n_wrong[form]} |")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

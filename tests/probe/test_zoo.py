@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 
 
 def test_the_zoo_is_large_enough() -> None:
-    assert len(zoo.FAULTY) >= 40
-    assert len(zoo.CORRECT) >= 30
+    assert len(zoo.FAULTY) >= 70
+    assert len(zoo.CORRECT) >= 60
     assert not zoo.FAULTY.keys() & zoo.CORRECT.keys()
 
 
@@ -47,7 +47,7 @@ def test_compiled(name: str, backend: str) -> None:
     def compiled(model: Any) -> Any:
         return torch.compile(model, backend=backend)
 
-    assert zoo.reported(zoo.run(zoo.PROGRAMS[name].make(), compiled)) == zoo.EXPECTED[name]
+    assert zoo.agrees(zoo.reported(zoo.run(zoo.PROGRAMS[name].make(), compiled)), zoo.EXPECTED[name])
 
 
 @pytest.mark.slow
@@ -68,4 +68,4 @@ def test_two_processes(mode: str) -> None:
     assert result.returncode == 0, result.stderr[-3000:]
     found = {name: {tuple(pair) for pair in pairs} for name, pairs in map(json.loads, result.stdout.splitlines())}
     assert len(found) >= 40
-    assert found == {name: zoo.EXPECTED[name] for name in found}
+    assert not {n: pairs for n, pairs in found.items() if not zoo.agrees(pairs, zoo.EXPECTED[n])}

@@ -7,8 +7,9 @@ A program is a function that gives a `Program`: a model, and how it is trained. 
 
 from __future__ import annotations
 
-from . import correct, faulty  # noqa: F401 - each registers its programs
-from .program import CORRECT, FAULTY, Entry, Expected, Program, moves, reported, run, second_backward_ends
+# Each registers its programs.
+from . import correct, faulty, intent, leaves, optimizers, paths, steps  # noqa: F401
+from .program import CORRECT, FAULTY, Entry, Expected, Program, agrees, moves, reported, run, second_backward_ends
 
 PROGRAMS: dict[str, Entry] = {**FAULTY, **CORRECT}
 EXPECTED: dict[str, set[Expected]] = {
@@ -23,6 +24,7 @@ __all__ = [
     "Entry",
     "Expected",
     "Program",
+    "agrees",
     "moves",
     "reported",
     "run",

@@ -46,15 +46,28 @@ class LoRA(Base):
         return self.head(x) + x @ self.down @ self.up
 
 
+def trainable(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+
+
 @correct
 def adapter_with_one_factor_zero() -> Program:
-    return Program(LoRA, optimizer=lambda m: torch.optim.SGD([p for p in m.parameters() if p.requires_grad], lr=0.1))
+    return Program(LoRA, optimizer=trainable)
 
 
 @correct
 def adapter_in_warm_up() -> Program:
     """At a rate of 0 the second factor stays zero, so the first one's gradient is exactly zero in every step."""
-    return Program(LoRA, optimizer=lambda m: torch.optim.SGD([p for p in m.parameters() if p.requires_grad], lr=0.0))
+
+    def train(program: Program, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0 if step < 6 else 1.0)
+        for _ in range(4):
+            optimizer.zero_grad()
+            program.loss(model, program.batch).backward()
+            optimizer.step()
+            schedule.step()
+
+    return Program(LoRA, train=train, optimizer=trainable, is_plain_only=True)
 
 
 @correct

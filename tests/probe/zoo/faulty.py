@@ -557,7 +557,7 @@ def layer_replaced_while_training() -> Program:
     return Program(lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), train=train, is_plain_only=True)
 
 
-@faulty(("NAL404", "1.weight"), ("NAL404", "1.bias"))
+@faulty(("NAL405", "1.weight"), ("NAL405", "1.bias"))
 def layer_replaced_after_the_optimiser() -> Program:
     def optimizer(model: nn.Sequential) -> torch.optim.Optimizer:
         made = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -76,8 +76,8 @@ class Program:
     optimizer: Callable[[Any], Any] = sgd
     steps: int = 4
     train: Callable[[Program, Any, Any], None] = loop
-    # Modules that take part besides the model.
-    others: dict[str, nn.Module] = field(default_factory=dict)
+    # Modules and tensors that take part besides the model.
+    others: dict[str, Any] = field(default_factory=dict)
     # Only single-process, uncompiled training shows it, or makes sense for it.
     is_plain_only: bool = False
     # fully_shard() refuses scalars, tensors that are not contiguous, and Parameters of two groups.
@@ -91,11 +91,13 @@ class Program:
         return self.train is not loop
 
     def tensor(self, model: Any, name: str) -> torch.Tensor:
-        """A tensor of the model by the name that the probe gives it, such as `layers.0.weight` or `pairs[1]['a']`."""
-        path = re.sub(r"\.?\b(\d+)(?=\.|$)", r"[\1]", f"model.{name}")
-        first = name.partition(".")[0]
+        """A tensor of the model by the name that the probe gives it, such as `layers.0.weight`, `pairs[1]['a']`."""
         scope = {"model": model, **self.others}
-        return eval(path.removeprefix("model.") if first in self.others else path, scope)  # type: ignore[no-any-return]
+        first = re.split(r"[.[]", name)[0]
+        if first not in self.others:
+            owner = next((o for o, module in scope.items() if hasattr(module, first)), "model")
+            name = f"{owner}.{name}"
+        return eval(re.sub(r"\.(\d+)\b", r"[\1]", name), scope)  # type: ignore[no-any-return]
 
 
 def faulty(*expected: Expected, dead: tuple[str, ...] | None = None) -> Callable[[Callable[[], Program]], Any]:
@@ -166,3 +168,18 @@ def run(program: Program, wrap: Callable[[nn.Module], Any] = lambda model: model
 
 def reported(report: Any) -> set[Expected]:
     return {(verdict.code, verdict.parameter) for verdict in report.reported}
+
+
+def agrees(found: set[Expected], expected: set[Expected]) -> bool:
+    """Whether a report is what is expected.
+
+    With several models names start with that of a variable or a class. `*` stands for any name: a Parameter in no
+    module has none of its own.
+    """
+
+    def is_meant(code: str, name: str, wanted: Expected) -> bool:
+        return code == wanted[0] and (wanted[1] in (name, "*") or name.endswith("." + wanted[1]))
+
+    return all(any(is_meant(*pair, wanted) for wanted in expected) for pair in found) and all(
+        any(is_meant(*pair, wanted) for pair in found) for wanted in expected
+    )
