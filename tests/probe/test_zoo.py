@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import zoo
+from helpers import ROOT
 
 HERE = Path(__file__).parent
 
@@ -48,6 +49,17 @@ def test_compiled(name: str, backend: str) -> None:
         return torch.compile(model, backend=backend)
 
     assert zoo.agrees(zoo.reported(zoo.run(zoo.PROGRAMS[name].make(), compiled)), zoo.EXPECTED[name])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_runs_on_the_cpu() -> None:
+    """A small part of it: it prints its tables, and every verdict is right."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--cpu"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ERROR" not in result.stdout
+    assert "WRONG" not in result.stdout
+    assert result.stdout.endswith("0 wrong.\n"), result.stderr[-3000:]
+    assert result.returncode == 0
 
 
 @pytest.mark.slow

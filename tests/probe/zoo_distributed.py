@@ -12,7 +12,7 @@ torch.manual_seed(0)
 program = zoo.PROGRAMS[sys.argv[1]].make()
 model = program.build()
 wrapped = model if program.is_plain_only else DistributedDataParallel(model, find_unused_parameters=True)
-optimizer = program.optimizer(wrapped)
+optimizer = program.optimizer(model)
 
 program.train(program, wrapped, optimizer)
 print("finished")

@@ -131,8 +131,7 @@ def loss_module_in_no_optimizer(is_faulty: bool) -> Program:
     def loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return criterion(model(x)) + model(x).square().mean()
 
-    program = Program(TwoLayers, loss, optimizer=optimizer, others={"criterion": criterion}, is_plain_only=True)
-    return program
+    return Program(TwoLayers, loss, optimizer=optimizer, others={"criterion": criterion}, is_plain_only=True)
 
 
 @pair(("NAL404", "log_variances"))
@@ -184,7 +183,9 @@ def groups_that_miss_a_branch(is_faulty: bool) -> Program:
     return Program(Gated, optimizer=optimizer)
 
 
-@pair(("NAL404", "norms.0.weight"), ("NAL404", "norms.0.bias"), ("NAL404", "norms.1.weight"), ("NAL404", "norms.1.bias"))
+@pair(
+    ("NAL404", "norms.0.weight"), ("NAL404", "norms.0.bias"), ("NAL404", "norms.1.weight"), ("NAL404", "norms.1.bias")
+)
 def groups_by_a_filter_of_names(is_faulty: bool) -> Program:
     """With and without weight decay, and norms in neither group."""
 
@@ -326,9 +327,7 @@ def adapted(model: nn.Module, x: torch.Tensor, rate: float = 0.1) -> nn.Module:
     return inner
 
 
-@pair(
-    ("NAL401", "first.weight"), ("NAL401", "first.bias"), ("NAL401", "second.weight"), ("NAL401", "second.bias")
-)
+@pair(("NAL401", "first.weight"), ("NAL401", "first.bias"), ("NAL401", "second.weight"), ("NAL401", "second.bias"))
 def inner_loop_on_a_copy(is_faulty: bool) -> Program:
     def loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if is_faulty:

@@ -153,7 +153,9 @@ def read_through_detach(is_faulty: bool) -> Program:
     return Program(Gated)
 
 
-@pair(("NAL401", "goals.0.weight"), ("NAL401", "goals.0.bias"), ("NAL401", "goals.2.weight"), ("NAL401", "goals.2.bias"))
+@pair(
+    ("NAL401", "goals.0.weight"), ("NAL401", "goals.0.bias"), ("NAL401", "goals.2.weight"), ("NAL401", "goals.2.bias")
+)
 def output_of_a_part_detached(is_faulty: bool) -> Program:
     class Planner(Base):
         def __init__(self) -> None:

@@ -47,7 +47,7 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 def normal(*shape: int, seed: int = 1) -> torch.Tensor:
     """Made on the CPU, so that it is the same on every device."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), device="cpu")
+    return torch.randn(*shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
 
 
 def device() -> torch.device:
@@ -159,7 +159,7 @@ def run(program: Program, wrap: Callable[[nn.Module], Any] = lambda model: model
     with construction() as built:
         model = program.build()
     wrapped = wrap(model)
-    optimizer = program.optimizer(wrapped)
+    optimizer = program.optimizer(getattr(wrapped, "module", wrapped))  # what DistributedDataParallel wraps
     watched = probe(wrapped, optimizer, built=built)
     with second_backward_ends(), watched:
         program.train(program, wrapped, optimizer)

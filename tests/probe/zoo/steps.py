@@ -44,9 +44,7 @@ def cleared_to_zeros_before_step(is_faulty: bool) -> Program:
 
 @pair(*NEVER_STEPPED)
 def rate_of_zero_throughout(is_faulty: bool) -> Program:
-    return Program(
-        TwoLayers, optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.0 if is_faulty else 0.1)
-    )
+    return Program(TwoLayers, optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.0 if is_faulty else 0.1))
 
 
 @pair(("NAL408", "second.weight"), ("NAL408", "second.bias"))
