@@ -50,6 +50,8 @@ def by_check(name: str, check: Callable[..., Any] = check) -> set[zoo.Expected]:
     program = zoo.PROGRAMS[name].make()
     if program.has_own_loop:
         raise CannotRunError("it has a training loop of its own")
+    if not any(parameter.requires_grad for parameter in program.build().parameters()):
+        raise CannotRunError("what trains is no part of the model")
     models: list[nn.Module] = []
 
     def build() -> nn.Module:
