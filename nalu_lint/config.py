@@ -40,6 +40,9 @@ DEFAULT_EXCLUDE = (
 )
 
 
+MAX_GLOB = 4096  # as long as a path can be
+
+
 class ConfigError(UsageError):
     """The configuration cannot be used; the message names the file and the key."""
 
@@ -305,6 +308,8 @@ def check_glob(pattern: str) -> str:
     plain = pattern.removeprefix("!")
     if not plain.strip():
         raise ValueError("has an empty glob")
+    if len(plain) > MAX_GLOB:
+        raise ValueError(f"has a glob of more than {MAX_GLOB} characters: {plain[:20]}...")
     outside = re.sub(r"\[!?\]?[^\]]*\]", "", plain)  # what is not in a set of characters
     for opening, is_open in (("[", "[" in outside), ("{", outside.count("{") != outside.count("}"))):
         if is_open:

@@ -369,18 +369,17 @@ def check_file(task: Task, *, identify: bool = False) -> Outcome:
 
     `identify`: say what the content was, for the cache.
     """
+    now = time.time_ns()  # before the file is read: what changes meanwhile must show
     try:
         source, status = reading.read_with_status(task.path)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         return _only_selected(task, unreadable(task.path, UnreadableError(reason)))
-    now = time.time_ns()
     outcome = _within_limit(_check_read, source, task)
     if not identify or outcome.is_incomplete:
         return outcome
     from nalu_lint.cache import content_hash, signature  # start-up time
 
-    # The signature is from before the file was read: one from after it could hide a change meanwhile.
     content = Content(signature(status, now), content_hash(source))
     return outcome._replace(content=content, dependencies=_dependencies(task.path))
 

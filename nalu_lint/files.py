@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
+
+from nalu_lint import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,59 +90,53 @@ def matches_path(path: str, patterns: tuple[str, ...], root: str) -> bool:
 
 
 def _matches(name: str, path: str, matchers: _Matchers, root: str) -> bool:
-    literal, by_name, by_path = matchers
-    if name in literal or (by_name is not None and by_name.match(name)):
+    if name in matchers.literal or any(match(name) for match in matchers.by_name):
         return True
-    if by_path is None:
+    if not matchers.by_path:
         return False
     absolute = os.path.abspath(path)
     relative = os.path.relpath(absolute, root).replace(os.sep, "/")
-    return bool(by_path.match(relative) or by_path.match(absolute.replace(os.sep, "/")))
+    absolute = absolute.replace(os.sep, "/")
+    return any(match(relative) or match(absolute) for match in matchers.by_path)
 
 
 class _Matchers(NamedTuple):
     """Plain names, globs for names, and globs for paths: most patterns are plain names."""
 
     literal: frozenset[str]
-    by_name: re.Pattern[str] | None
-    by_path: re.Pattern[str] | None
+    by_name: tuple[Callable[[str], object], ...]
+    by_path: tuple[Callable[[str], object], ...]
 
 
 @cache
 def _matchers(patterns: tuple[str, ...]) -> _Matchers:
-    import fnmatch  # start-up time
-
     literal: set[str] = set()
     by_name: list[str] = []
     by_path: list[str] = []
     for pattern in patterns:
-        for plain in _alternatives(pattern.removeprefix("!").removeprefix("./").rstrip("/")):
-            if "/" in plain:
-                by_path.append(fnmatch.translate(plain))
-                if "**/" in plain:  # no folder at all is enough
-                    by_path.append(fnmatch.translate(plain.replace("**/", "")))
-            elif any(character in plain for character in "*?["):
-                by_name.append(fnmatch.translate(plain))
-            else:
-                literal.add(plain)
-    return _Matchers(frozenset(literal), _any_of(by_name), _any_of(by_path))
+        plain = pattern.removeprefix("!").removeprefix("./").rstrip("/")
+        if "/" in plain:
+            by_path.append(plain)
+            if "**/" in plain:  # no folder at all is enough
+                by_path.append(plain.replace("**/", ""))
+        elif any(character in plain for character in "*?[{"):
+            by_name.append(plain)
+        else:
+            literal.add(plain)
+    return _Matchers(frozenset(literal), *map(_all_of, (by_name, by_path)))
 
 
-def _alternatives(pattern: str) -> list[str]:
-    """`a{b,c}` is `ab` or `ac`.
+def _all_of(patterns: list[str]) -> tuple[Callable[[str], object], ...]:
+    """What says whether one of the patterns matches: one expression for those without alternatives."""
+    if not patterns:
+        return ()
+    import fnmatch  # start-up time
 
-    >>> _alternatives("{a,b}.py")
-    ['a.py', 'b.py']
-    """
-    braces = re.search(r"(?<!\[)\{([^{}]*)\}", pattern)
-    if braces is None:
-        return [pattern]
-    before, after = pattern[: braces.start()], pattern[braces.end() :]
-    return [p for choice in braces.group(1).split(",") for p in _alternatives(f"{before}{choice}{after}")]
+    from nalu_lint import globs
 
-
-def _any_of(expressions: list[str]) -> re.Pattern[str] | None:
-    return re.compile("|".join(expressions)) if expressions else None
+    plain = [fnmatch.translate(pattern) for pattern in patterns if not globs.has_choice(pattern)]
+    others = tuple(globs.matcher(pattern) for pattern in patterns if globs.has_choice(pattern))
+    return ((re.compile("|".join(plain)).match,) if plain else ()) + others
 
 
 # .gitignore, by git's own rules: a pattern matches a path itself, and what is in an ignored folder
@@ -182,10 +179,10 @@ class _GitIgnores:
 
     def _with(self, folder: str, name: str = ".gitignore") -> _GitIgnores:
         try:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                lines = file.read().split("\n")
+            content = reading.read(os.path.join(folder, name))
         except OSError:
             return self
+        lines = content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
         patterns = tuple(pattern for line in lines for pattern in _gitignore(line))
         return _GitIgnores((*self.files, (os.path.join(folder, ""), patterns)))
 
@@ -199,10 +196,15 @@ class _GitIgnores:
         return False
 
 
+_MAX_PATTERN = 4096  # no path is as long
+
+
 def _gitignore(line: str) -> Iterator[_GitIgnore]:
     """The pattern in a line of a .gitignore file, if there is one."""
-    glob = re.sub(r"(?<!\\)\s+$", "", line)
-    if not glob or glob.startswith("#"):
+    glob = line.rstrip()
+    if glob.endswith("\\"):
+        glob = line[: len(glob) + 1]  # a blank that is meant
+    if not glob or glob.startswith("#") or len(glob) > _MAX_PATTERN:
         return
     is_negated = glob.startswith("!")
     glob = glob.removeprefix("!")
@@ -224,23 +226,48 @@ _GLOB_PART = re.compile(
 def _gitignore_expression(glob: str) -> str:
     """The regular expression of a glob, in which only `**` crosses folders.
 
-    >>> _gitignore_expression("a/**/*.py")
-    'a/(?:.*/)?[^/]*\\\\.py'
+    It never goes back: the first place where what stands behind a `*` fits is as good as any later one of the name, and
+    the first folder where what stands behind a `**/` fits is as good as any deeper one.
+
+    >>> re.fullmatch(_gitignore_expression("a/**/*.py"), "a/b/c/d.py") is not None
+    True
     """
-    parts: list[str] = []
-    for part in _GLOB_PART.findall(glob):
+    groups: list[list[str]] = [[""]]  # of what stands between `**/`, split at `*`
+    rest = ""
+    for match in _GLOB_PART.finditer(glob):
+        part = match.group()
         if part == "**/":
-            parts.append("(?:.*/)?")
-        elif part == "**" and parts and parts[-1].endswith("/"):
-            parts.append(".+")
+            groups.append([""])
+        elif part == "**" and match.end() == len(glob) and glob[: match.start()].endswith("/"):
+            rest = ".+"
         elif part.startswith("*"):
-            parts.append("[^/]*")
-        elif part == "?":
-            parts.append("[^/]")
-        elif part.startswith("[") and len(part) > 1:
-            inside = part[1:-1]
-            sign = "^/" if inside.startswith(("!", "^")) else ""
-            parts.append(f"(?!/)[{sign}{inside[1:] if sign else inside}]".replace("[[", "[\\["))
+            groups[-1].append("")
         else:
-            parts.append(re.escape(part[1:] if part.startswith("\\") and len(part) > 1 else part))
-    return "".join(parts)
+            groups[-1][-1] += _gitignore_character(part)
+    numbers = count()
+    expression = ""
+    for index, (first, *others) in enumerate(groups):
+        is_last = index == len(groups) - 1 and not rest
+        ended = others.pop() if is_last and others else None
+        body = first + "".join(_first_of(f"[^/]*?{piece}", numbers) for piece in others)
+        body += f"[^/]*{ended}" if ended is not None else ""
+        if index:
+            body = f"(?:.*/)?{body}" if is_last else _first_of(f"(?:[^/]*/)*?{body}", numbers)
+        expression += body
+    return expression + rest
+
+
+def _first_of(expression: str, numbers: Iterator[int]) -> str:
+    """What matches as an expression does first, and in no other way: an atomic group, for every Python."""
+    name = f"g{next(numbers)}"
+    return f"(?=(?P<{name}>{expression}))(?P={name})"
+
+
+def _gitignore_character(part: str) -> str:
+    if part == "?":
+        return "[^/]"
+    if part.startswith("[") and len(part) > 1:
+        inside = part[1:-1]
+        sign = "^/" if inside.startswith(("!", "^")) else ""
+        return f"(?!/)[{sign}{inside[1:] if sign else inside}]".replace("[[", "[\\[")
+    return re.escape(part[1:] if part.startswith("\\") and len(part) > 1 else part)

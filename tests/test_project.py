@@ -244,3 +244,30 @@ def test_a_project_without_marks_is_its_package(tmp_path: Path) -> None:
     assert concise("--isolated", "a/pkg", cwd=tmp_path) == []
     write(tmp_path, {"cell.py": CELL, "net.py": reader.replace("pkg.cell", "cell")})
     assert concise("--isolated", "cell.py", cwd=tmp_path) == []
+
+
+def test_modules_that_import_everything_from_one_another(tmp_path: Path) -> None:
+    """Each is asked for a name once, however many ways lead to it."""
+    names = [f"part{number}" for number in range(14)]
+    for name in names:
+        others = "".join(f"from {other} import *\n" for other in names if other != name)
+        write(tmp_path, {f"{name}.py": others + (BASE if name == names[-1] else "")})
+    write(tmp_path, {"cell.py": DERIVED.format(imports=f"from {names[0]} import Base", base="Base")})
+    write(tmp_path, {"none.py": DERIVED.format(imports=f"from {names[0]} import Nothing", base="Nothing")})
+    assert [line.split(" ")[:2] for line in concise(cwd=tmp_path)] == [["cell.py:9:18:", "NAL001"]]
+
+
+def test_a_long_chain_of_base_classes_and_of_imports(tmp_path: Path) -> None:
+    n_files = 40
+    write(tmp_path, {"pyproject.toml": "", "base0.py": BASE.replace("Base", "Base0")})
+    for number in range(1, n_files):
+        text = f"from base{number - 1} import Base{number - 1}\n\n\nclass Base{number}(Base{number - 1}):\n    pass\n"
+        write(tmp_path, {f"base{number}.py": text, f"again{number}.py": f"from again{number - 1} import *\n"})
+    write(tmp_path, {"again0.py": BASE})
+    last = f"from base{n_files - 1} import Base{n_files - 1}"
+    write(tmp_path, {"cell.py": DERIVED.format(imports=last, base=f"Base{n_files - 1}")})
+    write(tmp_path, {"star.py": DERIVED.format(imports=f"from again{n_files - 1} import Base", base="Base")})
+    assert [line.split(" ")[:2] for line in concise(cwd=tmp_path)] == [
+        ["cell.py:9:18:", "NAL001"],
+        ["star.py:9:18:", "NAL001"],
+    ]

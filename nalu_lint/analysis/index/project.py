@@ -12,7 +12,7 @@ import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint import reading
+from nalu_lint import limits, reading
 from nalu_lint.analysis.index.outline import Outline
 from nalu_lint.analysis.index.positions import Lines
 
@@ -25,7 +25,7 @@ MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes o
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 # Imports that are no part of any project: the analysis knows them by name.
 _LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
-_MAX_REEXPORTS = 8
+_MAX_ASKED = 64  # files that are asked for one name, through re-exports
 _MAX_STARS = 16  # modules with more are lists of everything there is
 
 
@@ -123,34 +123,41 @@ class Project:
         self._files.clear()
         self._texts.clear()
 
-    def find(self, dotted: str, asker: SourceFile, depth: int = 0) -> ClassInfo | FunctionNode | None:
+    def find(self, dotted: str, asker: SourceFile) -> ClassInfo | FunctionNode | None:
         """See `SourceFile.find`."""
+        return self._find(dotted, asker, set())
+
+    def _find(self, dotted: str, asker: SourceFile, seen: set[str]) -> ClassInfo | FunctionNode | None:
+        """`seen`: the files that were asked for this name, which may import everything from one another."""
         module, _, name = dotted.rpartition(".")
-        if not module or not name or depth > _MAX_REEXPORTS:
+        path = self._module_path(module, asker) if module and name else None
+        asked = f"{path} {name}"
+        if path is None or asked in seen or len(seen) >= _MAX_ASKED:
             return None
-        path = self._module_path(module, asker)
-        file = self._load(path, name) if path is not None else None
+        seen.add(asked)
+        file = self._load(path, name)
         if file is None:
             return None
         binding = file.outline.scope.lookup(name)
         if binding is None:
             stars = file.outline.scope.star_modules[:_MAX_STARS]
-            found = (self.find(f"{star}.{name}", file, depth + 1) for star in stars)
+            found = (self._find(f"{star}.{name}", file, seen) for star in stars)
             return next((one for one in found if one is not None), None)
         if binding.class_info is not None:
             return binding.class_info
         if binding.function is not None:
             return binding.function
         if binding.dotted is not None and binding.dotted != dotted:
-            return self.find(binding.dotted, file, depth + 1)
+            return self._find(binding.dotted, file, seen)
         return None
 
     def contents(self, asker: SourceFile) -> list[tuple[str, bytes]]:
         """Path and content of every other file of the project of `asker` that mentions PyTorch, nearest first."""
         self._asked.setdefault(asker.path, set()).add(asker.top)
         if self._contents[0] != asker.top:
-            found = ((path, _bytes(path)) for path in python_files(asker.top))
-            self._contents = asker.top, [(path, content) for path, content in found if b"torch" in content]
+            with limits.paused():  # this is for all files of the project
+                found = ((path, _bytes(path)) for path in python_files(asker.top))
+                self._contents = asker.top, [(path, content) for path, content in found if b"torch" in content]
         others = [(path, content) for path, content in self._contents[1] if path != asker.path]
         near = os.path.dirname(asker.path)
         return sorted(others, key=lambda pair: not pair[0].startswith(near))
@@ -221,10 +228,9 @@ class Project:
 
 def _read(path: str) -> str:
     try:
-        if os.path.getsize(path) > MAX_BYTES:
-            return ""
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        content = reading.read(path)
+        text = content.decode("utf-8-sig") if len(content) <= MAX_BYTES else ""
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, ValueError):
         return ""  # what cannot be read is unknown
 
