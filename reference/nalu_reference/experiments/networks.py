@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, functional
+from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU
 from nalu_reference.training import regularizer, sparsity_error
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class FauxNAC(nn.Module):
         nn.init.kaiming_uniform_(self.W_hat)
         nn.init.kaiming_uniform_(self.M_hat)
         with torch.no_grad():
-            self.weight.copy_(functional.nac_weight(self.W_hat, self.M_hat))
+            self.weight.copy_(torch.tanh(self.W_hat) * torch.sigmoid(self.M_hat))
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight)
