@@ -78,6 +78,7 @@ def _of_script(options: argparse.Namespace) -> Report:
                 is_module=options.is_module,
                 history=options.plot is not None,
                 seed=options.seed,
+                only=options.only,
                 on_step=on_step,
             )
     except ProbeError as error:

@@ -47,6 +47,8 @@ def _verify(options: argparse.Namespace) -> None:
         raise ProbeError("expected either a script or --model (see nalu-probe --help)")
     if options.update_baseline and options.baseline is None:
         raise ProbeError("--update-baseline needs --baseline FILE")
+    if options.only is not None and options.model is not None:
+        raise ProbeError("--only needs a script")
     if options.meta and options.model is None:
         raise ProbeError("--meta needs --model")
     if options.model is not None and not options.meta and not options.input:
@@ -90,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     script.add_argument("target", nargs="?", metavar="SCRIPT", help="a training script (.py) or a notebook (.ipynb)")
     script.add_argument("-m", metavar="MODULE", help="a module, run as `python -m MODULE` runs it")
     script.add_argument("--steps", type=_count, default=10, metavar="N", help="optimizer steps to watch (default: 10)")
+    script.add_argument(
+        "--only", metavar="NAME", help="of several models, report on this one: the name of its variable or class"
+    )
     model = parser.add_argument_group("a model by itself, on random inputs")
     model.add_argument(
         "--model", metavar="MODULE:CLASS", help="the model's class, or a function that builds it; or FILE.py:CLASS"

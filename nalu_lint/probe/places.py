@@ -148,19 +148,21 @@ def user_place() -> Place | None:
 
 
 def _place_at(frame: FrameType | None) -> Place | None:
-    return None if frame is None else place_of(frame.f_code, frame.f_lasti, frame.f_lineno)
+    return None if frame is None else place_of(frame.f_code.co_filename, frame.f_code, frame.f_lasti, frame.f_lineno)
 
 
 @lru_cache(maxsize=65536)
-def place_of(code: CodeType, instruction: int, row: int) -> Place:
-    """Columns in characters, as the checker counts them; the compiler counts bytes."""
+def place_of(path: str, code: CodeType, instruction: int, row: int) -> Place:
+    """Columns in characters, as the checker counts them; the compiler counts bytes.
+
+    The path is that of the code: the same function in two files is the same code to the cache.
+    """
     span = Span(Position(row, 1), Position(row, 1))
     if sys.version_info >= (3, 11):
         start, end, first, last = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
         if start is not None and end is not None and first is not None and last is not None:
-            path = code.co_filename
             span = Span(Position(start, _column(path, start, first)), Position(end, _column(path, end, last)))
-    return Place(code.co_filename, span, code.co_name)
+    return Place(path, span, code.co_name)
 
 
 def _column(path: str, row: int, offset: int) -> int:

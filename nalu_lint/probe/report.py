@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nalu_lint.probe.facts import ParameterFacts
 
 _NOWHERE = Place("<model>", Span(Position(1, 1), Position(1, 1)))
+# About the optimizer: one cause, wherever the Parameters are made.
+_WHOLE_MODEL = frozenset({"NAL404", "NAL405", "NAL408"})
 _SHOWN_NAMES = 3  # in the message of a finding that concerns many Parameters
 
 
@@ -76,11 +79,11 @@ class Report:
 
     @cached_property
     def findings(self) -> tuple[Diagnostic, ...]:
-        """One diagnostic for each cause and place, as the checker's, in the checker's order."""
+        """One diagnostic for each cause, as the checker's, in the checker's order."""
+        order = {facts.name: index for index, facts in enumerate(self.parameters)}
         grouped: dict[tuple[Any, ...], list[Verdict]] = {}
-        for verdict in self.reported:
-            key = (verdict.code, verdict.place) if verdict.place is not None else (verdict.code, verdict.parameter)
-            grouped.setdefault(key, []).append(verdict)
+        for verdict in sorted(self.reported, key=lambda v: (order.get(v.parameter, len(order)), natural(v.parameter))):
+            grouped.setdefault(_cause(verdict), []).append(verdict)
         return tuple(sorted((self._diagnostic(group) for group in grouped.values()), key=lambda d: d.sort_key))
 
     @property
@@ -171,6 +174,18 @@ class Report:
 
     def __str__(self) -> str:
         return self.table()
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key to sort by in which `layers.2` comes before `layers.10`."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name))
+
+
+def _cause(verdict: Verdict) -> tuple[Any, ...]:
+    """The same for all that one change of the code would mend."""
+    if verdict.code in _WHOLE_MODEL:
+        return verdict.code, verdict.what.replace(f"`{verdict.parameter}`", "``")
+    return (verdict.code, verdict.place) if verdict.place is not None else (verdict.code, verdict.parameter)
 
 
 def _made_at(place: Place) -> dict[str, Any]:

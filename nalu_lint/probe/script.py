@@ -15,6 +15,8 @@ from torch import distributed, nn
 
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.execution import as_main
+from nalu_lint.probe.merging import merged
+from nalu_lint.probe.naming import distinct, variable_of
 from nalu_lint.probe.places import row_text, shown_from
 from nalu_lint.probe.provenance import Construction, leaves_of
 from nalu_lint.probe.training import Probe
@@ -49,6 +51,7 @@ class _Session:
         self._is_inside = False
         self._built = Construction(is_block=False)
         self.probes: list[Probe] = []
+        self.variables: dict[int, str] = {}  # by the identity of the probe: what the script calls its model
 
     def __enter__(self) -> _Session:
         self._built.__enter__()
@@ -62,6 +65,9 @@ class _Session:
             distributed.destroy_process_group = self._before(destroy)
             self._stack.callback(setattr, distributed, "destroy_process_group", destroy)
         return self
+
+    def was_called(self, model: nn.Module) -> bool:
+        return False
 
     def _before(self, destroy: Any) -> Any:
         """The processes take their decisions together, so that has to come first."""
@@ -109,6 +115,7 @@ class _Session:
                 probe.on_step = self._on_step
                 probe.has_seen_backward = True  # this one
                 self.probes.append(probe)
+                self.variables[id(probe)] = variable_of(root)
                 if is_cut:
                     probe.leaf_backward = (True, None)
 
@@ -142,6 +149,7 @@ def run_script(
     is_module: bool = False,
     history: bool = False,
     seed: int = 0,
+    only: str | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Report:
     """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimiser steps.
@@ -149,7 +157,7 @@ def run_script(
     What it prints goes to standard error. Where it fails or is interrupted, the report is about the steps until then.
 
     Raises:
-        ProbeError: if it is not there or never calls `backward()`.
+        ProbeError: if it is not there or never calls `backward()`, or no model is called `only`.
     """
     folder = os.getcwd()
     failure: BaseException | None = None
@@ -175,14 +183,16 @@ def run_script(
         failure = error
     finally:
         os.chdir(folder)  # where the script may have left: outputs belong where they were asked for
-    reports = [probe.report() for probe in _trained(session.probes)]
+    trained = _trained(session)
+    reports = [probe.report() for probe in trained]
     problem = f"{path}: {_failed(failure, os.path.abspath(path))}" if failure is not None else ""
     if not reports and is_interrupted:
         raise KeyboardInterrupt
     if not reports:
         unseen = f"{path}: no backward pass of a model was seen, so there is nothing to report"
         raise ProbeError(problem or unseen) from failure
-    return replace(merged(reports), failure=problem, error=failure, is_interrupted=is_interrupted)
+    report = merged(reports, [session.variables[id(probe)] for probe in trained], only)
+    return replace(report, failure=problem, error=failure, is_interrupted=is_interrupted)
 
 
 def _failed(failure: BaseException, path: str) -> str:
@@ -198,29 +208,9 @@ def _failed(failure: BaseException, path: str) -> str:
     return f"{row_text(path, row)}: {in_one_line(failure)}" if row else in_one_line(failure)
 
 
-def _trained(probes: list[Probe]) -> list[Probe]:
-    """Models that an optimiser steps. Others, such as the network of a perceptual loss, only pass gradients on."""
-    stepped = [
-        probe for probe in probes if probe.is_finished and any(t.facts.is_in_optimizer for t in probe.tracks.values())
-    ]
-    return stepped or [probe for probe in probes if probe.is_finished]
-
-
-def merged(reports: list[Report]) -> Report:
-    """One report about several models: names start with the name of the class."""
-    if len(reports) == 1:
-        return reports[0]
-    parameters, verdicts = [], []
-    for report in reports:
-        parameters += [replace(f, name=f"{report.model}.{f.name}") for f in report.parameters]
-        for verdict in report.verdicts:
-            sources = tuple(f"{report.model}.{source}" for source in verdict.sources)
-            name = f"{report.model}.{verdict.parameter}" if verdict.parameter else ""
-            verdicts.append(verdict._replace(parameter=name, sources=sources))
-    return replace(
-        reports[0],
-        parameters=tuple(parameters),
-        verdicts=tuple(verdicts),
-        n_steps=max(report.n_steps for report in reports),
-        model=", ".join(report.model for report in reports),
-    )
+def _trained(session: _Session) -> list[Probe]:
+    """Models that an optimizer steps. Others, such as the network of a perceptual loss, only pass gradients on."""
+    finished = {id(probe.model): probe for probe in session.probes if probe.is_finished}
+    models = distinct([probe.model for probe in finished.values()], session.was_called)
+    probes = [finished[id(model)] for model in models]
+    return [p for p in probes if any(t.facts.is_in_optimizer for t in p.tracks.values())] or probes

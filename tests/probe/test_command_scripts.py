@@ -133,6 +133,59 @@ def test_a_failure_that_nothing_explains(run: Run) -> None:
     assert err == "nalu-probe: error: train.py: line 11: AssertionError\n"
 
 
+# Several models.
+
+
+PAIR = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used = nn.Linear(4, 4)
+        self.spare = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+def main():
+    encoder, decoder = Net(), Net()
+    leftover = nn.Sequential(*encoder.children())
+    optimizer = torch.optim.SGD([*encoder.parameters(), *decoder.parameters()], lr=0.1)
+    for step in range(12):
+        optimizer.zero_grad()
+        decoder(encoder(torch.randn(8, 4))).square().mean().backward()
+        optimizer.step()
+
+
+main()
+"""
+
+
+def test_models_are_called_what_the_script_calls_them(run: Run) -> None:
+    code, out, err = run(PAIR)
+    assert (code, err) == (0, "")
+    assert out.partition(": ")[0] in ("encoder, decoder", "decoder, encoder")
+    assert ": 8 Parameters, 10 steps on cpu: 1 warning" in out or ": 8 Parameters, 10 steps on cpu: 2 warnings" in out
+    assert "encoder.spare.weight`" in out
+    assert "decoder.spare.bias`" in out
+    assert "leftover" not in out
+
+
+def test_one_of_several_models(run: Run) -> None:
+    code, out, _ = run(PAIR, options=("--only", "decoder"))
+    assert code == 0
+    assert out.startswith("decoder: 4 Parameters, 10 steps on cpu: ")
+    assert "encoder" not in out
+    code, out, err = run(PAIR, options=("--only", "critic"))
+    assert (code, out) == (2, "")
+    assert "nalu-probe: error: --only: no model is called 'critic'; there is" in err
+    assert "encoder (Net)" in err
+
+
 # Notebooks.
 
 

@@ -146,9 +146,9 @@ main()
     result = nalu_probe("--output-format", "json", "gan.py", cwd=tmp_path)
     found = json.loads(result.stdout)
     assert result.returncode == 0, result.stderr
-    assert {f["name"].partition(".")[0] for f in found["parameters"]} == {"Generator", "Linear"}
+    assert {f["name"].partition(".")[0] for f in found["parameters"]} == {"generator", "critic"}
     assert [f["code"] for f in found["findings"]] == ["NAL205"]
-    assert found["findings"][0]["parameter"].startswith("Generator.spare.")
+    assert found["findings"][0]["parameter"].startswith("generator.spare.")
 
 
 # Models on made-up inputs.

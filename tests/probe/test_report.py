@@ -94,7 +94,7 @@ def test_json() -> None:
         "in_optimizer": True,
         "moved": False,
         "computed_from": [],
-        "made_at": {"filename": __file__, "row": facts["blocks.1.scale"]["made_at"]["row"]},
+        "made_at": {"filename": __file__, "cell": None, "row": facts["blocks.1.scale"]["made_at"]["row"]},
     }
 
 
