@@ -41,22 +41,22 @@ CODES = {
         "rewrapped-parameter",
         "error",
         "Assign the Parameter itself, or copy it with .detach().clone()",
-        "Two Parameters over the same memory: each gets its own share of the gradient and its own optimiser state, and "
-        ".to(), deepcopy and load_state_dict silently part them.",
+        "Two Parameters over the same memory: each gets its own share of the gradient and its own optimizer state, and "
+        ".to(), deepcopy and load_state_dict silently separate them.",
     ),
     "NAL101": Code(
         "lost-parameter",
         "error",
         "Make the tensor first and wrap it last: nn.Parameter(torch.randn(3, device=device))",
-        "What was stored on the module is the result of an operation on a Parameter (.to(), .cuda(), * 0.1): a plain "
-        "tensor. The Parameter itself is registered nowhere.",
+        "The module stores the result of an operation on a Parameter (.to(), .cuda(), * 0.1), which is a plain tensor. "
+        "The Parameter itself is not registered.",
     ),
     "NAL102": Code(
         "hidden-parameter",
         "error",
         "Keep it in nn.ModuleList, nn.ParameterList, nn.ModuleDict or nn.ParameterDict",
         "A Parameter in a plain list, tuple, dict or set gets gradients, but parameters() does not yield it, so no "
-        "optimiser steps it, .to() leaves it behind and state_dict() does not save it.",
+        "optimizer steps it, .to() leaves it behind and state_dict() does not save it.",
     ),
     "NAL103": Code(
         "parameter-in-forward",
@@ -68,19 +68,19 @@ CODES = {
         "rebound-parameter",
         "error",
         "Keep the Parameter, and put the computed value in a local variable",
-        "The forward path replaced a registered Parameter by a new one; the optimiser keeps stepping the old one.",
+        "The forward path replaced a registered Parameter by a new one; the optimizer keeps stepping the old one.",
     ),
     "NAL202": Code(
         "detached-parameter",
         "error",
-        "Use the Parameter itself",
+        "Use the Parameter without detaching it",
         "The loss depends on the Parameter, but it is only used through .data, .detach(), .item(), torch.tensor() or "
         "the like, which cut it from the graph.",
     ),
     "NAL203": Code(
         "parameter-under-no-grad",
         "error",
-        "Use it outside the block, or freeze it with requires_grad_(False)",
+        "Use it with gradients enabled, or freeze it with requires_grad_(False)",
         "The loss depends on the Parameter, but it is only used where gradients are disabled.",
     ),
     "NAL204": Code(
@@ -94,47 +94,48 @@ CODES = {
         "unused-parameter",
         "warning",
         "Use it, remove it, or freeze it with requires_grad_(False)",
-        "Nothing read the trainable Parameter in any step.",
+        "The Parameter is trainable, and nothing read it in any step.",
     ),
     "NAL301": Code(
         "rewrapped-loss",
         "error",
         "Call backward() on the loss itself",
-        "backward() was called on a tensor without a graph, such as torch.tensor(loss, requires_grad=True): nothing "
-        "gets a gradient.",
+        "backward() was called on a tensor that has no graph, such as torch.tensor(loss, requires_grad=True). No "
+        "Parameter gets a gradient from it.",
     ),
     "NAL401": Code(
         "cut",
         "error",
         "Keep this path in the graph, or freeze the Parameter with requires_grad_(False)",
-        "No gradient reached the Parameter in any step, though the loss changes when its value is changed and the same "
-        "seeded batch is run again.",
+        "No gradient reached the Parameter in any step, although the loss changes when its value is changed and the "
+        "last batch is run again with the same seed.",
     ),
     "NAL402": Code(
         "inert",
         "warning",
-        "Check that it is meant to be used, or freeze it with requires_grad_(False)",
+        "Check whether it should be used, or freeze it with requires_grad_(False)",
         "No gradient reached the Parameter in any step, or only zeros, and the loss does not change when its value is "
-        "changed and the same seeded batch is run again.",
+        "changed and the last batch is run again with the same seed.",
     ),
     "NAL403": Code(
         "zero-gradient",
         "error",
-        "Check the initial values (not every factor of a product may be zero) and saturated or dead activations",
+        "Check the initial values (of two factors, one must not be zero), and look for saturated or dead activations",
         "The gradient of the Parameter was exactly zero in every step, and stays so after the others have moved, "
-        "though the loss depends on it.",
+        "although the loss depends on it.",
     ),
     "NAL404": Code(
         "not-optimized",
         "error",
-        "Give it to the optimiser, or freeze it with requires_grad_(False)",
-        "Gradients reach the Parameter, but no optimiser holds it.",
+        "Give it to the optimizer, or freeze it with requires_grad_(False)",
+        "Gradients reach the Parameter, but no optimizer holds it.",
     ),
     "NAL405": Code(
         "stale-in-optimizer",
         "error",
-        "Build the optimiser after the model is complete",
-        "The optimiser holds a Parameter that the model has replaced since.",
+        "Build the optimizer after the last change to the model",
+        "The model replaced or removed a Parameter after the optimizer was built. The optimizer still holds the old "
+        "one.",
     ),
     "NAL406": Code(
         "update-lost",
@@ -146,7 +147,7 @@ CODES = {
     "NAL407": Code(
         "non-finite-gradient",
         "error",
-        "Look for a division by zero, a log or sqrt of zero, or a learning rate that is too high",
-        "The gradient of the Parameter became infinite or NaN and an optimiser used it.",
+        "Look for a division by zero, a log or sqrt of zero, or too high a learning rate",
+        "The gradient of the Parameter became infinite or NaN, and an optimizer used it.",
     ),
 }

@@ -9,6 +9,7 @@ from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.places import Place, place_of_class
+from nalu_lint.probe.wording import as_written
 from nalu_lint.rules.base import quoted_names
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ class _Diagnosis:
                 )
                 self._add("NAL402", name, what, place)
             elif cut is not None and cut.reason in ("zero-gradient", "non-differentiable"):
-                how = f"every path to the loss passes `{cut.operation}` ({cut.place})"
+                how = f"every path to the loss passes `{as_written(cut.operation, cut.place)}` ({cut.place})"
                 self._add("NAL204", name, f"the gradient of Parameter `{name}` is exactly zero: {how}", place)
             else:
                 what = f"the gradient of Parameter `{name}` was exactly zero {steps}, though the loss depends on it"
@@ -412,7 +413,7 @@ def _cause(cut: Cut | None) -> tuple[str, str]:
     code, words = _CAUSES[cut.reason]
     # The rules speak of reads of the Parameter; what is cut further on is a cut.
     is_read = cut.is_direct or cut.reason in ("non-differentiable", "zero-gradient")
-    return code if is_read else "NAL401", words.format(cut.operation)
+    return code if is_read else "NAL401", words.format(as_written(cut.operation, cut.place))
 
 
 def _steps(n: int) -> str:
