@@ -1,36 +1,47 @@
-"""The probe beside tools that check movement, on programs whose training is known to be faulty or correct.
+"""The probe beside tools that check movement, and what the command costs.
 
-Usage: python benchmarks/probe.py [--verbose]
+Usage: python benchmarks/probe.py [--verbose] [--cost-only]
 
-Needs `nalu-lint[probe]`, and for the comparison `pip install --no-deps torchtest==0.5 tinytorchtest==1.2.3`. The
-programs are those of tests/probe/zoo. For each tool it prints how many faulty programs are reported, in how many
-of them a Parameter is named that does not train, in how many the cause is, how many correct programs are flagged, and
-how many programs the tool cannot run: both others train one step of `loss_fn(model(inputs), targets)` of their own,
-so a training loop, or a model that is called otherwise, is out of their reach.
+Needs `nalu-lint[probe]`, and for the comparison `pip install --no-deps torcheck==1.0.1 torchtest==0.5
+tinytorchtest==1.2.3 torch-audit==0.3.0`. The programs are those of tests/probe/zoo, each run as a script: by
+`nalu-probe`, and with the lines woven in that the manual of the tool asks for. torchtest and tinytorchtest train one
+step of `loss_fn(model(inputs), targets)` of their own, so a training loop, or a loss that is no function of the
+output, is out of their reach. Of torch-audit the rules about gradients, values and unused layers count (TA1xx and
+TA500), and not those about style. For each tool it prints how many faulty programs are reported, in how many of them
+a Parameter is named that does not train, in how many the cause is, how many correct programs are flagged, and how
+many programs the tool cannot run.
 
-Then the cost: CPU time of a training step under the probe over that of a plain one, and of construction.
+Then the cost of the command: `probe_script.py`, run with and without it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import importlib.util
+import io
+import json
+import os
+import re
+import subprocess
 import sys
-import time
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
 
-from nalu_lint.probe import construction, probe
+from nalu_lint.probe.errors import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "probe"))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests" / "probe"))
 zoo: Any = importlib.import_module("zoo")
+forms: Any = importlib.import_module("forms")
 
 
 class Outcome(NamedTuple):
@@ -42,42 +53,104 @@ class Outcome(NamedTuple):
     cannot_run: str = ""
 
 
-def by_probe(make: Any, expected: frozenset[tuple[str, str]]) -> Outcome:
-    report = zoo.run(make())
-    found = zoo.reported(report)
-    names = {name for _, name in expected} | {s for v in report.verdicts for s in v.sources}
-    return Outcome(bool(found), bool({name for _, name in found} & names), bool(found) and found == expected)
+def by_probe(name: str) -> Outcome:
+    found = forms.by_script(name)
+    return Outcome(
+        bool(found), names_one({n for _, n in found}, name), bool(found) and zoo.agrees(found, zoo.EXPECTED[name])
+    )
 
 
-def by_movement(run: Callable[[Any, Any, Any, Any], None]) -> Callable[[Any, frozenset[tuple[str, str]]], Outcome]:
-    """A tool that raises an error which starts with the name of a Parameter that did not change."""
+def names_one(found: set[str], name: str) -> bool:
+    """Whether one of the names is of a tensor that the program's faults are about."""
+    entry = zoo.PROGRAMS[name]
+    wanted = {*entry.dead, *(parameter for _, parameter in entry.expected)}
+    return name in zoo.FAULTY and any(f == w or f.endswith(f".{w}") or w == "*" for f in found for w in wanted)
 
-    def judge(make: Any, expected: frozenset[tuple[str, str]]) -> Outcome:
-        program = make()
-        if program.has_own_loop:
-            return Outcome(False, cannot_run="has a training loop of its own")
+
+class Trained(NamedTuple):
+    """A program of which a tool says something, with its model and optimizers."""
+
+    program: Any
+    model: Any
+    optimizers: list[Any]
+
+
+def woven_in(say: Callable[[Trained, Callable[[], None]], set[str]]) -> Callable[[str], Outcome]:
+    """A tool that watches a training loop; `say` runs it and gives what the tool reports, as names of Parameters."""
+
+    def judge(name: str) -> Outcome:
+        program = zoo.PROGRAMS[name].make()
         torch.manual_seed(0)
         model = program.build()
-        optimizer = program.optimizer(model)
-        inputs = program.batch
+        made = program.optimizer(model)
+
+        def train() -> None:
+            with zoo.second_backward_ends():
+                program.train(program, model, made)
+
+        optimizers = [] if made is None else made if isinstance(made, list) else [made]
         try:
-            run(model, lambda output, target: (output - 1.0).square().mean(), optimizer, [inputs, torch.zeros(1)])
+            found = say(Trained(program, model, optimizers), train)
         except Exception as error:
-            text = str(error)
-            if "did not change" in text or "NaN" in text or "Inf" in text:
-                name = text.partition(" ")[0]
-                return Outcome(True, name_matches(name, expected, make))
-            return Outcome(False, cannot_run=f"{type(error).__name__}: {text.splitlines()[0] if text else ''}")
-        return Outcome(False)
+            return Outcome(False, cannot_run=in_one_line(error))
+        return Outcome(bool(found), names_one(found, name))
 
     return judge
 
 
-def name_matches(name: str, expected: frozenset[tuple[str, str]], make: Any) -> bool:
-    """Whether it is a Parameter that the program's verdicts are about, as target or as source."""
-    if any(name == parameter for _, parameter in expected):
-        return True
-    return bool(expected) and any(name in verdict.sources for verdict in zoo.run(make()).verdicts)
+def torcheck_says(trained: Trained, train: Callable[[], None]) -> set[str]:
+    import torcheck
+
+    for optimizer in trained.optimizers:
+        torcheck.register(optimizer)
+    torcheck.add_module(trained.model, changing=True, check_nan=True, check_inf=True)
+    try:
+        train()
+    except RuntimeError as error:
+        found = set(re.findall(r"(\S+) (?:should change|contains NaN|contains inf)", str(error)))
+        if not found:
+            raise
+        return found
+    return set()
+
+
+def torch_audit_says(trained: Trained, train: Callable[[], None]) -> set[str]:
+    from torch_audit.runtime import autopatch
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        optimizer = trained.optimizers[0] if trained.optimizers else None
+        with autopatch(trained.model, optimizer=optimizer, every_n_steps=1) as auditor:
+            train()
+        findings = auditor.finish().findings
+    kept = [f for f in findings if f.rule_id.startswith("TA1") or f.rule_id == "TA500"]
+    return {".".join(filter(None, (_path(f), (f.entity or "").partition(":")[2]))) for f in kept}
+
+
+def _path(finding: Any) -> str:
+    return "" if finding.module_path in (None, "global") else str(finding.module_path)
+
+
+def of_one_step(suite: Callable[[Any, Any, Any, Any], None]) -> Callable[[str], Outcome]:
+    """A tool that trains one step itself, and raises an error that starts with the name of what did not change."""
+
+    def say(trained: Trained, train: Callable[[], None]) -> set[str]:
+        if trained.program.has_own_loop:
+            raise NotImplementedError("has a training loop of its own")
+        if trained.program.loss is not zoo.program.mse:
+            raise NotImplementedError("has a loss of its own")
+
+        def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return (output - 1.0).square().mean()
+
+        try:
+            suite(trained.model, loss, trained.optimizers[0], [trained.program.batch, torch.zeros(1)])
+        except Exception as error:
+            if any(text in str(error) for text in ("did not change", "NaN", "Inf")):
+                return {str(error).partition(" ")[0]}
+            raise
+        return set()
+
+    return woven_in(say)
 
 
 def torchtest_suite(model: Any, loss_fn: Any, optimizer: Any, batch: Any) -> None:
@@ -96,23 +169,25 @@ def tinytorchtest_suite(model: Any, loss_fn: Any, optimizer: Any, batch: Any) ->
     )
 
 
-TOOLS: dict[str, Callable[[Any, frozenset[tuple[str, str]]], Outcome]] = {
-    "nalu-probe": by_probe,
-    "torchtest": by_movement(torchtest_suite),
-    "tinytorchtest": by_movement(tinytorchtest_suite),
+TOOLS: dict[str, tuple[str, Callable[[str], Outcome]]] = {
+    "nalu-probe": ("nalu_lint", by_probe),
+    "torcheck": ("torcheck", woven_in(torcheck_says)),
+    "torchtest": ("torchtest", of_one_step(torchtest_suite)),
+    "tinytorchtest": ("tinytorchtest", of_one_step(tinytorchtest_suite)),
+    "torch-audit": ("torch_audit", woven_in(torch_audit_says)),
 }
 
 
 def compare(verbose: bool) -> None:
-    print(f"{len(zoo.FAULTY)} faulty and {len(zoo.CORRECT)} correct programs\n")
+    print(f"{len(zoo.FAULTY)} faulty and {len(zoo.CORRECT)} correct programs, as scripts\n")
     print("| tool | faulty: reported | names a Parameter | names the cause | correct: flagged | cannot run |")
     print("|---|---|---|---|---|---|")
-    for tool, judge in TOOLS.items():
-        if tool != "nalu-probe" and importlib.util.find_spec(tool) is None:
+    for tool, (package, judge) in TOOLS.items():
+        if importlib.util.find_spec(package) is None:
             print(f"| {tool} | not installed | | | | |")
             continue
-        faulty = {name: judge(make, expected) for name, (make, expected, _) in zoo.FAULTY.items()}
-        correct = {name: judge(entry.make, frozenset()) for name, entry in zoo.CORRECT.items()}
+        faulty = {name: judge(name) for name in zoo.FAULTY}
+        correct = {name: judge(name) for name in zoo.CORRECT}
         reported, named, caused = (sum(column) for column in zip(*(o[:3] for o in faulty.values()), strict=True))
         flagged = sum(o.is_reported for o in correct.values())
         not_run = sum(bool(o.cannot_run) for o in (*faulty.values(), *correct.values()))
@@ -122,64 +197,75 @@ def compare(verbose: bool) -> None:
                 print(f"    {name}: {outcome}")
 
 
-def seconds(action: Callable[[], None], repeat: int) -> float:
-    """The least CPU time of several runs."""
-    times = []
-    for _ in range(repeat):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
+# The cost.
 
 
-def encoder() -> nn.Module:
-    layer = nn.TransformerEncoderLayer(128, 4, 256, batch_first=True, dropout=0.0)
-    return nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
+class Cost(NamedTuple):
+    """CPU seconds, and MiB."""
+
+    start_up: float
+    before: float  # up to the first backward pass
+    rest: float  # from the second step on
+    peak_before: float
+    peak: float
 
 
-def cost(n_steps: int = 30) -> None:
-    batch = torch.randn(8, 32, 128)
-
-    def train(is_probed: bool, history: bool = False) -> None:
-        torch.manual_seed(0)
-        model = encoder()
-        optimizer = torch.optim.Adam(model.parameters())
-
-        def loop() -> None:
-            for _ in range(n_steps):
-                optimizer.zero_grad()
-                model(batch).square().mean().backward()
-                optimizer.step()
-
-        if is_probed:
-            with probe(model, optimizer, history=history):
-                loop()
-        else:
-            loop()
-
-    def built() -> None:
-        with construction():
-            encoder()
-
-    plain = seconds(lambda: train(False), 3)
-    print(f"\n{n_steps} training steps of a 6-layer transformer encoder, CPU time over that without the probe:")
-    probed, with_history = seconds(lambda: train(True), 3), seconds(lambda: train(True, True), 3)
-    print(f"  probe {probed / plain:.3f}, with history {with_history / plain:.3f}")
-    print(f"its construction: {seconds(built, 5) / seconds(lambda: void(encoder()), 5):.2f}")
+def measured(command: list[str], n_steps: int, n_rollouts: int) -> Cost:
+    """The least of three runs."""
+    costs = []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            out = os.path.join(folder, "marks.json")
+            subprocess.run(
+                [*command, str(HERE / "probe_script.py"), out, str(n_steps), str(n_rollouts)],
+                check=True,
+                capture_output=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+            with open(out) as file:
+                start, before, first, end = json.load(file)["marks"]
+        seconds = start["seconds"], before["seconds"] - start["seconds"], end["seconds"] - first["seconds"]
+        costs.append(Cost(*seconds, before["peak"] / 1024, end["peak"] / 1024))
+    return Cost(*(min(column) for column in zip(*costs, strict=True)))
 
 
-def void(_: object) -> None:
-    pass
+def cost(n_steps: int, n_rollouts: int) -> None:
+    print(
+        f"\nThe command: {n_steps} training steps of a transformer encoder of six layers, after {n_rollouts} rollouts\n"
+    )
+    print("| | start-up | before the first backward | from the second step on | peak memory before it, at the end |")
+    print("|---|---|---|---|---|")
+    costs = {}
+    watched = [sys.executable, "-m", "nalu_lint.probe", "--steps", "1000000"]
+    for name, command, steps in (
+        ("python", [sys.executable], n_steps),
+        ("nalu-probe", watched, n_steps),
+        ("python, 10 times the steps", [sys.executable], 10 * n_steps),
+        ("nalu-probe, 10 times the steps", watched, 10 * n_steps),
+    ):
+        c = costs[name] = measured(command, steps, n_rollouts)
+        figures = f"{c.start_up:.2f} s | {c.before:.2f} s | {c.rest:.2f} s | {c.peak_before:.0f}, {c.peak:.0f} MiB"
+        print(f"| {name} | {figures} |", flush=True)
+    plain, probed, long_plain, long = costs.values()
+    print(f"\nBefore the first backward pass: {probed.before / plain.before:.2f} times the CPU time.")
+    ratios = f"{probed.rest / plain.rest:.3f}, and {long.rest / long_plain.rest:.3f} for 10 times the steps"
+    print(f"From the second step on: {ratios}.")
+    more = f"{long.peak - probed.peak:+.0f} MiB, and {long_plain.peak - plain.peak:+.0f} MiB without the probe"
+    print(f"Peak memory for 10 times the steps: {more}.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--verbose", action="store_true", help="what each tool says of each program")
+    parser.add_argument("--cost-only", action="store_true", help="no comparison")
+    parser.add_argument("--steps", type=int, default=30, help="that are timed; default: %(default)s")
+    parser.add_argument("--rollouts", type=int, default=4000, help="before them; default: %(default)s")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    compare(options.verbose)
-    cost()
+    if not options.cost_only:
+        compare(options.verbose)
+    cost(options.steps, options.rollouts)
 
 
 if __name__ == "__main__":
