@@ -129,7 +129,8 @@ class Cache:
         if outcome.content is None or outcome.defect or any(sign in task.path for sign in "\t\n"):
             return
         dependencies = _as_json(outcome.dependencies)
-        encoded = _encoded(outcome, with_fixes=task.with_fixes) if outcome.diagnostics or outcome.unused else ""
+        says_something = outcome.diagnostics or outcome.unused or outcome.notes
+        encoded = _encoded(outcome, with_fixes=task.with_fixes) if says_something else ""
         self._changed[self._name(task)] = "\t".join((*outcome.content, dependencies, encoded))
 
     def save(self) -> None:
@@ -314,7 +315,7 @@ def _as_json(value: Any) -> str:
 
 
 def _encoded(outcome: Outcome, *, with_fixes: bool) -> str:
-    return _as_json([[d[1:] for d in outcome.diagnostics], outcome.unused, with_fixes])
+    return _as_json([[d[1:] for d in outcome.diagnostics], outcome.unused, outcome.notes, with_fixes])
 
 
 def _decoded(text: str, task: Task) -> Outcome | None:
@@ -322,11 +323,11 @@ def _decoded(text: str, task: Task) -> Outcome | None:
 
     from nalu_lint.suppressions import Unused
 
-    diagnostics, unused, with_fixes = json.loads(text)
+    diagnostics, unused, notes, with_fixes = json.loads(text)
     if diagnostics and task.with_fixes and not with_fixes:
         return None
     found = [_diagnostic(task.path, *fields) for fields in diagnostics]
-    return Outcome(found, unused=tuple(Unused(*one) for one in unused))
+    return Outcome(found, unused=tuple(Unused(*one) for one in unused), notes=tuple(notes))
 
 
 def _diagnostic(path: str, finding: list[Any], span: Any, sources: Any, noqa_row: int, cell: int | None) -> Diagnostic:

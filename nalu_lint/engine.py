@@ -109,9 +109,11 @@ def examine(
             followed = project() if follow_imports else None
             if followed is not None:
                 followed.trim()  # what is known of the files before is of little use to this one
-            findings = find(text, tree, codes, path, followed) if codes else []
+            notes: list[str] = []
+            findings = find(text, tree, codes, path, followed, notes) if codes else []
             checked = _Checked(text, tree, path, followed, findings, selected)
             outcome = _unsuppressed(source, checked, honour_noqa=honour_noqa, with_fixes=with_fixes)
+            outcome = outcome._replace(notes=tuple(notes))
     except UnreadableError as error:
         outcome = Outcome([unreadable(path, error)])
     found = sorted((d for d in outcome.diagnostics if d.code in selected), key=lambda d: d.sort_key)
@@ -263,9 +265,14 @@ def _syntax_reason(error: SyntaxError) -> str:
 
 
 def find(
-    text: str, tree: ast.Module, codes: frozenset[str], path: str = "", project: Project | None = None
+    text: str,
+    tree: ast.Module,
+    codes: frozenset[str],
+    path: str = "",
+    project: Project | None = None,
+    notes: list[str] | None = None,
 ) -> list[Finding]:
-    """What the rules `codes` find in one text, each thing once."""
+    """What the rules `codes` find in one text, each thing once. What they cannot judge is added to `notes`."""
     from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.analysis.index.project import SourceFile
     from nalu_lint.rules import all_rules
@@ -276,6 +283,8 @@ def find(
         model = file_model(file, codes)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
         findings += [f for rule in rules for f in rule.check_file(model)]
+        if notes is not None:
+            notes += model.unfollowed
         file.release()
     except RecursionError as error:
         raise UnreadableError("nested too deeply to be followed") from error
@@ -311,7 +320,8 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str], *, with_
     if not codes and not suppressions.may_be_unused(source):
         return Outcome(found)
     tree = parse(text)
-    findings = find(text, tree, codes) if codes else []
+    notes: list[str] = []
+    findings = find(text, tree, codes, notes=notes) if codes else []
     silences = suppressions.read(text)
     for finding in _kept(_Checked(text, tree, "", None, findings, selected), silences, with_fixes=with_fixes):
         cell_number, _ = notebook.locate(finding.span.start.row)
@@ -324,7 +334,7 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str], *, with_
     unused = silences.unused(map(_rows, findings), selected)
     places = [notebook.locate(one.row) for one in unused]
     in_cells = tuple(one._replace(row=row, cell=cell) for one, (cell, row) in zip(unused, places, strict=True))
-    return Outcome(found, unused=in_cells)
+    return Outcome(found, unused=in_cells, notes=tuple(notes))
 
 
 def _does_not_parse(text: str) -> bool:

@@ -62,3 +62,4 @@ class Outcome(NamedTuple):
     diff: str = ""
     error: str = ""
     is_incomplete: bool = False
+    notes: tuple[str, ...] = ()  # what was not judged, and why

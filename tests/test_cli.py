@@ -361,3 +361,17 @@ def test_watch_checks_again_after_each_change(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert stdout == f"m.py:{FINDING}\n"
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_class_that_cannot_be_followed_is_named_with_v(tmp_path: Path, cached: bool) -> None:
+    loops = "".join(f"{' ' * (4 * depth + 8)}for i in {[*range(40)]}:\n" for depth in range(4))
+    endless = FAULTY.replace("        self.raw", f"{loops}{' ' * 24}n = n + i\n        self.raw", 1)
+    write(tmp_path, {"m.py": endless})
+    flags = ("m.py",) if cached else ("--no-cache", "m.py")
+    if cached:
+        run("-v", "m.py", cwd=tmp_path)
+    result = run("-v", *flags, cwd=tmp_path)
+    assert result.returncode == 0
+    assert "m.py: class `Cell` is not judged: its construction takes too many steps\n" in result.stderr
+    assert "not judged" not in run(*flags, cwd=tmp_path).stderr

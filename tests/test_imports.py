@@ -1,4 +1,4 @@
-"""What is loaded when: torch never, the interpreter only where a class remains to be interpreted."""
+"""What is loaded when: torch never, libcst and the interpreter only where a class remains to be interpreted."""
 
 from __future__ import annotations
 
@@ -49,16 +49,27 @@ COMMAND = "from nalu_lint.cli import main; main(['--isolated', '-q', '-o', 'out.
     [
         ("x = 1\n", {"argparse", "ast"}),
         (CLEAN, {"argparse", "ast"}),
-        (FAULTY, {"argparse", "ast", INTERPRETER}),
+        (FAULTY, {"argparse", "ast", "libcst", INTERPRETER}),
     ],
 )
 def test_the_command_on_one_file(tmp_path: Path, content: str, expected: set[str]) -> None:
     write(tmp_path, {"m.py": content})
     loaded = loaded_after(COMMAND.format(arguments="'m.py'"), tmp_path)
     assert loaded >= expected
-    assert not loaded & {"torch", "flake8", "libcst"}
-    assert (INTERPRETER in loaded) is (INTERPRETER in expected)
+    assert not loaded & {"torch", "flake8"}
+    assert loaded & {"libcst", INTERPRETER} == expected & {"libcst", INTERPRETER}
     assert ("nalu_lint.fixing.code" in loaded) is (INTERPRETER in expected)
+
+
+@pytest.mark.parametrize(("name", "is_faulty"), [("nac.py", False), ("faux_nac.py", True)])
+def test_the_examples(tmp_path: Path, name: str, is_faulty: bool) -> None:
+    example = Path(__file__).parent.parent / "examples" / name
+    assert ("libcst" in loaded_after(COMMAND.format(arguments=repr(str(example))), tmp_path)) is is_faulty
+
+
+def test_the_version(tmp_path: Path) -> None:
+    action = "from nalu_lint.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass"
+    assert loaded_after(action, tmp_path) <= {"argparse"}
 
 
 @pytest.mark.parametrize("flags", ["", "'--fix', ", "'--diff', "])
@@ -89,4 +100,5 @@ def test_the_plugin(tmp_path: Path, content: str, interprets: bool) -> None:
     )
     loaded = loaded_after(action, tmp_path)
     assert (INTERPRETER in loaded) is interprets
-    assert not loaded & {"torch", "flake8", "argparse", "libcst"}
+    assert ("libcst" in loaded) is interprets
+    assert not loaded & {"torch", "flake8", "argparse"}

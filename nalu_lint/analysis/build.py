@@ -44,7 +44,7 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
                 info.link()
         infos = [info for info in file.outline.classes if info.is_module]
     classes = [builder.class_model(info) for info in infos]
-    model = FileModel(tuple(found for found in classes if found is not None))
+    model = FileModel(tuple(found for found in classes if found is not None), unfollowed=tuple(builder.unfollowed))
     if codes & signs.SCRIPT_CODES:
         facts = script_facts(file.tree, file.outline, file.lines)
         model = model._replace(
@@ -59,6 +59,7 @@ class _Builder:
     def __init__(self, file: SourceFile, codes: frozenset[str]) -> None:
         self.file = file
         self.codes = codes
+        self.unfollowed: list[str] = []
         self.usage = FileUsage(file.outline)
         self.freezing = Freezing(file)
 
@@ -99,17 +100,22 @@ class _Builder:
         if not is_cut and not any(codes & self.codes and test(self.candidates, info) for codes, test in wanted):
             return None
         from nalu_lint.analysis import model  # few classes get here
+        from nalu_lint.analysis.construction.tree import NotFollowedError
 
-        return model.build(
-            info,
-            self.file,
-            self.usage,
-            lambda: self.candidates.elsewhere,
-            reads,
-            is_cut=is_cut,
-            may_hide=self.candidates.may_hide(info),
-            wants_unused="NAL205" in self.codes,
-        )
+        try:
+            return model.build(
+                info,
+                self.file,
+                self.usage,
+                lambda: self.candidates.elsewhere,
+                reads,
+                is_cut=is_cut,
+                may_hide=self.candidates.may_hide(info),
+                wants_unused="NAL205" in self.codes,
+            )
+        except NotFollowedError as error:
+            self.unfollowed.append(f"class `{info.name}` is not judged: {error}")
+            return None
 
     def reads(self, info: ClassInfo) -> Verdicts:
         """What the forward path reads."""

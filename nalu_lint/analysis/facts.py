@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.positions import Site
     from nalu_lint.diagnostic import Source, Span
+
+
+class Site(Protocol):
+    """A place in the source: where it is, in lines and columns, is worked out only for what is reported."""
+
+    @property
+    def node(self) -> object: ...
+
+    @property
+    def span(self) -> Span: ...
 
 
 class SourceParameter(NamedTuple):
@@ -170,9 +179,13 @@ class ClassModel(NamedTuple):
 
 
 class FileModel(NamedTuple):
-    """A file: its Module classes, and what its functions and its module level do."""
+    """A file: its Module classes, and what its functions and its module level do.
+
+    `unfollowed`: a sentence for each class whose construction cannot be followed, of which nothing is said.
+    """
 
     classes: tuple[ClassModel, ...] = ()
     rewrapped_losses: tuple[RewrappedLoss, ...] = ()
     ineffective_flags: tuple[IneffectiveFlag, ...] = ()
     late_parameters: tuple[LateParameter, ...] = ()
+    unfollowed: tuple[str, ...] = ()

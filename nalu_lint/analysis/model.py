@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.construction.expressions import TooComplexError
 from nalu_lint.analysis.construction.heap import links_of
 from nalu_lint.analysis.construction.interpreter import Interpreter
 from nalu_lint.analysis.construction.registration import hidden_parameters, lost_parameters, unused_parameters
@@ -32,22 +31,19 @@ def build(
     is_cut: bool,
     may_hide: bool,
     wants_unused: bool,
-) -> ClassModel | None:
-    """The model of one class; None where it is too complex to follow.
+) -> ClassModel:
+    """The model of one class. Raises NotFollowedError where its construction cannot be followed.
 
     `elsewhere`: attributes that other code of the file reads. `reads`: what its forward path reads; `is_cut`: whether
     some of that may train nothing. `may_hide`: whether a plain container may hold objects. `wants_unused`: whether to
     look for Parameters that nothing reads.
     """
     interpreter = Interpreter(file, follows_classes=may_hide)
-    try:
-        module = interpreter.construct(info)
-        for name in sorted(INITIALISERS):
-            found = info.find_method(name)
-            if found is not None and found[1] not in interpreter.executed:
-                interpreter.call_method(module, found, [], {}, arguments_known=False)
-    except TooComplexError:
-        return None
+    module = interpreter.construct(info)
+    for name in sorted(INITIALISERS):
+        found = info.find_method(name)
+        if found is not None and found[1] not in interpreter.executed:
+            interpreter.call_method(module, found, [], {}, arguments_known=False)
     builder = _Builder(info, interpreter, module, usage)
     derives = any(parameter.origin for parameter in interpreter.parameters) or any(
         isinstance(atom, Tensor) and atom.links for _, atom in interpreter.heap.held(single(module))

@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
         outcomes, standard_input = _check_input(standard_input, tasks, mode)
     else:
         outcomes = check(options, tasks, configs, mode)
-    for outcome in outcomes:
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if options.verbose:
+            sys.stderr.writelines(f"{task.path}: {note}\n" for note in outcome.notes)
         if outcome.defect and options.verbose:
             print(outcome.defect, file=sys.stderr)
         if outcome.error:

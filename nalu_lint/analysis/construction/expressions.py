@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import ast
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from nalu_lint.analysis.construction.heap import links_of
-from nalu_lint.analysis.construction.library_calls import LibraryCalls
+import libcst as cst
+
+from nalu_lint.analysis.construction.attributes import Frame
+from nalu_lint.analysis.construction.calls import Calls
 from nalu_lint.analysis.construction.state import MODULE_DICTIONARIES
+from nalu_lint.analysis.construction.tree import NotFollowedError, Site, Tree
 from nalu_lint.analysis.construction.values import (
     ANY,
-    FRESH,
     NO_TENSOR,
     NOT_CONSTANT,
     UNKNOWN,
@@ -23,7 +25,6 @@ from nalu_lint.analysis.construction.values import (
     Method,
     ModuleObject,
     Param,
-    Super,
     Tensor,
     Value,
     constant,
@@ -32,81 +33,63 @@ from nalu_lint.analysis.construction.values import (
     truth,
 )
 from nalu_lint.analysis.index import names
-from nalu_lint.analysis.index.outline import ClassInfo
-from nalu_lint.analysis.index.positions import Site
-from nalu_lint.analysis.knowledge.torch_semantics import METADATA_ATTRIBUTES, PARAMETER, VIEW_ATTRIBUTES
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.construction.heap import Heap
     from nalu_lint.analysis.index.outline import Binding
     from nalu_lint.analysis.index.project import SourceFile
 
 MAX_STEPS = 60_000  # expressions of one class, loops and calls included
 MAX_UNROLLED = 48  # elements of a container that a loop visits one by one
+# Expressions and blocks inside one another, calls included: what the stack of Python has room for.
+MAX_NESTED = 150
 
 
-class TooComplexError(Exception):
-    """The construction of a class takes more steps than the analysis spends on one."""
-
-
-class Frame:
-    """One call in progress."""
-
-    def __init__(self, file: SourceFile, environment: Environment, function: Any, owner: ClassInfo | None) -> None:
-        self.file = file
-        self.environment = environment
-        self.function = function
-        self.owner = owner
-        self.receiver: ModuleObject | None = None
-        self.returned: Value = frozenset()
-        self.yielded: Value = frozenset()
-        self.exits: list[Heap] = []
-        self.loop_exits: list[tuple[Heap, dict[str, Value]]] = []
-
-
-class Expressions(LibraryCalls):
+class Expressions(Calls):
     """Evaluates expressions in the current frame."""
 
     def __init__(self, file: SourceFile, *, follows_classes: bool = False) -> None:
-        super().__init__()
-        self.file = file
-        self.follows_classes = follows_classes  # and their bases into other files: what their objects hold matters
-        self.frames: list[Frame] = []
+        super().__init__(file, follows_classes=follows_classes)
         self.steps = 0
+        self.depth = 0
         self._module_values: dict[int, Value] = {}
 
-    def is_here(self, site: Site) -> bool:
-        """Whether something stands in the file that is checked: what is written elsewhere is reported there."""
-        return site.file is self.file
-
-    def evaluate(self, node: ast.expr, *, is_statement: bool = False) -> Value:
+    def evaluate(self, node: cst.BaseExpression, *, is_statement: bool = False) -> Value:
         self.steps += 1
         if self.steps > MAX_STEPS:
-            raise TooComplexError
+            raise NotFollowedError("its construction takes too many steps")
         handler = _EXPRESSIONS.get(type(node))
         if handler is None:
             return UNKNOWN
-        if handler is Expressions.call:
-            return self.call(node, is_statement=is_statement)  # type: ignore[arg-type]
-        value: Value = handler(self, node)
+        self.enter()
+        is_call = handler is Expressions.call
+        value: Value = handler(self, node, is_statement=is_statement) if is_call else handler(self, node)
+        self.depth -= 1
         return value
 
-    def name(self, node: ast.Name, *, is_called: bool = False) -> Value:
-        value = self.frames[-1].environment.lookup(node.id) if self.frames else None
+    def enter(self) -> None:
+        """Count one level more; an exception that leaves it leaves the class."""
+        self.depth += 1
+        if self.depth > MAX_NESTED:
+            raise NotFollowedError("its construction is nested too deeply")
+
+    def name(self, node: cst.Name, *, is_called: bool = False) -> Value:
+        frame = self.frames[-1]
+        value = frame.environment.lookup(node.value)
         if value is not None:
             if not is_called:
                 for atom in value:
                     if isinstance(atom, Function) and atom.environment is not None:
                         self.keep_captured(atom.environment)
             return value
-        file = self.frames[-1].file if self.frames else self.file
-        owner = self.frames[-1].owner if self.frames else None
-        scope = owner.scope if owner is not None and owner.home is file else file.outline.scope
-        binding = scope.lookup(node.id)
+        if node.value in _CONSTANT_NAMES:
+            return single(Const(_CONSTANT_NAMES[node.value]))
+        is_home = frame.owner is not None and frame.owner.home is frame.file
+        scope = frame.owner.scope if is_home and frame.owner is not None else frame.file.outline.scope
+        binding = scope.lookup(node.value)
         if binding is not None:
-            return self.module_value(binding, file)
-        dotted = scope.dotted_name(node.id)
-        return single(External(dotted or node.id))
+            return self.module_value(binding, frame.file)
+        dotted = scope.dotted_name(node.value)
+        return single(External(dotted or node.value))
 
     def module_value(self, binding: Binding, file: SourceFile) -> Value:
         if binding.dotted is not None:
@@ -121,106 +104,19 @@ class Expressions(LibraryCalls):
         key = id(binding.statement)
         if key not in self._module_values:
             self._module_values[key] = UNKNOWN  # for a value that refers to itself
-            self.frames.append(Frame(file, Environment(), None, None))
-            try:
-                self._module_values[key] = self.evaluate(binding.value)
-            finally:
-                self.frames.pop()
+            segment = Tree.of(file).segment(binding.statement)
+            self.frames.append(Frame(segment, Environment(), None, None))
+            self._module_values[key] = self.evaluate(_assigned(segment.statement))
+            self.frames.pop()
         return self._module_values[key]
 
-    def helper(self, dotted: str) -> Function | None:
-        """A function that is imported from another file of the project."""
-        found = (self.frames[-1].file if self.frames else self.file).find_function(dotted)
-        return None if found is None else Function(found[0], file=found[1])
+    def attribute(self, node: cst.Attribute) -> Value:
+        return self.load(self.evaluate(node.value), node.attr.value)
 
-    def imported_class(self, dotted: str) -> ClassInfo | None:
-        """A Module class that is imported from another file of the project."""
-        info = (self.frames[-1].file if self.frames else self.file).find_class(dotted)
-        if info is None:
-            return None
-        info.link()
-        return info if info.is_module else None
-
-    def attribute(self, node: ast.Attribute) -> Value:
-        return self.load(self.evaluate(node.value), node.attr)
-
-    def load(self, base: Value, name: str) -> Value:
-        result: Value = frozenset()
-        for atom in base:
-            result |= self.load_one(atom, name)
-        return result
-
-    def load_one(self, atom: Any, name: str) -> Value:
-        if isinstance(atom, ModuleObject):
-            return self.module_attribute(atom, name)
-        if isinstance(atom, External):
-            return single(External(names.canonical(f"{atom.dotted}.{name}")))
-        if isinstance(atom, Param | Tensor):
-            if name in METADATA_ATTRIBUTES:
-                return NO_TENSOR
-            if name == "data":
-                return self.view(atom, explicit=True)
-            if name in VIEW_ATTRIBUTES:
-                return self.view(atom, explicit=False)
-            return single(Method(atom, name))
-        if isinstance(atom, ClassReference):
-            return self.class_attribute(atom.info, name)
-        if isinstance(atom, Super):
-            return self.super_attribute(atom, name)
-        if isinstance(atom, Container | Const) or atom in NO_TENSOR:
-            return single(Method(atom, name))
-        if isinstance(atom, Method) and atom.name in MODULE_DICTIONARIES:
-            return single(Method(atom, name))
-        return UNKNOWN
-
-    def module_attribute(self, module: ModuleObject, name: str) -> Value:
-        held = self.heap.get(module, name)
-        if held is not None:
-            return held
-        if isinstance(module.kind, ClassInfo):
-            found = module.kind.find_method(name)
-            if found is not None:
-                owner, function = found
-                if _is_property(function):
-                    return self.call_function(Function(function, owner, None, module), [], {})
-                return single(Function(function, owner, None, module))
-            for info in module.kind.mro():
-                if name in info.class_attributes:
-                    return self.class_attribute(info, name)
-            layers = module.kind.external_bases()
-        else:
-            layers = [module.kind] if module.kind is not None else []
-        for layer in layers:
-            value = self.heap.layer_attribute(module, layer, name, self.tick())
-            if value is not None:
-                return value
-        return single(Method(module, name))
-
-    def class_attribute(self, info: ClassInfo, name: str) -> Value:
-        found = info.find_method(name)
-        if found is not None:
-            owner, function = found
-            return single(Function(function, owner))
-        for base in info.mro():
-            if name in base.class_attributes:
-                expression = base.class_attributes[name]
-                return single(Const(expression.value)) if isinstance(expression, ast.Constant) else UNKNOWN
-        return single(Method(ModuleObject(info), name)) if info.is_module else UNKNOWN
-
-    def super_attribute(self, atom: Super, name: str) -> Value:
-        kind = atom.receiver.kind
-        order = kind.mro() if isinstance(kind, ClassInfo) else []
-        behind = order[order.index(atom.owner) + 1 :] if atom.owner in order else order
-        for info in behind:
-            if name in info.methods:
-                return single(Function(info.methods[name], info, None, atom.receiver))
-        return single(Method(atom.receiver, name))
-
-    def subscript(self, node: ast.Subscript) -> Value:
+    def subscript(self, node: cst.Subscript) -> Value:
         base = self.evaluate(node.value)
         key = self.index_of(node)
-        indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        is_slice = any(isinstance(index, ast.Slice) for index in indices)
+        is_slice = any(isinstance(element.slice, cst.Slice) for element in node.slice)
         result: Value = frozenset()
         for atom in base:
             if isinstance(atom, Container):
@@ -241,31 +137,21 @@ class Expressions(LibraryCalls):
                 result |= NO_TENSOR if isinstance(atom, Const) or atom in NO_TENSOR else UNKNOWN
         return result
 
-    def index_of(self, node: ast.Subscript) -> Any:
+    def index_of(self, node: cst.Subscript) -> Any:
         """The constant key of a subscript, else `NOT_CONSTANT`."""
-        if isinstance(node.slice, ast.Tuple | ast.Slice):
-            return NOT_CONSTANT
-        key = constant(self.evaluate(node.slice))
-        return key if isinstance(key, str | int) else NOT_CONSTANT
+        if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+            key = constant(self.evaluate(node.slice[0].slice.value))
+            return key if isinstance(key, str | int) else NOT_CONSTANT
+        return NOT_CONSTANT
 
-    def element(self, container: Container, key: Any) -> Value:
-        elements = self.heap.exact_elements(container)
-        if isinstance(key, int) and elements is not None:
-            return elements[key] if -len(elements) <= key < len(elements) else UNKNOWN
-        if isinstance(key, str):
-            value = self.heap.get(container, key)
-            if value is not None:
-                return value
-        return self.heap.elements(container) or UNKNOWN
-
-    def binary(self, node: ast.BinOp) -> Value:
+    def binary(self, node: cst.BinaryOperation) -> Value:
         left, right = self.evaluate(node.left), self.evaluate(node.right)
         folded = self.fold(node, left, right)
         return folded if folded is not None else self.compute(left | right)
 
-    def fold(self, node: ast.BinOp, left: Value, right: Value) -> Value | None:
+    def fold(self, node: cst.BinaryOperation, left: Value, right: Value) -> Value | None:
         """Constants that name attributes (`"weight_" + "a"`), and lists put together."""
-        if not isinstance(node.op, ast.Add):
+        if not isinstance(node.operator, cst.Add):
             return None
         first, second = constant(left), constant(right)
         if isinstance(first, str) and isinstance(second, str):
@@ -280,19 +166,24 @@ class Expressions(LibraryCalls):
             return single(joined)
         return None
 
-    def unary(self, node: ast.UnaryOp) -> Value:
-        operand = self.evaluate(node.operand)
-        if isinstance(node.op, ast.Not):
+    def unary(self, node: cst.UnaryOperation) -> Value:
+        operand = self.evaluate(node.expression)
+        if isinstance(node.operator, cst.Not):
             outcome = truth(operand)
             return NO_TENSOR if outcome is None else single(Const(not outcome))
-        if isinstance(node.op, ast.USub) and isinstance(constant(operand), int | float):
+        if isinstance(node.operator, cst.Minus) and isinstance(constant(operand), int | float):
             return single(Const(-constant(operand)))
         return self.compute(operand)
 
-    def boolean(self, node: ast.BoolOp) -> Value:
-        is_and = isinstance(node.op, ast.And)
-        value = self.evaluate(node.values[0])
-        for operand in node.values[1:]:
+    def boolean(self, node: cst.BooleanOperation) -> Value:
+        is_and = isinstance(node.operator, cst.And)
+        operands: list[cst.BaseExpression] = [node.right]
+        first = node.left
+        while isinstance(first, cst.BooleanOperation) and isinstance(first.operator, type(node.operator)):
+            operands.append(first.right)  # a chain, however long it is
+            first = first.left
+        value = self.evaluate(first)
+        for operand in reversed(operands):
             outcome = truth(value)
             if outcome is None:
                 value |= self.evaluate(operand)
@@ -302,20 +193,21 @@ class Expressions(LibraryCalls):
                 break
         return value
 
-    def comparison(self, node: ast.Compare) -> Value:
-        operands = [self.evaluate(operand) for operand in (node.left, *node.comparators)]
-        if len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
-            outcome = same(operands[0], operands[1], isinstance(node.ops[0], ast.Is | ast.IsNot))
+    def comparison(self, node: cst.Comparison) -> Value:
+        operands = [self.evaluate(node.left), *(self.evaluate(c.comparator) for c in node.comparisons)]
+        operators = [c.operator for c in node.comparisons]
+        if len(operators) == 1 and isinstance(operators[0], cst.Is | cst.IsNot | cst.Equal | cst.NotEqual):
+            outcome = same(operands[0], operands[1], isinstance(operators[0], cst.Is | cst.IsNot))
             if outcome is not None:
-                return single(Const(outcome is isinstance(node.ops[0], ast.Is | ast.Eq)))
-        if all(isinstance(op, ast.Is | ast.IsNot | ast.In | ast.NotIn) for op in node.ops):
+                return single(Const(outcome is isinstance(operators[0], cst.Is | cst.Equal)))
+        if all(isinstance(o, cst.Is | cst.IsNot | cst.In | cst.NotIn) for o in operators):
             return NO_TENSOR
         return self.compute(frozenset().union(*operands), explicit=True)
 
-    def condition(self, test: ast.expr) -> bool | None:
+    def condition(self, test: cst.BaseExpression) -> bool | None:
         return truth(self.evaluate(test))
 
-    def conditional(self, node: ast.IfExp) -> Value:
+    def conditional(self, node: cst.IfExp) -> Value:
         outcome = self.condition(node.test)
         if outcome is True:
             return self.evaluate(node.body)
@@ -323,23 +215,23 @@ class Expressions(LibraryCalls):
             return self.evaluate(node.orelse)
         return self.evaluate(node.body) | self.evaluate(node.orelse)
 
-    def walrus(self, node: ast.NamedExpr) -> Value:
+    def walrus(self, node: cst.NamedExpr) -> Value:
         value = self.evaluate(node.value)
         self.assign(node.target, value, node)
         return value
 
-    def sequence(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
-        container = self.container(type(node).__name__.lower(), node)
+    def sequence(self, node: cst.Tuple | cst.List | cst.Set) -> Value:
+        kind = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}[type(node)]
+        container = self.container(kind, node)
         elements: list[Value] | None = []
         rest: Value = frozenset()
-        for element in node.elts:
-            if isinstance(element, ast.Starred):
-                value = self.evaluate(element.value)
+        for element in node.elements:
+            value = self.evaluate(element.value)
+            if isinstance(element, cst.StarredElement):
                 exact = self.exact_elements(value)
                 rest |= self.iterate(value)
                 elements = None if exact is None or elements is None else [*elements, *exact]
             else:
-                value = self.evaluate(element)
                 rest |= value
                 if elements is not None:
                     elements.append(value)
@@ -349,250 +241,194 @@ class Expressions(LibraryCalls):
             self.heap.new_elements(container, elements)
         return single(container)
 
-    def dictionary(self, node: ast.Dict) -> Value:
+    def dictionary(self, node: cst.Dict) -> Value:
         container = self.container("dict", node)
         self.heap.slots[container] = {}
-        for key_node, value_node in zip(node.keys, node.values, strict=True):
-            if key_node is None:  # **value
-                self.extend(container, self.evaluate(value_node))
-                continue
-            key = constant(self.evaluate(key_node))
-            value = self.evaluate(value_node)
-            if isinstance(key, str | int):
-                self.heap.set(container, key, value)
+        for element in node.elements:
+            if isinstance(element, cst.DictElement):
+                key = constant(self.evaluate(element.key))
+                value = self.evaluate(element.value)
+                if isinstance(key, str | int):
+                    self.heap.set(container, key, value)
+                else:
+                    self.heap.add(container, ANY, value)
             else:
-                self.heap.add(container, ANY, value)
+                self.extend(container, self.evaluate(element.value))
         return single(container)
 
-    def comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
+    def comprehension(self, node: cst.ListComp | cst.SetComp | cst.GeneratorExp | cst.DictComp) -> Value:
         frame = self.frames[-1]
         outer = frame.environment
         frame.environment = Environment(outer)
-        container = self.container("dict" if isinstance(node, ast.DictComp) else "list", node)
-        try:
-            produced, is_exact = self.produce(node, node.generators)
-        finally:
-            frame.environment = outer
-        if is_exact and not isinstance(node, ast.DictComp):
+        container = self.container("dict" if isinstance(node, cst.DictComp) else "list", node)
+        produced, is_exact = self.produce(node, node.for_in)
+        frame.environment = outer
+        if is_exact and not isinstance(node, cst.DictComp):
             self.heap.new_elements(container, produced)
         else:
             self.heap.slots[container] = {ANY: frozenset().union(*produced)}
         return single(container)
 
-    def produce(self, node: Any, generators: list[ast.comprehension]) -> tuple[list[Value], bool]:
+    def produce(self, node: Any, generator: cst.CompFor) -> tuple[list[Value], bool]:
         """The elements of a comprehension, and whether they are known one by one."""
-        generator, *inner_generators = generators
         iterable = self.evaluate(generator.iter)
         elements = self.exact_elements(iterable)
         is_exact = elements is not None and len(elements) <= MAX_UNROLLED and not generator.ifs
         produced: list[Value] = []
         for element in elements if elements is not None and is_exact else [self.iterate(iterable)]:
-            self.assign(generator.target, element, generator.target)
+            self.assign(generator.target, element, generator)
             for condition in generator.ifs:
-                self.evaluate(condition)
-            if inner_generators:
-                inner, inner_is_exact = self.produce(node, inner_generators)
+                self.evaluate(condition.test)
+            if generator.inner_for_in is not None:
+                inner, inner_is_exact = self.produce(node, generator.inner_for_in)
                 produced += inner
                 is_exact = is_exact and inner_is_exact
-            elif isinstance(node, ast.DictComp):
+            elif isinstance(node, cst.DictComp):
                 self.evaluate(node.key)
                 produced.append(self.evaluate(node.value))
             else:
                 produced.append(self.evaluate(node.elt))
         return produced, is_exact
 
-    def lambda_(self, node: ast.Lambda) -> Value:
+    def lambda_(self, node: cst.Lambda) -> Value:
         frame = self.frames[-1]
         self.keep_captured(frame.environment)
-        return single(Function(node, frame.owner, frame.environment, file=frame.file))
+        return single(Function(node, frame.owner, frame.environment, segment=frame.segment))
 
-    def literal(self, node: ast.Constant) -> Value:
-        if isinstance(node.value, bytes):
-            return NO_TENSOR
-        is_known = node.value is None or isinstance(node.value, str | int | float)
-        return single(Const(node.value)) if is_known else UNKNOWN
+    def string(self, node: cst.SimpleString) -> Value:
+        value = _text(node)
+        return single(Const(value)) if isinstance(value, str) else NO_TENSOR
 
-    def formatted(self, node: ast.JoinedStr) -> Value:
+    def concatenated(self, node: cst.ConcatenatedString) -> Value:
+        parts: list[cst.BaseExpression] = [node.left]
+        rest: cst.BaseExpression = node.right
+        while isinstance(rest, cst.ConcatenatedString):
+            parts.append(rest.left)
+            rest = rest.right
+        texts = [constant(self.evaluate(part)) for part in (*parts, rest)]
+        return single(Const("".join(texts))) if all(isinstance(text, str) for text in texts) else NO_TENSOR
+
+    def formatted(self, node: cst.FormattedString) -> Value:
         parts: list[str] = []
-        for part in node.values:
-            value = part.value if isinstance(part, ast.Constant) else constant(self.evaluate(part))
-            if not isinstance(value, str | int):
-                return NO_TENSOR
-            parts.append(str(value))
+        for part in node.parts:
+            if isinstance(part, cst.FormattedStringText):
+                parts.append(part.value)
+            elif isinstance(part, cst.FormattedStringExpression):
+                value = constant(self.evaluate(part.expression))
+                if not isinstance(value, str | int):
+                    return NO_TENSOR
+                parts.append(str(value))
         return single(Const("".join(parts)))
 
-    def yield_(self, node: ast.Yield) -> Value:
-        if node.value is not None:
-            self.frames[-1].yielded |= self.evaluate(node.value)
+    def number(self, node: cst.Integer | cst.Float) -> Value:
+        return single(Const(node.evaluated_value))
+
+    def yield_(self, node: cst.Yield) -> Value:
+        frame = self.frames[-1]
+        if isinstance(node.value, cst.From):
+            frame.yielded |= self.iterate(self.evaluate(node.value.item))
+        elif node.value is not None:
+            frame.yielded |= self.evaluate(node.value)
         return UNKNOWN
 
-    def yield_from(self, node: ast.YieldFrom) -> Value:
-        self.frames[-1].yielded |= self.iterate(self.evaluate(node.value))
-        return UNKNOWN
-
-    def call(self, node: ast.Call, *, is_statement: bool = False) -> Value:
-        callee = self.name(node.func, is_called=True) if isinstance(node.func, ast.Name) else self.evaluate(node.func)
+    def call(self, node: cst.Call, *, is_statement: bool = False) -> Value:
+        callee = self.name(node.func, is_called=True) if isinstance(node.func, cst.Name) else self.evaluate(node.func)
         arguments, keywords = self.arguments(node)
         calls, self.calls = self.calls, (*self.calls[-8:], id(node))
-        site = Site(self.frames[-1].file, node)
+        site = Site(self.frames[-1].segment, node)
         result: Value = frozenset()
-        try:
-            for atom in callee:
-                result |= self.call_one(atom, arguments, keywords, site, is_statement=is_statement)
-        finally:
-            self.calls = calls
+        for atom in callee:
+            result |= self.call_one(atom, arguments, keywords, site, is_statement=is_statement)
+        self.calls = calls
         self.rebind_in_place(node.func, callee, result)
         return result
 
-    def rebind_in_place(self, function: ast.expr, callee: Value, result: Value) -> None:
+    def rebind_in_place(self, function: cst.BaseExpression, callee: Value, result: Value) -> None:
         """`w.copy_(x)` changes what the variable `w` holds; abstract tensors do not change."""
-        if not isinstance(function, ast.Attribute) or not function.attr.endswith("_"):
+        if not isinstance(function, cst.Attribute) or not function.attr.value.endswith("_"):
             return
-        target = function.value
-        while isinstance(target, ast.Call) and isinstance(target.func, ast.Attribute):
-            if not target.func.attr.endswith("_"):
+        target: cst.BaseExpression = function.value
+        while isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
+            if not target.func.attr.value.endswith("_"):
                 return  # torch.empty_like(w).uniform_(): changes no variable
             target = target.func.value  # w.add_(x).mul_(2)
-        if isinstance(target, ast.Name):
+        if isinstance(target, cst.Name):
             if any(isinstance(a, Method) and isinstance(a.receiver, Tensor) for a in callee):
                 self.assign(target, result, function)
 
-    def arguments(self, node: ast.Call) -> tuple[list[Value], dict[str, Value]]:
+    def arguments(self, node: cst.Call) -> tuple[list[Value], dict[str, Value]]:
         arguments: list[Value] = []
         keywords: dict[str, Value] = {}
         for argument in node.args:
-            if isinstance(argument, ast.Starred):
-                value = self.evaluate(argument.value)
+            value = self.evaluate(argument.value)
+            if argument.star == "*":
                 arguments.extend(self.exact_elements(value) or [self.iterate(value)])
-            else:
-                arguments.append(self.evaluate(argument))
-        for keyword in node.keywords:
-            value = keywords[keyword.arg or "**"] = self.evaluate(keyword.value)
-            if keyword.arg is None:
+            elif argument.star == "**":
+                keywords["**"] = value
                 for atom in value:
                     if isinstance(atom, Container):
                         slots = self.heap.slots.get(atom, {})
                         keywords.update({key: held for key, held in slots.items() if isinstance(key, str)})
+            elif argument.keyword is not None:
+                keywords[argument.keyword.value] = value
+            else:
+                arguments.append(value)
         return arguments, keywords
 
-    def call_one(
-        self, atom: Any, arguments: list[Value], keywords: dict[str, Value], site: Site, *, is_statement: bool
-    ) -> Value:
-        """Call one alternative of what the callee may be."""
-        if isinstance(atom, Function):
-            return self.call_function(atom, arguments, keywords)
-        if isinstance(atom, ClassReference):
-            return self.instantiate(atom.info, arguments, keywords, site)
-        if isinstance(atom, ModuleObject):
-            return self.call_module(atom, arguments, keywords)
-        if isinstance(atom, External):
-            if atom.dotted == "super":
-                return self.call_super(arguments)
-            info = self.imported_class(atom.dotted) if self.follows_classes else None
-            if info is not None:
-                return self.instantiate(info, arguments, keywords, site)
-            # Only what is given Parameters is worth reading another file for.
-            is_given = "." in atom.dotted and links_of(self.heap, frozenset().union(*arguments, *keywords.values()))
-            helper = self.helper(atom.dotted) if is_given else None
-            if helper is not None:
-                return self.call_function(helper, arguments, keywords)
-            return self.call_external(atom.dotted, arguments, keywords, site, is_statement=is_statement)
-        if isinstance(atom, Method):
-            return self.call_builtin_method(atom, arguments, keywords, site, is_statement=is_statement)
-        if is_statement:
-            # An unknown function called for its effect initialises what it is given.
-            self.initialised_by_unknown(arguments, keywords)
-        else:
-            self.escape(*arguments, *keywords.values())
-        return UNKNOWN
-
-    def call_super(self, arguments: list[Value]) -> Value:
-        frame = self.frames[-1]
-        receiver, owner = frame.receiver, frame.owner
-        if len(arguments) == 2:
-            receiver = next((a for a in arguments[1] if isinstance(a, ModuleObject)), receiver)
-            owner = next((a.info for a in arguments[0] if isinstance(a, ClassReference)), owner)
-        if receiver is None or owner is None:
-            return UNKNOWN
-        return single(Super(receiver, owner))
-
-    def instantiate(self, info: ClassInfo, arguments: list[Value], keywords: dict[str, Value], site: Site) -> Value:
-        """An object of a class of the project."""
-        if self.follows_classes:
-            info.link()
-        if any(base in PARAMETER for base in info.external_bases()):
-            return self.make_parameter(arguments, keywords, site)
-        if not info.is_module:
-            (self.escape if info.is_open else self.keep)(*arguments, *keywords.values())
-            return UNKNOWN
-        module = self.allocate(("module", *self.calls), lambda: ModuleObject(info))
-        for value in (*arguments, *keywords.values()):
-            # It may keep a reference: what its own forward does with it is not followed.
-            self.keep(frozenset(a for a in value if isinstance(a, Param | ModuleObject | Container)))
-        found = info.find_method("__init__")
-        if found is not None:
-            owner, function = found
-            self.call_function(Function(function, owner, None, module), arguments, keywords)
-        return single(module)
-
-    def container(self, kind: str, node: ast.AST, index: int = 0) -> Container:
+    def container(self, kind: str, node: object, index: int = 0) -> Container:
         found: Container = self.allocate((kind, id(node), index, *self.calls), lambda: Container(kind))
         return found
 
-    def call_module(self, module: ModuleObject, arguments: list[Value], keywords: dict[str, Value]) -> Value:
-        """The output of a module called during construction depends on all its Parameters."""
-        inputs = frozenset().union(*arguments, *keywords.values())
-        parameters = self.parameters_of(module)
-        if parameters is None:
-            self.escape(*arguments, *keywords.values())
-            return UNKNOWN
-        return self.compute(inputs | frozenset(parameters) | FRESH)
-
     # What the interpreter adds.
 
-    def assign(self, target: ast.expr, value: Value, statement: ast.expr | ast.stmt) -> None:
-        raise NotImplementedError
-
-    def call_function(
-        self,
-        function: Function,
-        arguments: list[Value],
-        keywords: dict[str, Value],
-        *,
-        arguments_known: bool = True,
-    ) -> Value:
+    def assign(self, target: cst.CSTNode, value: Value, statement: cst.CSTNode) -> None:
         raise NotImplementedError
 
 
-def _is_property(function: Any) -> bool:
-    names = [getattr(d, "id", None) or getattr(d, "attr", None) for d in function.decorator_list]
-    return "property" in names or "cached_property" in names
+def _assigned(statement: cst.CSTNode) -> cst.BaseExpression:
+    """The value of a simple assignment."""
+    if isinstance(statement, cst.SimpleStatementLine):
+        (one,) = statement.body
+        if isinstance(one, cst.Assign | cst.AnnAssign) and one.value is not None:
+            return one.value
+    raise AssertionError(type(statement))
 
 
+def _text(node: cst.SimpleString) -> str | bytes:
+    """What a literal of text or bytes stands for."""
+    if "\\" not in node.raw_value and "b" not in node.prefix:
+        return node.raw_value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes are not our subject
+        return node.evaluated_value
+
+
+_CONSTANT_NAMES: dict[str, Any] = {"True": True, "False": False, "None": None}
 _EXPRESSIONS: dict[type, Any] = {
-    ast.Name: Expressions.name,
-    ast.Constant: Expressions.literal,
-    ast.Attribute: Expressions.attribute,
-    ast.Subscript: Expressions.subscript,
-    ast.BinOp: Expressions.binary,
-    ast.UnaryOp: Expressions.unary,
-    ast.BoolOp: Expressions.boolean,
-    ast.Compare: Expressions.comparison,
-    ast.IfExp: Expressions.conditional,
-    ast.NamedExpr: Expressions.walrus,
-    ast.Tuple: Expressions.sequence,
-    ast.List: Expressions.sequence,
-    ast.Set: Expressions.sequence,
-    ast.Dict: Expressions.dictionary,
-    ast.ListComp: Expressions.comprehension,
-    ast.SetComp: Expressions.comprehension,
-    ast.GeneratorExp: Expressions.comprehension,
-    ast.DictComp: Expressions.comprehension,
-    ast.Lambda: Expressions.lambda_,
-    ast.JoinedStr: Expressions.formatted,
-    ast.FormattedValue: lambda self, node: self.evaluate(node.value),
-    ast.Await: lambda self, node: self.evaluate(node.value),
-    ast.Yield: Expressions.yield_,
-    ast.YieldFrom: Expressions.yield_from,
-    ast.Call: Expressions.call,
+    cst.Name: Expressions.name,
+    cst.Attribute: Expressions.attribute,
+    cst.Subscript: Expressions.subscript,
+    cst.BinaryOperation: Expressions.binary,
+    cst.UnaryOperation: Expressions.unary,
+    cst.BooleanOperation: Expressions.boolean,
+    cst.Comparison: Expressions.comparison,
+    cst.IfExp: Expressions.conditional,
+    cst.NamedExpr: Expressions.walrus,
+    cst.Tuple: Expressions.sequence,
+    cst.List: Expressions.sequence,
+    cst.Set: Expressions.sequence,
+    cst.Dict: Expressions.dictionary,
+    cst.ListComp: Expressions.comprehension,
+    cst.SetComp: Expressions.comprehension,
+    cst.GeneratorExp: Expressions.comprehension,
+    cst.DictComp: Expressions.comprehension,
+    cst.Lambda: Expressions.lambda_,
+    cst.SimpleString: Expressions.string,
+    cst.ConcatenatedString: Expressions.concatenated,
+    cst.FormattedString: Expressions.formatted,
+    cst.Integer: Expressions.number,
+    cst.Float: Expressions.number,
+    cst.Await: lambda self, node: self.evaluate(node.expression),
+    cst.Yield: Expressions.yield_,
+    cst.Call: Expressions.call,
 }

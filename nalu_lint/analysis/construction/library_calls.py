@@ -35,7 +35,7 @@ from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.positions import Site
+    from nalu_lint.analysis.construction.tree import Site
 
 # Methods of Module that set an attribute by name, and the keyword of its value.
 _REGISTERING = {

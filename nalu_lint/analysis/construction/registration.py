@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+import libcst as cst
+from libcst.helpers import get_full_name_for_node
+
 from nalu_lint.analysis.construction.values import (
     LENGTH,
     NONE,
@@ -89,7 +92,7 @@ def _lost(info: ClassInfo, interpreter: Interpreter, module: ModuleObject) -> It
     heap = interpreter.heap
     known = registered(heap, module)
     for store in interpreter.stores:
-        if store.owner is not module or not isinstance(store.site.node, ast.Assign | ast.AnnAssign):
+        if store.owner is not module or not isinstance(store.site.node, cst.Assign | cst.AnnAssign):
             continue
         held = heap.get(module, store.name) or frozenset()
         for tensor in _tensors(heap, store.value & held):
@@ -103,7 +106,7 @@ def _lost(info: ClassInfo, interpreter: Interpreter, module: ModuleObject) -> It
             operation = _operation(store)
             if first.site is None or operation in NO_OP_CONVERSIONS or not interpreter.is_here(first.site):
                 continue
-            if operation not in TENSOR_CONVERSIONS or not _is_there_already(store, first, info):
+            if operation not in TENSOR_CONVERSIONS or not _is_there_already(store, first):
                 yield LostParameter(store.name, first.site.span, operation, operation in TENSOR_CONVERSIONS)
 
 
@@ -122,75 +125,92 @@ def _is_local(parameter: Param) -> bool:
 def _operation(store: Store) -> str:
     """What was done to the Parameter: the outermost method or function, or "" for arithmetic."""
     node = store.site.node
-    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-        name = value.func.attr
+    value: cst.BaseExpression | None = node.value if isinstance(node, cst.Assign | cst.AnnAssign) else None
+    while isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute):
+        name = value.func.attr.value
         if name in ("to", "type") and _is_default_type(value):
             name = "float"
-        if name not in NO_OP_CONVERSIONS or not isinstance(value.func.value, ast.Call):
+        if name not in NO_OP_CONVERSIONS or not isinstance(value.func.value, cst.Call):
             return name
         inner = value.func.value
-        if not isinstance(inner.func, ast.Attribute) or inner.func.attr.endswith("Parameter"):
+        if not isinstance(inner.func, cst.Attribute) or inner.func.attr.value.endswith("Parameter"):
             return name
         value = inner
     return ""
 
 
-def _is_there_already(store: Store, parameter: Param, info: ClassInfo) -> bool:
+def _is_there_already(store: Store, parameter: Param) -> bool:
     """Whether a conversion asks for the device and type of the value that the Parameter was made of."""
-    value = store.site.node.value if isinstance(store.site.node, ast.Assign | ast.AnnAssign) else None
-    made = parameter.site.node if parameter.site is not None else None
-    if not isinstance(value, ast.Call) or not isinstance(made, ast.Call):
+    node = store.site.node
+    value = node.value if isinstance(node, cst.Assign | cst.AnnAssign) else None
+    made = parameter.site
+    if made is None or not isinstance(value, cst.Call) or not isinstance(made.node, cst.Call):
         return False
-    asked = [*value.args, *(keyword.value for keyword in value.keywords)]
-    asked = [one for one in asked if not (isinstance(one, ast.Constant) and isinstance(one.value, bool))]
-    parts = _parts(made, _variables(info, made))
+    asked = [argument.value for argument in value.args if not _is_flag(argument.value)]
+    parts = _parts(made.node, _variables(made.segment.module))
     return bool(asked) and all(_goes_with(one, parts) for one in asked)
 
 
-def _goes_with(asked: ast.expr, parts: list[ast.AST]) -> bool:
+def _is_flag(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Name) and node.value in ("True", "False")
+
+
+def _goes_with(asked: cst.BaseExpression, parts: list[cst.CSTNode]) -> bool:
     """Whether what is made of these parts has the device or type `asked` for, or that of the tensor `asked`."""
-    given = {ast.dump(k.value) for k in parts if isinstance(k, ast.keyword) and k.arg in ("device", "dtype")}
-    if ast.dump(asked) in given:
+    keywords = [part for part in parts if isinstance(part, cst.Arg) and part.keyword is not None]
+    if any(part.keyword.value in ("device", "dtype") and _same(part.value, asked) for part in keywords if part.keyword):
         return True
-    is_of_tensor = isinstance(asked, ast.Attribute) and asked.attr in ("device", "dtype")
-    tensor = ast.dump(asked.value if isinstance(asked, ast.Attribute) and is_of_tensor else asked)
-    return not isinstance(asked, ast.Constant) and any(
-        isinstance(part, ast.expr) and ast.dump(part) == tensor for part in parts
-    )
+    if isinstance(asked, cst.BaseNumber | cst.BaseString):
+        return False
+    is_of_tensor = isinstance(asked, cst.Attribute) and asked.attr.value in ("device", "dtype")
+    tensor = asked.value if isinstance(asked, cst.Attribute) and is_of_tensor else asked
+    return any(isinstance(part, cst.BaseExpression) and _same(part, tensor) for part in parts)
 
 
-def _parts(node: ast.AST, variables: dict[str, ast.expr], depth: int = 3) -> list[ast.AST]:
+def _same(first: cst.BaseExpression, second: cst.BaseExpression) -> bool:
+    """Whether two expressions are written with the same tokens."""
+    if type(first) is not type(second):
+        return False
+    texts = [cst.Module([]).code_for_node(node.with_changes(lpar=[], rpar=[])) for node in (first, second)]
+    return "".join(texts[0].split()) == "".join(texts[1].split())
+
+
+def _parts(node: cst.CSTNode, variables: dict[str, cst.BaseExpression], depth: int = 3) -> list[cst.CSTNode]:
     """What an expression is computed from, less what says only how large it is; variables are followed."""
-    found: list[ast.AST] = []
+    found: list[cst.CSTNode] = []
     pending = [node]
     while pending:
         part = pending.pop()
         found.append(part)
-        if isinstance(part, ast.Name) and depth and part.id in variables:
-            found += _parts(variables[part.id], variables, depth - 1)
-        is_size = isinstance(part, ast.Attribute) and part.attr in ("shape", "ndim")
-        if isinstance(part, ast.Call):
-            is_size = syntax.last_name(part.func) in ("len", "size", "numel", "dim")
-        if not is_size:
-            pending += syntax.children(part)
+        if isinstance(part, cst.Name) and depth and part.value in variables:
+            found += _parts(variables[part.value], variables, depth - 1)
+        if not _is_size(part):
+            pending += part.children
     return found
 
 
-def _variables(info: ClassInfo, node: ast.AST) -> dict[str, ast.expr]:
-    """The local variables of the method around a node, as last assigned."""
-    for function in (f for base in info.mro() for f in base.functions()):
-        inner = list(syntax.walk(function))
-        if node in inner:
-            assigned = [one for one in inner if isinstance(one, ast.Assign)]
-            return {t.id: one.value for one in assigned for t in one.targets if isinstance(t, ast.Name)}
-    return {}
+def _is_size(node: cst.CSTNode) -> bool:
+    if isinstance(node, cst.Call):
+        name = get_full_name_for_node(node.func) or ""
+        return name.rpartition(".")[2] in ("len", "size", "numel", "dim")
+    return isinstance(node, cst.Attribute) and node.attr.value in ("shape", "ndim")
 
 
-def _is_default_type(call: ast.Call) -> bool:
-    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-    argument = arguments[0] if len(arguments) == 1 else None
-    return isinstance(argument, ast.Attribute) and argument.attr in ("float32", "float")
+def _variables(module: cst.Module) -> dict[str, cst.BaseExpression]:
+    """The local variables of a function, as last assigned."""
+    found: dict[str, cst.BaseExpression] = {}
+    pending: list[cst.CSTNode] = [module]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, cst.Assign):
+            found = {t.target.value: node.value for t in node.targets if isinstance(t.target, cst.Name)} | found
+        pending += node.children
+    return found
+
+
+def _is_default_type(call: cst.Call) -> bool:
+    argument = call.args[0].value if len(call.args) == 1 else None
+    return isinstance(argument, cst.Attribute) and argument.attr.value in ("float32", "float")
 
 
 def hidden_parameters(
@@ -292,5 +312,5 @@ def unused_parameters(
         if store is None or not interpreter.is_here(store.site):
             continue
         node = store.site.node
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            yield UnusedParameter(name, store.site.file.lines.span(node.value))
+        if isinstance(node, cst.Assign | cst.AnnAssign) and node.value is not None:
+            yield UnusedParameter(name, store.site.span_of(node.value))

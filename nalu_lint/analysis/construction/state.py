@@ -38,7 +38,7 @@ from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.analysis.index.positions import Site
+    from nalu_lint.analysis.construction.tree import Site
 
 MODULE_DICTIONARIES = ("_parameters", "_buffers", "_modules")
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import ast
+    import libcst as cst
 
+    from nalu_lint.analysis.construction.tree import Segment, Site
     from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode
-    from nalu_lint.analysis.index.positions import Site
     from nalu_lint.analysis.index.project import SourceFile
 
 
@@ -112,11 +112,12 @@ class Environment:
 class Function(NamedTuple):
     """A function or lambda, with what it closes over and the object it is bound to."""
 
-    definition: FunctionNode | ast.Lambda
+    definition: FunctionNode | cst.Lambda
     owner: ClassInfo | None = None
     environment: Environment | None = None
     receiver: ModuleObject | None = None
     file: SourceFile | None = None  # where it stands, if not in the class `owner`
+    segment: Segment | None = None  # of a lambda
 
 
 class ClassReference(NamedTuple):

@@ -168,7 +168,7 @@ def _report(verdicts: Verdicts, name: str, leaf: str, parameter: Param | None, l
         return
     full = f"{name}.{leaf}" if leaf else name
     site = parameter.site if parameter is not None else None
-    span = site.span if site is not None and site.file is verdicts.flow.file else None
+    span = site.span if site is not None and site.segment.file is verdicts.flow.file else None
     first = lines.span(reads[0].expression)
     yield CutParameter(full, first, cut.kind, cut.how, parameter is None, Source(full, span))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Position, Span
 
 if TYPE_CHECKING:
     import ast
-
-    from nalu_lint.analysis.index.project import SourceFile
 
 
 class Lines:
@@ -17,28 +16,27 @@ class Lines:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._lines: list[str] | None = None
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self._text.split("\n")
 
     def span(self, node: ast.expr | ast.stmt) -> Span:
         end_row = node.end_lineno if node.end_lineno is not None else node.lineno
         end_offset = node.end_col_offset if node.end_col_offset is not None else node.col_offset
         return Span(self._position(node.lineno, node.col_offset), self._position(end_row, end_offset))
 
+    def text(self, first_row: int, statement: ast.stmt) -> str:
+        """The lines of a statement from `first_row` on, with blanks for what stands before it in the same line."""
+        start, end = self.span(statement)
+        lines = self._lines[first_row - 1 : end.row]
+        lines[-1] = lines[-1][: end.column - 1]
+        if first_row == start.row and not lines[0][: start.column - 1].isspace():
+            lines[0] = " " * (start.column - 1) + lines[0][start.column - 1 :]
+        return "\n".join(lines)
+
     def _position(self, row: int, offset: int) -> Position:
-        if self._lines is None:
-            self._lines = self._text.split("\n")
         line = self._lines[row - 1] if row <= len(self._lines) else ""
         if not line.isascii():
             offset = len(line.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace"))
         return Position(row, offset + 1)
-
-
-class Site(NamedTuple):
-    """A node of the source, and the file that it stands in."""
-
-    file: SourceFile
-    node: ast.expr | ast.stmt
-
-    @property
-    def span(self) -> Span:
-        return self.file.lines.span(self.node)

@@ -10,7 +10,7 @@ import ast
 import os
 import warnings
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nalu_lint import limits, reading
 from nalu_lint.analysis.index.outline import Outline
@@ -39,6 +39,7 @@ class SourceFile:
         self.path = os.path.abspath(path) if project is not None else path
         self.roots, self.package, self.top = _place(self.path) if project is not None else ((), "", "")
         self.outline = Outline(tree, self)
+        self.kept: dict[type, Any] = {}  # what later stages keep as long as the file
 
     def release(self) -> None:
         """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
