@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nalu_lint.probe.places import Place
 
-_SIGNS: dict[type[ast.AST], str] = {
+_SIGNS: dict[type, str] = {
     ast.Lt: "<",
     ast.LtE: "<=",
     ast.Gt: ">",
