@@ -76,7 +76,7 @@ def _of_script(options: argparse.Namespace) -> Report:
                 options.target[1:],
                 steps=options.steps,
                 is_module=options.is_module,
-                history=options.plot is not None,
+                history=options.figures or options.plot is not None,
                 seed=options.seed,
                 only=options.only,
                 on_step=on_step,
@@ -108,7 +108,15 @@ def _of_model(options: argparse.Namespace) -> Report:
     inputs = tuple(synthetic.make_input(text, device) for text in options.input)
     steps = 1 if options.meta else options.steps
     loss = synthetic.make_loss(options.loss, options.seed)
-    return check(build, loss, inputs, steps=steps, device=device, history=options.plot is not None, seed=options.seed)
+    return check(
+        build,
+        loss,
+        inputs,
+        steps=steps,
+        device=device,
+        history=options.figures or options.plot is not None,
+        seed=options.seed,
+    )
 
 
 @contextmanager
@@ -156,9 +164,9 @@ def _show(options: argparse.Namespace, report: Report) -> int:
 def _text(options: argparse.Namespace, report: Report) -> str:
     color = _use_color(options)
     if options.output_format == TABLE:
-        return report.table(color=color, width=_width(options), verbose=options.verbose)
+        return report.table(color=color, width=_width(options), verbose=options.verbose, with_figures=options.figures)
     if options.output_format == "json":
-        return report.to_json()
+        return report.to_json(with_figures=options.figures)
     return report.render(options.output_format, color=color)
 
 

@@ -111,9 +111,9 @@ def _attempt(answer: Callable[[Any], Any], question: Any) -> Any:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside DistributedDataParallel and torch.compile's wrapper, whose names are the user's."""
+    """The module inside the wrappers of DistributedDataParallel, torch.compile and Fabric, whose names are the user's."""
     while True:
-        inner = getattr(model, "_orig_mod", None)
+        inner = getattr(model, "_forward_module" if type(model).__name__ == "_FabricModule" else "_orig_mod", None)
         if inner is None and isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             inner = model.module
         if not isinstance(inner, nn.Module):

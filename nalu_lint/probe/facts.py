@@ -38,6 +38,7 @@ class ParameterFacts:
         computed_from: names of the Parameters that it was computed from at construction.
         norms: the Euclidean norm of its gradient in each step, if the history was recorded.
         updates: the size of its relative update in each step, estimated on up to 1,024 elements.
+        n_idle_rows: how many of its rows got no gradient in any step, if the history was recorded and it has rows.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ParameterFacts:
     computed_from: tuple[str, ...] = ()
     norms: list[float] = field(default_factory=list)
     updates: list[float] = field(default_factory=list)
+    n_idle_rows: int | None = None
 
     def unite(self, other: ParameterFacts) -> None:
         """Add what another process saw of the same Parameter."""

@@ -116,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--output-format", choices=FORMATS, default=TABLE, help="default: full")
     output.add_argument("-o", "--output-file", metavar="FILE", help="write the report to a file")
+    output.add_argument(
+        "--figures",
+        action="store_true",
+        help="also show gradient norms, update ratios and rows without a gradient (with json: of each step)",
+    )
     output.add_argument("--plot", metavar="FILE", help="plot gradients and updates of each step (.png, .svg or .pdf)")
     output.add_argument("--select", type=_codes, default=(), metavar="CODES", help="report these codes as well")
     output.add_argument("--ignore", type=_codes, default=(), metavar="CODES", help="do not report these codes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,8 +129,8 @@ class Report:
 
     # Forms.
 
-    def to_json(self) -> str:
-        """The findings in the checker's fields, and the facts."""
+    def to_json(self, *, with_figures: bool = False) -> str:
+        """The findings in the checker's fields, and the facts; if asked for, with the recorded history."""
         findings = json.loads(self.render("json"))
         facts = [
             {
@@ -140,6 +141,7 @@ class Report:
                 "in_optimizer": f.is_in_optimizer,
                 "moved": f.has_moved,
                 "computed_from": list(f.computed_from),
+                **(_history(f) if with_figures else {}),
                 "made_at": None if f.place is None else _made_at(f.place),
             }
             for f in self.parameters
@@ -156,11 +158,12 @@ class Report:
         sources = Sources()
         return render(output_format, self.findings, read_source=sources.text, in_file=sources.in_file, color=color)
 
-    def table(self, *, color: bool = False, width: int = 120, verbose: bool = False) -> str:
-        """The terminal report: findings first, then the Parameters by module."""
+    def table(self, *, color: bool = False, width: int = 120, verbose: bool = False, with_figures: bool = False) -> str:
+        """The terminal report: findings first, then the Parameters by module, and, if a history was recorded and
+        they are asked for, norms of gradients and sizes of updates."""
         from nalu_lint.probe.table import as_table  # needs rich
 
-        return as_table(self, color=color, width=width, verbose=verbose)
+        return as_table(self, color=color, width=width, verbose=verbose, with_figures=with_figures)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw gradient norms and relative updates over the steps into a file.
@@ -174,6 +177,12 @@ class Report:
 
     def __str__(self) -> str:
         return self.table()
+
+
+def _history(facts: ParameterFacts) -> dict[str, Any]:
+    """JSON has no NaN and no infinity."""
+    series = {"gradient_norms": facts.norms, "update_ratios": facts.updates}
+    return {name: [v if math.isfinite(v) else None for v in values] for name, values in series.items()}
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:

@@ -9,6 +9,7 @@ from nalu_lint.output.concise import place
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import require
 from nalu_lint.probe.facts import Gradient
+from nalu_lint.probe.figures import figures
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Diagnostic
@@ -20,7 +21,7 @@ _MAX_ROWS = 60  # unless all are asked for
 _GRADIENTS = {Gradient.NONE: "none", Gradient.ZERO: "zero", Gradient.NONZERO: "yes"}
 
 
-def as_table(report: Report, *, color: bool, width: int, verbose: bool) -> str:
+def as_table(report: Report, *, color: bool, width: int, verbose: bool, with_figures: bool = False) -> str:
     """The report as text. Raises ProbeError if rich is not installed."""
     require("rich")
     from rich.console import Console
@@ -37,7 +38,7 @@ def as_table(report: Report, *, color: bool, width: int, verbose: bool) -> str:
         console.print(_finding(diagnostic))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("Parameter", no_wrap=True)
-    for column in ("shape", "gradient", "optimiser", "moved", ""):
+    for column in ("shape", "gradient", "optimizer", "moved", ""):
         table.add_column(column, overflow="fold")
     codes = _codes(report)
     n_left_out = 0
@@ -54,7 +55,27 @@ def as_table(report: Report, *, color: bool, width: int, verbose: bool) -> str:
         table.add_row(Text(f"... and {n_left_out} more", style="dim"))
     console.print()
     console.print(table)
+    if with_figures:
+        console.print()
+        console.print(_figures(report, verbose=verbose))
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def _figures(report: Report, *, verbose: bool) -> Any:
+    """Gradient norms and update ratios: of all Parameters where they fit, else of those with a remark."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = figures(report)
+    shown = rows if verbose or len(rows) <= _MAX_ROWS else [row for row in rows if row.notes]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("Parameter", "first gradient", "last gradient", "update ratio", ""):
+        table.add_column(column, overflow="fold")
+    for name, first, last, update, notes in shown:
+        table.add_row(Text(name), f"{first:.2e}", f"{last:.2e}", f"{update:.2e}", ", ".join(notes))
+    if len(shown) < len(rows):
+        table.add_row(Text(f"... and {len(rows) - len(shown)} more without a remark", style="dim"))
+    return table
 
 
 def _headline(report: Report) -> str:

@@ -14,7 +14,7 @@ from nalu_lint.probe import diagnosis
 from nalu_lint.probe.distributed import alone, is_distributed, local, needs_others, reshard, unwrapped
 from nalu_lint.probe.errors import ProbeError
 from nalu_lint.probe.facts import Gradient, ParameterFacts
-from nalu_lint.probe.history import History
+from nalu_lint.probe.history import History, Log
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.recording import Recorder
 from nalu_lint.probe.rerun import Rerun, replay
@@ -133,6 +133,7 @@ class Probe:
         built: Construction | None = None,
         steps: int | None = None,
         history: bool = False,
+        log: Log | None = None,
         seed: int = 0,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -157,7 +158,7 @@ class Probe:
         self.run: Callable[[], list[torch.Tensor]] | None = None  # the whole loss, where it is known
         self._limit = steps
         self._counts: dict[int, int] = {}
-        self._history = History() if history else None
+        self._history = History(log) if history or log is not None else None
         self._stack = ExitStack()
         self._optimizer_hooks: list[Any] = []
         self._recorder: Recorder | None = None
@@ -369,6 +370,7 @@ class Probe:
             facts.is_updated_by_hand = track.n_intervals > 0 and track.n_moves == track.n_intervals
         if self._history is not None:
             facts.norms, facts.updates = self._history.series(track)
+            facts.n_idle_rows = self._history.n_idle_rows(track)
 
     def has_large_gradient(self, parameter: torch.Tensor) -> bool:
         """Whether the last gradient, times the learning rate, is more than the rounding of the Parameter's type."""
@@ -414,6 +416,7 @@ def probe(
     built: Construction | None = None,
     steps: int | None = None,
     history: bool = False,
+    log: Log | None = None,
     seed: int = 0,
 ) -> Probe:
     """Watch the training steps in a `with` block and find the Parameters that do not train.
@@ -427,6 +430,8 @@ def probe(
         built: the record of `construction()`, for where Parameters come from.
         steps: stop watching after so many optimiser steps; default: at the end of the block.
         history: record the norm of each gradient and the size of each update, for `report.plot()`.
+        log: called after each step of an optimizer with the number of the step and the figures, floats by names
+            such as `gradient_norm/layer.weight` and `update_ratio/layer.weight`. It waits for the device.
         seed: of the generators when the batch is run again.
 
     Raises:
@@ -437,4 +442,4 @@ def probe(
         ...     train(model, optimizer)
         >>> p.report().raise_for_findings()
     """
-    return Probe(model, optimizer, built=built, steps=steps, history=history, seed=seed)
+    return Probe(model, optimizer, built=built, steps=steps, history=history, log=log, seed=seed)

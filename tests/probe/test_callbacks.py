@@ -121,6 +121,75 @@ def test_transformers(tmp_path: Path) -> None:
         train(ProbeCallback(steps=4, built=built), model)
 
 
+class Gate(torch.nn.Module):
+    """One Parameter that forward does not use."""
+
+    def __init__(self, is_faulty: bool) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+        self.raw = torch.nn.Parameter(torch.ones(4))
+        self.w = torch.nn.Parameter(self.raw.exp()) if is_faulty else None
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x * (self.raw.exp() if self.w is None else self.w))
+
+
+def train(model: Any, optimizer: Any, backward: Any, n: int = 6) -> None:
+    for _ in range(n):
+        optimizer.zero_grad()
+        backward((model(torch.randn(8, 4)) - 1).square().mean())
+        optimizer.step()
+
+
+def test_accelerate() -> None:
+    accelerate = pytest.importorskip("accelerate")
+    from nalu_lint.probe.callbacks.accelerate import ProbeCallback
+
+    accelerator = accelerate.Accelerator(cpu=True)
+    figures: list[tuple[int, dict[str, float]]] = []
+    for steps, n_expected in ((3, 3), (100, 6)):
+        net = Gate(is_faulty=False)
+        model, optimizer = accelerator.prepare(net, torch.optim.SGD(net.parameters(), lr=0.1))
+        callback = ProbeCallback(accelerator, steps, log=lambda step, found: figures.append((step, found)))
+        callback.watch(model, optimizer)
+        train(model, optimizer, accelerator.backward)
+        accelerator.end_training()
+        assert callback.report is not None
+        assert callback.report.ok
+        assert callback.report.n_steps == n_expected
+    assert [step for step, _ in figures] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
+    assert figures[0][1]["gradient_norm/layer.weight"] > 0
+    assert 0 < figures[0][1]["update_ratio/raw"] < 1
+
+    with construction() as built:
+        net = Gate(is_faulty=True)
+    model, optimizer = accelerator.prepare(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    ProbeCallback(accelerator, 3, built=built).watch(model, optimizer)
+    with pytest.raises(UntrainedError, match=r"NAL001 Parameter `w`"):
+        train(model, optimizer, accelerator.backward)
+
+
+def test_fabric() -> None:
+    fabric_of = pytest.importorskip("lightning.fabric")
+    from nalu_lint.probe.callbacks.fabric import ProbeCallback
+
+    for is_faulty in (False, True):
+        callback = ProbeCallback(steps=3)
+        fabric = fabric_of.Fabric(accelerator="cpu", devices=1, callbacks=[callback])
+        with construction() as built:
+            net = Gate(is_faulty)
+        callback.built = built
+        model, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
+        if is_faulty:
+            with pytest.raises(UntrainedError, match=r"NAL001 Parameter `w`"):
+                train(model, optimizer, fabric.backward)
+        else:
+            train(model, optimizer, fabric.backward)
+            assert callback.report is not None
+            assert callback.report.ok
+            assert callback.report.n_steps == 3
+
+
 @pytest.mark.slow
 def test_layoutlmv3() -> None:
     """A finding in a released library: three tables of position biases are read under no_grad()."""

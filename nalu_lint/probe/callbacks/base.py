@@ -1,4 +1,4 @@
-"""What both callbacks do with a probe."""
+"""What all callbacks do with a probe."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nalu_lint.probe.training import probe
 
 if TYPE_CHECKING:
+    from nalu_lint.probe.history import Log
     from nalu_lint.probe.provenance import Construction
     from nalu_lint.probe.report import Report
     from nalu_lint.probe.training import Probe
@@ -17,28 +18,38 @@ class Watch:
     """Probes the first steps of a training run and says once what it found.
 
     Args:
-        steps: optimiser steps to observe.
+        steps: optimizer steps to observe.
         built: the record of `construction()`, if the model was built in such a block.
         is_strict: raise UntrainedError if there are errors; else they are printed to standard error.
+        log: called after each step with its number and its figures, as `nalu_lint.probe.probe` says.
+
+    Attributes:
+        report: the report, once the steps are done.
     """
 
-    def __init__(self, steps: int = 10, *, built: Construction | None = None, is_strict: bool = True) -> None:
+    def __init__(
+        self, steps: int = 10, *, built: Construction | None = None, is_strict: bool = True, log: Log | None = None
+    ) -> None:
         self.report: Report | None = None
+        self.log = log
         self._steps = steps
-        self._built = built
+        self.built = built
         self._is_strict = is_strict
         self._probe: Probe | None = None
 
     def start(self, model: Any, optimizers: Any) -> None:
+        """Watch this model from now on; only the first call counts."""
         if self._probe is None:
-            self._probe = probe(model, optimizers, built=self._built, steps=self._steps)
+            self._probe = probe(model, optimizers, built=self.built, steps=self._steps, log=self.log)
             self._probe.__enter__()
 
     def after_step(self) -> None:
+        """Say what was found if this was the last step."""
         if self._probe is not None and self._probe.is_finished:
             self.end()
 
     def end(self, error: BaseException | None = None) -> None:
+        """Say what was found, if that was not said before."""
         if self._probe is None or self.report is not None:
             return
         self._probe.__exit__(type(error) if error is not None else None, error, None)

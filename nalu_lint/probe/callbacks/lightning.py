@@ -10,6 +10,7 @@ from nalu_lint.probe.callbacks.base import Watch
 from nalu_lint.probe.errors import ProbeError
 
 if TYPE_CHECKING:
+    from nalu_lint.probe.history import Log
     from nalu_lint.probe.provenance import Construction
     from nalu_lint.probe.report import Report
 
@@ -26,20 +27,23 @@ _Callback: Any = _callback_class()
 
 
 class ProbeCallback(_Callback):  # type: ignore[misc]
-    """Probes the first optimiser steps of `Trainer.fit`.
+    """Probes the first optimizer steps of `Trainer.fit`.
 
     Args:
-        steps: optimiser steps to observe.
+        steps: optimizer steps to observe.
         built: the record of `construction()`, if the module was built in such a block.
         is_strict: raise UntrainedError if there are errors; else they are printed to standard error.
+        log: called after each step with its number and its figures, as `nalu_lint.probe.probe` says.
 
     Attributes:
         report: the report, once the steps are done.
     """
 
-    def __init__(self, steps: int = 10, *, built: Construction | None = None, is_strict: bool = True) -> None:
+    def __init__(
+        self, steps: int = 10, *, built: Construction | None = None, is_strict: bool = True, log: Log | None = None
+    ) -> None:
         super().__init__()
-        self._watch = Watch(steps, built=built, is_strict=is_strict)
+        self._watch = Watch(steps, built=built, is_strict=is_strict, log=log)
 
     @property
     def report(self) -> Report | None:
