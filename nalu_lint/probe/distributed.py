@@ -111,7 +111,7 @@ def _attempt(answer: Callable[[Any], Any], question: Any) -> Any:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside the wrappers of DistributedDataParallel, torch.compile and Fabric, whose names are the user's."""
+    """The module inside DistributedDataParallel's, torch.compile's and Fabric's wrappers: its names are the user's."""
     while True:
         inner = getattr(model, "_forward_module" if type(model).__name__ == "_FabricModule" else "_orig_mod", None)
         if inner is None and isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
