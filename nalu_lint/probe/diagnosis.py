@@ -8,11 +8,13 @@ from nalu_lint.probe import distributed
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.facts import Gradient, ParameterFacts
+from nalu_lint.probe.optimizers import parameters_of
 from nalu_lint.probe.places import Place, place_of_class
 from nalu_lint.probe.wording import as_written
 from nalu_lint.rules.base import quoted_names
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from nalu_lint.probe.lineage import Cut
@@ -130,6 +132,9 @@ class _Diagnosis:
         self._now = dict(probe.model.named_parameters(remove_duplicate=False))
         self._reason = "" if rerun is not None else _UNSEEN
         self._trace: Trace | None = None
+        optimizers = [optimizer for optimizer, _ in probe.session.optimizers.alive()]
+        self._is_optimizer_known = bool(optimizers)
+        self._held = [parameter for optimizer in optimizers for parameter in parameters_of(optimizer)]
 
     def verdicts(self) -> list[Verdict]:
         if self._loss_has_no_graph():
@@ -172,7 +177,7 @@ class _Diagnosis:
     # Causes that facts alone prove.
 
     def _loss_has_no_graph(self) -> bool:
-        is_leaf, place = self._probe.leaf_backward
+        is_leaf, place = self._probe.session.leaf_backward
         if not is_leaf or any(facts.gradient is not Gradient.NONE for facts in self._facts.values()):
             return False
         self._add(
@@ -181,11 +186,14 @@ class _Diagnosis:
         return True
 
     def _replaced(self) -> None:
-        held = {id(p) for optimizer in self._probe.optimizers for g in optimizer.param_groups for p in g["params"]}
+        held = {id(parameter) for parameter in self._held}
         fresh = {id(made.reference()): made for made in self._probe.fresh if made.reference() is not None}
-        for name, before in self._probe.names.items():
-            after = self._now.get(name)
-            if after is before:
+        before_and_after = [(name, before, self._now.get(name)) for name, before in self._probe.names.items()]
+        for name, before in self._stale().items():  # replaced before the model was watched
+            if self._now.get(name) is not None and id(self._now[name]) not in held:
+                before_and_after.append((name, before, self._now[name]))
+        for name, before, after in before_and_after:
+            if after is before or name in self._explained:
                 continue
             if id(after) in fresh:
                 what = (
@@ -198,6 +206,19 @@ class _Diagnosis:
                 self._add("NAL405", name, what, self._facts[name].place if name in self._facts else None)
             else:
                 self._explained.add(name)
+
+    def _stale(self) -> dict[str, torch.Tensor]:
+        """What optimizers hold and the model does not, by the name that it had in the model."""
+        own = {id(parameter) for parameter in (*self._now.values(), *self._probe.names.values())}
+        found = {}
+        for parameter in self._held:
+            if id(parameter) not in own:
+                name = self._probe.session.optimizers.former_name(parameter, self._probe.model)
+                if name is None and self._probe.built is not None:
+                    name = self._probe.built.names_of(self._probe.model).get(id(parameter))
+                if name is not None:
+                    found[name] = parameter
+        return found
 
     def _made_in_forward(self) -> None:
         names = {id(parameter): name for name, parameter in self._now.items()}
@@ -302,6 +323,9 @@ class _Diagnosis:
             elif name in self._trace.reads or name in self._trace.reaching or name in self._trace.escaped:
                 what = f"no gradient reached Parameter `{name}` {steps}, and the loss does not depend on it"
                 self._add("NAL402", name, what, self._trace.reads.get(name) or made)
+            elif not self._probe.is_whole:
+                what = f"no gradient reached Parameter `{name}` {steps}; whether the loss depends on it is not known"
+                self._add("NAL402", name, f"{what} (only parts of the model were called)", made)
             else:
                 what = f"no gradient reached Parameter `{name}` {steps}: nothing reads it"
                 self._add("NAL205", name, what, made)
@@ -361,7 +385,7 @@ class _Diagnosis:
                 self._add("NAL407", name, f"the gradient of Parameter `{name}` became infinite or NaN", place)
             elif facts.gradient is not Gradient.NONZERO:
                 continue
-            elif not facts.is_in_optimizer and self._probe.is_optimizer_known and not facts.has_moved:
+            elif not facts.is_in_optimizer and self._is_optimizer_known and not facts.has_moved:
                 what = f"Parameter `{name}` gets a gradient, but no optimiser holds it"
                 self._add("NAL404", name, what + foreign, place)
             elif facts.is_in_optimizer and facts.was_stepped and facts.has_moved is False and self._is_lost(name):
@@ -382,8 +406,7 @@ class _Diagnosis:
 
     def _foreign(self) -> str:
         own = {id(parameter) for parameter in (*self._now.values(), *self._probe.names.values())}
-        groups = [group for optimizer in self._probe.optimizers for group in optimizer.param_groups]
-        n = sum(id(parameter) not in own for group in groups for parameter in group["params"])
+        n = sum(id(parameter) not in own for parameter in self._held)
         return f" (optimisers hold {n} Parameters that are not the model's)" if n else ""
 
 

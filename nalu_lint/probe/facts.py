@@ -32,6 +32,7 @@ class ParameterFacts:
         is_updated_by_hand: whether it changes all the time though no gradient ever arrives, as an average of
             others does.
         was_stepped: whether an optimiser stepped it with a gradient and a learning rate other than 0.
+        has_bad_gradient: whether a gradient was infinite or NaN in a step that a gradient scaler left out.
         is_finite: False once its value, or a gradient that an optimiser used, was infinite or NaN.
         was_finite: the same before the first step.
         place: where it was made, if that was observed.
@@ -49,6 +50,7 @@ class ParameterFacts:
     has_moved: bool | None = None
     is_updated_by_hand: bool = False
     was_stepped: bool = False
+    has_bad_gradient: bool = False
     is_finite: bool = True
     was_finite: bool = True
     place: Place | None = None
@@ -64,5 +66,6 @@ class ParameterFacts:
         self.has_moved = other.has_moved if self.has_moved is None else self.has_moved or bool(other.has_moved)
         self.is_updated_by_hand |= other.is_updated_by_hand
         self.was_stepped |= other.was_stepped
+        self.has_bad_gradient |= other.has_bad_gradient
         self.is_finite &= other.is_finite
         self.was_finite &= other.was_finite

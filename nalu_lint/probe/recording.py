@@ -1,20 +1,23 @@
-"""The calls of a model in the user's loop: what was passed, and which outputs the loss used."""
+"""The calls of modules in the user's loop: what was passed, and which outputs the loss used."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as global_hooks
 
 from nalu_lint.probe.distributed import unwrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _KEPT_CALLS = 2  # of each module
+_KEPT_MODULES = 512  # what is called once and thrown away must not pile up
 
 
 @dataclass(eq=False)
@@ -25,6 +28,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     autocast: tuple[str, torch.dtype] | None
+    number: int = 0  # in the order of the calls
     used: set[int] = field(default_factory=set)  # outputs that a gradient came back to
     has_graph: set[int] = field(default_factory=set)  # outputs that a gradient could have come back to
 
@@ -46,62 +50,84 @@ def output_tensors(output: Any, depth: int = 4) -> Iterator[torch.Tensor]:
 
 
 class Recorder:
-    """Keeps the last outermost calls of a model that were made with gradients enabled.
+    """Keeps the last outermost calls of every module, whatever model it belongs to and whenever that is known.
 
-    A loop may call parts of the model and never the whole: while nothing is seen, `descend` looks one
-    level further in.
+    A loop may call a whole model, parts of it, or several models. Calls with gradients disabled are counted only:
+    what they are for, such as validation or targets, does not show.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self) -> None:
+        self.is_paused = False
         self._calls: dict[int, deque[Call]] = {}
+        self._called: dict[int, int] = {}  # modules, by identity: the number of the last call
         self._handles: list[Any] = []
-        self._listening: list[nn.Module] = []
-        self._stack: list[Call | None] = []
-        self._listen(model)
+        self._local = threading.local()
+        self._n_calls = 0
 
-    @property
-    def is_in_forward(self) -> bool:
-        return bool(self._stack)
-
-    @property
-    def calls(self) -> list[Call]:
-        return [call for kept in self._calls.values() for call in kept]
-
-    def descend(self) -> None:
-        if not self._calls:
-            before, self._listening = self._listening, []
-            self._remove()
-            for module in before:
-                for child in unwrapped(module).children():
-                    self._listen(child)
+    def open(self) -> None:
+        """Listen to every module, from now on."""
+        self._handles = [
+            global_hooks.register_module_forward_pre_hook(self._enter),
+            global_hooks.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
+        ]
 
     def close(self) -> None:
-        self._remove()
-        self._stack.clear()
-
-    def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
 
-    def _listen(self, module: nn.Module) -> None:
-        self._listening.append(module)
-        self._handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
-        self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+    @property
+    def is_in_forward(self) -> bool:
+        return getattr(self._local, "depth", 0) > 0
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        is_recorded = not self._stack and torch.is_grad_enabled()
-        self._stack.append(Call(unwrapped(module), args, kwargs, _autocast(args, kwargs)) if is_recorded else None)
+    @property
+    def outermost(self) -> nn.Module | None:
+        """The module that the user's loop is calling."""
+        return self._local.outermost if self.is_in_forward else None
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        call = self._stack.pop() if self._stack else None
-        if call is None:
+    def calls_of(self, modules: Iterable[nn.Module]) -> list[Call]:
+        """The last calls of any of these modules, in their order."""
+        found = [call for module in modules for call in self._calls.get(id(module), ()) if call.module is module]
+        return sorted(found, key=lambda call: call.number)
+
+    def was_called(self, module: nn.Module) -> bool:
+        """Whether the user's loop called the module itself, with gradients or without."""
+        return id(module) in self._called
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if torch.compiler.is_compiling():
             return
-        for index, tensor in enumerate(output_tensors(output)):
-            if tensor.requires_grad and tensor.grad_fn is not None:
-                call.has_graph.add(index)
-                tensor.register_hook(_mark(call, index))
-        self._calls.setdefault(id(module), deque(maxlen=_KEPT_CALLS)).append(call)
+        self._local.depth = depth = getattr(self._local, "depth", 0) + 1
+        if depth == 1:
+            self._local.outermost = unwrapped(module)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        """`rest`: the keyword arguments and the output, or the output alone where the call failed."""
+        if torch.compiler.is_compiling():
+            return
+        self._local.depth = depth = max(0, getattr(self._local, "depth", 0) - 1)
+        if depth or self.is_paused or len(rest) != 2:
+            return
+        inner = unwrapped(module)
+        self._n_calls += 1
+        self._called[id(inner)] = self._n_calls
+        if torch.is_grad_enabled():
+            kwargs, output = rest
+            call = Call(inner, args, kwargs, _autocast(args, kwargs), self._n_calls)
+            for index, tensor in enumerate(output_tensors(output)):
+                if tensor.requires_grad and tensor.grad_fn is not None:
+                    call.has_graph.add(index)
+                    tensor.register_hook(_mark(call, index))
+            self._keep(call)
+
+    def _keep(self, call: Call) -> None:
+        kept = self._calls.pop(id(call.module), None)  # to the end of the dict
+        if kept is None or kept[0].module is not call.module:
+            kept = deque(maxlen=_KEPT_CALLS)
+        kept.append(call)
+        self._calls[id(call.module)] = kept
+        if len(self._calls) > _KEPT_MODULES:
+            del self._calls[next(iter(self._calls))]
 
 
 def _mark(call: Call, index: int) -> Callable[[torch.Tensor], None]:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import traceback
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import distributed, nn
 
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.execution import as_main
 from nalu_lint.probe.merging import merged
 from nalu_lint.probe.naming import distinct, variable_of
 from nalu_lint.probe.places import row_text, shown_from
-from nalu_lint.probe.provenance import Construction, leaves_of
+from nalu_lint.probe.provenance import Construction
+from nalu_lint.probe.session import Session
 from nalu_lint.probe.training import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.probe.report import Report
+    from torch import nn
 
-_BACKWARD = "backward"
-_SEARCHED_BACKWARDS = 8  # in so many backward passes, models that take part are looked for
+    from nalu_lint.probe.report import Report
 
 
 class _Stop(BaseException):
@@ -35,110 +31,50 @@ class _Stop(BaseException):
 
 
 class _Session:
-    """The probes of one run of a script.
-
-    Construction is recorded until the first backward pass. The models are the outermost modules that hold a
-    Parameter from which the loss was computed.
-    """
+    """One run of a script, from its first line on."""
 
     def __init__(self, steps: int, *, history: bool, seed: int, on_step: Callable[[int], None] | None) -> None:
-        self._steps = steps
         self._history = history
         self._seed = seed
-        self._on_step = on_step
-        self._stack = ExitStack()
-        self._n_backwards = 0
-        self._is_inside = False
+        self._steps = steps
         self._built = Construction(is_block=False)
-        self.probes: list[Probe] = []
         self.variables: dict[int, str] = {}  # by the identity of the probe: what the script calls its model
+        self._session = Session(
+            self._probe_of, steps=steps, before_backward=self._before_backward, on_step=on_step, on_done=_stop
+        )
+
+    @property
+    def probes(self) -> list[Probe]:
+        return self._session.probes
 
     def __enter__(self) -> _Session:
         self._built.__enter__()
-        # loss.backward() is an operation that a function mode sees, and leaving the mode has to come before.
-        for owner in (torch.Tensor, torch.autograd):
-            original = getattr(owner, _BACKWARD)
-            setattr(owner, _BACKWARD, self._wrapped(original))
-            self._stack.callback(setattr, owner, _BACKWARD, original)
-        if distributed.is_available():
-            destroy = distributed.destroy_process_group
-            distributed.destroy_process_group = self._before(destroy)
-            self._stack.callback(setattr, distributed, "destroy_process_group", destroy)
+        self._session.open()
         return self
-
-    def was_called(self, model: nn.Module) -> bool:
-        return False
-
-    def _before(self, destroy: Any) -> Any:
-        """The processes take their decisions together, so that has to come first."""
-
-        def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
-            self._finish()
-            return destroy(*args, **kwargs)
-
-        return destroy_process_group
-
-    def _wrapped(self, original: Any) -> Any:
-        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._is_inside:
-                return original(tensors, *args, **kwargs)
-            self._is_inside = True
-            try:
-                self._before_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
-                return original(tensors, *args, **kwargs)
-            finally:
-                self._is_inside = False
-
-        return backward
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._built.close()
-        for probe in self.probes:
-            probe.__exit__(kind, None if isinstance(error, (_Stop, SystemExit, KeyboardInterrupt)) else error, trace)
-        self._stack.close()
+        # A script may be left, or interrupted, in the middle: that is no failure of the training.
+        self._session.finish(error if isinstance(error, Exception) else None)
+        self._session.close()
 
-    def _before_backward(self, losses: list[Any]) -> None:
+    def _probe_of(self, model: nn.Module) -> Probe:
+        probe = Probe(model, built=self._built, history=self._history, seed=self._seed)
+        self.variables[id(probe)] = variable_of(model)
+        return probe
+
+    def was_called(self, model: nn.Module) -> bool:
+        return self._session.recorder.was_called(model)
+
+    def _before_backward(self) -> None:
         self._built.pause()
-        self._n_backwards += 1
-        if self._n_backwards > _SEARCHED_BACKWARDS:
-            return
-        tensors = [loss for loss in losses if isinstance(loss, torch.Tensor)]
-        leaves = {id(leaf) for loss in tensors for leaf in leaves_of(loss)}
-        is_cut = all(loss.grad_fn is None for loss in tensors)
-        known = {id(probe.model) for probe in self.probes}
-        for root in _roots():
-            probe = Probe(root, built=self._built, steps=self._steps, history=self._history, seed=self._seed)
-            has_part = any(id(p) in leaves or (is_cut and p.requires_grad) for p in root.parameters())
-            if has_part and id(probe.model) not in known:
-                probe.__enter__()
-                probe.on_done = self._done
-                probe.on_step = self._on_step
-                probe.has_seen_backward = True  # this one
-                self.probes.append(probe)
-                self.variables[id(probe)] = variable_of(root)
-                if is_cut:
-                    probe.leaf_backward = (True, None)
-
-    def _finish(self) -> None:
-        for probe in self.probes:
-            if not probe.is_finished:
-                probe.finish()
-
-    def _done(self) -> None:
-        self._finish()
-        raise _Stop
+        if not self._session.optimizers.alive() and self._session.n_backwards == self._steps:
+            self._session.finish()
+            _stop()
 
 
-def _roots() -> list[nn.Module]:
-    """Modules that are no part of another living one."""
-    modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
-    modules = [
-        module
-        for module in modules
-        if isinstance(module.__dict__.get("_modules"), dict) and not isinstance(module, torch.jit.ScriptModule)
-    ]
-    inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
-    return [module for module in modules if id(module) not in inner]
+def _stop() -> None:
+    raise _Stop
 
 
 def run_script(

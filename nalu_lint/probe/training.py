@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import weakref
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from nalu_lint.probe import diagnosis
 from nalu_lint.probe.distributed import alone, is_distributed, local, needs_others, reshard, unwrapped
 from nalu_lint.probe.errors import ProbeError
 from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.history import History, Log
-from nalu_lint.probe.places import Place, is_inside, user_place
-from nalu_lint.probe.recording import Recorder
+from nalu_lint.probe.optimizers import parameters_of
 from nalu_lint.probe.rerun import Rerun, replay
+from nalu_lint.probe.session import Session
 from nalu_lint.probe.states import derived_tensors, fingerprint, hidden_parameters, is_finite
-from nalu_lint.probe.watching import watch_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from nalu_lint.probe.provenance import Construction
+    from nalu_lint.probe.places import Place
+    from nalu_lint.probe.provenance import Construction, Derivation
     from nalu_lint.probe.report import Report
+    from nalu_lint.probe.session import Fresh
+    from nalu_lint.probe.states import Kept
 
 
 class Track:
@@ -108,20 +108,6 @@ def _is_nonzero(gradient: torch.Tensor) -> bool | torch.Tensor:
     return values.any()
 
 
-class Fresh:
-    """A Parameter that was made on the forward path."""
-
-    def __init__(self, parameter: torch.Tensor, place: Place | None) -> None:
-        self.reference = weakref.ref(parameter)
-        self.place = place
-        self.has_gradient = False
-        if parameter.requires_grad and parameter.is_leaf:
-            parameter.register_post_accumulate_grad_hook(self._arrived)
-
-    def _arrived(self, parameter: torch.Tensor) -> None:
-        self.has_gradient |= parameter.grad is not None
-
-
 class Probe:
     """The observation of a training loop; see `probe`."""
 
@@ -140,38 +126,60 @@ class Probe:
             raise ProbeError(f"expected a torch.nn.Module, got {type(model).__name__}")
         if isinstance(unwrapped(model), torch.jit.ScriptModule):
             raise ProbeError("TorchScript hides what its modules do: probe the module that was scripted")
-        self._outer = model
         self.model = unwrapped(model)
         self.built = built
         self.seed = seed
-        self.n_steps = 0
-        self.on_done: Callable[[], None] | None = None
-        self.on_step: Callable[[int], None] | None = None
         self.tracks: dict[int, Track] = {}
         self.names: dict[str, torch.Tensor] = {}
-        self.fresh: list[Fresh] = []
         self.hidden: dict[str, tuple[torch.Tensor, Place | None]] = {}
-        self.leaf_backward: tuple[bool, Place | None] = (False, None)
-        self.optimizers = _as_list(optimizer)
-        self.is_optimizer_known = bool(self.optimizers)
-        self.has_seen_backward = False
+        self.kept: list[Kept] = []
+        self.derivations: list[Derivation] = []
         self.run: Callable[[], list[torch.Tensor]] | None = None  # the whole loss, where it is known
+        self.is_whole = True  # whether what is run again is the whole model, not some parts of it
+        self._given = _as_list(optimizer)
         self._limit = steps
-        self._counts: dict[int, int] = {}
         self._history = History(log) if history or log is not None else None
+        self._session: Session | None = None
         self._stack = ExitStack()
-        self._optimizer_hooks: list[Any] = []
-        self._recorder: Recorder | None = None
-        self._is_rerunning = False
         self._report: Report | None = None
         self._pending: tuple[torch.Tensor, list[Track], Any] | None = None
 
     # The block.
 
     def __enter__(self) -> Probe:
-        self.names = dict(self.model.named_parameters(remove_duplicate=False))
-        if not self.names:
+        if not any(True for _ in self.model.parameters()):
             raise ProbeError(f"{type(self.model).__name__} has no Parameters")
+        session = Session(self._beside, steps=self._limit)
+        for optimizer in self._given:
+            session.optimizers.add(optimizer)
+        session.include(self)
+        session.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What is no failure of the training, such as Ctrl+C, is not delayed by a diagnosis.
+        if error is None or (isinstance(error, Exception) and not isinstance(error, ProbeError)):
+            self.session.finish(error)
+        self.session.close()
+        self._stack.close()
+
+    def _beside(self, model: nn.Module) -> Probe:
+        """A probe of another model that takes part in the same training."""
+        return Probe(model, built=self.built, seed=self.seed)
+
+    @property
+    def session(self) -> Session:
+        """Raises ProbeError before the block."""
+        if self._session is None:
+            raise ProbeError("the probe watches nothing before the `with probe(...)` block")
+        return self._session
+
+    def observe(self, session: Session) -> None:
+        """Watch the model from now on, as a part of a training run."""
+        self._session = session
+        self.names = dict(self.model.named_parameters(remove_duplicate=False))
         for name, parameter in self.names.items():
             if id(parameter) not in self.tracks:
                 self._track(name, parameter)
@@ -181,85 +189,49 @@ class Probe:
         for name, (parameter, _) in self.hidden.items():
             self._track(name, parameter)
         for track in self.tracks.values():
-            track.listen()
-            self._stack.callback(track.forget)
-        self._recorder = Recorder(self._outer)
-        self._stack.callback(self._recorder.close)
-        self._stack.enter_context(watch_parameters(self._made))
-        self._optimizer_hooks = [
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
-        self._watch_backward()
-        return self
+            self._listen(track)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for hook in self._optimizer_hooks:  # not before: they may be running while the last step is counted
-            hook.remove()
-        if self._report is None:
-            # What is no failure of the training, such as Ctrl+C, is not delayed by a diagnosis.
-            if error is None or (isinstance(error, Exception) and not isinstance(error, ProbeError)):
-                self.finish(error)
-            else:
-                self._stack.close()
+    def extend(self) -> None:
+        """Watch what the model has got since; what replaced another is judged by its name."""
+        for name, parameter in self.model.named_parameters(remove_duplicate=False):
+            if name not in self.names:
+                self.names[name] = parameter
+                if id(parameter) not in self.tracks:
+                    self._listen(self._track(name, parameter))
 
-    def _track(self, name: str, parameter: torch.Tensor) -> None:
+    def _listen(self, track: Track) -> None:
+        track.listen()
+        self._stack.callback(track.forget)
+
+    def _track(self, name: str, parameter: torch.Tensor) -> Track:
         place = self.built.place_of(parameter) if self.built is not None else None
         finite = is_finite(parameter)
         facts = ParameterFacts(
             name, tuple(parameter.shape), parameter.requires_grad, is_finite=finite, was_finite=finite, place=place
         )
-        self.tracks[id(parameter)] = Track(parameter, facts)
+        track = self.tracks[id(parameter)] = Track(parameter, facts)
+        return track
 
     # What happens meanwhile.
 
-    def _made(self, parameter: torch.Tensor, data: torch.Tensor) -> None:
-        is_forward = self._recorder is not None and self._recorder.is_in_forward and not self._is_rerunning
-        if is_forward and not torch.compiler.is_compiling() and not is_inside("torch/distributed/"):
-            if not any(fresh.reference() is parameter for fresh in self.fresh[-8:]):
-                self.fresh.append(Fresh(parameter, user_place()))
-
-    def _watch_backward(self) -> None:
-        original, original_grad = torch.autograd.backward, torch.autograd.grad
-
-        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-            self.has_seen_backward = True
-            roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            if roots and all(isinstance(root, torch.Tensor) and root.grad_fn is None for root in roots):
-                self.leaf_backward = (True, user_place())
-            return original(tensors, *args, **kwargs)
-
-        def grad(*args: Any, **kwargs: Any) -> Any:
-            self.has_seen_backward = True
-            return original_grad(*args, **kwargs)
-
-        torch.autograd.backward, torch.autograd.grad = backward, grad
-        self._stack.callback(setattr, torch.autograd, "backward", original)
-        self._stack.callback(setattr, torch.autograd, "grad", original_grad)
-
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        tracks = self._held_by(optimizer) if self._report is None else []
+    def before_step(self, optimizer: Any, n_done: int) -> None:
+        tracks = self._held_by(optimizer)
         if not tracks:
             return
-        if all(optimizer is not known for known in self.optimizers):
-            self.optimizers.append(optimizer)
         if self._history is not None:
             self._history.before(tracks)
-        done = self._counts.get(id(optimizer), 0)
-        if done and done & (done - 1) == 0 and done == self.n_steps:  # after steps 1, 2, 4, 8, ...
+        if n_done and n_done & (n_done - 1) == 0 and n_done == self.n_steps:  # after steps 1, 2, 4, 8, ...
             for track in self.tracks.values():
                 if track.facts.gradient is Gradient.NONE:
                     track.look_for_move()
         if getattr(optimizer, "found_inf", None) is None:
-            self._look_for_non_finite(tracks, done + 1)
+            self._look_for_non_finite(tracks, n_done + 1)
 
-    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        tracks = self._held_by(optimizer) if self._report is None else []
+    def after_step(self, optimizer: Any) -> bool:
+        """Whether the step was one of this model's."""
+        tracks = self._held_by(optimizer)
         if not tracks:
-            return
-        self.is_optimizer_known = True
+            return False
         for track in self.tracks.values():
             gradient = track.parameter.grad if track.facts.gradient is not Gradient.NONZERO else None
             if gradient is not None:
@@ -270,7 +242,7 @@ class Probe:
                 self._look_at_step(group["params"])
         if self._history is not None:
             self._history.after(tracks)
-        self._count(optimizer)
+        return True
 
     def _look_at_step(self, parameters: list[torch.Tensor]) -> None:
         for parameter in parameters:
@@ -278,30 +250,21 @@ class Probe:
             if track is not None and not track.facts.was_stepped and parameter.grad is not None:
                 track.look_at_step(parameter.grad)
 
-    def _count(self, optimizer: Any) -> None:
-        step = self._counts[id(optimizer)] = self._counts.get(id(optimizer), 0) + 1
-        if step <= self.n_steps:
-            return
-        self.n_steps = step
-        assert self._recorder is not None
-        self._recorder.descend()
-        self._poll_flags()
-        if self.on_step is not None:
-            self.on_step(step)
-        if step == self._limit:
-            self.finish(None)
-            if self.on_done is not None:
-                self.on_done()
-
     def _held_by(self, optimizer: Any) -> list[Track]:
         found = []
-        for group in getattr(optimizer, "param_groups", ()):
-            for parameter in group["params"]:
-                track = self.tracks.get(id(parameter))
-                if track is not None:
-                    track.facts.is_in_optimizer = True
-                    found.append(track)
+        for parameter in parameters_of(optimizer):
+            track = self.tracks.get(id(parameter))
+            if track is not None:
+                track.facts.is_in_optimizer = True
+                found.append(track)
         return found
+
+    def look_at_skipped(self, optimizer: Any) -> None:
+        """A gradient scaler has left out a step: which gradients were not finite?"""
+        for track in self._held_by(optimizer):
+            gradient = track.parameter.grad
+            if gradient is not None and not is_finite(gradient):
+                track.facts.has_bad_gradient = True
 
     @staticmethod
     def _look_for_non_finite(tracks: list[Track], step: int) -> None:
@@ -314,7 +277,7 @@ class Probe:
             if not is_finite(gradient):
                 track.facts.is_finite = False
 
-    def _poll_flags(self) -> None:
+    def poll(self) -> None:
         """Read what the device has noted once it has arrived here; never wait for it."""
         if self._pending is not None:
             host, tracks, event = self._pending
@@ -337,21 +300,29 @@ class Probe:
 
     def finish(self, error: BaseException | None = None) -> None:
         """Stop watching, settle the facts and find the causes. All processes call it together."""
-        assert self._recorder is not None
-        calls = self._recorder.calls
+        self.session.finish(error)
+
+    def settle(self) -> None:
+        """Complete the facts."""
         self._stack.close()
         reshard(self.model)
-        for optimizer in self.optimizers:
+        for optimizer, _ in self.session.optimizers.alive():
             self._held_by(optimizer)
-        self._is_rerunning = True
+        for track in self.tracks.values():
+            self._settle(track)
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Find the causes, once the facts of all models are complete."""
+        recorder = self.session.recorder
+        calls = recorder.calls_of([self.model])
+        self.is_whole = bool(calls) or self.run is not None
+        calls = calls or recorder.calls_of(self.model.modules())
         # Where a process leaves the training with an error, the others may not.
         with alone() if error is not None and is_distributed() else nullcontext():
             run = self.run or (replay(calls) if calls else None)
             can_run = run is not None and (error is None or not needs_others(self.model))
             tensors = {**self.names, **{kept.name: kept.tensor for kept in self.kept}}
             rerun = Rerun(self.model, run, self.seed, tensors) if run is not None and can_run else None
-            for track in self.tracks.values():
-                self._settle(track)
             self._report = diagnosis.report(self, rerun, error)
         if self._history is not None:
             self._history.close()
@@ -374,11 +345,22 @@ class Probe:
 
     def has_large_gradient(self, parameter: torch.Tensor) -> bool:
         """Whether the last gradient, times the learning rate, is more than the rounding of the Parameter's type."""
-        rates = [g.get("lr", 0.0) for o in self.optimizers for g in o.param_groups if _holds(g["params"], parameter)]
+        groups = [group for optimizer, _ in self.session.optimizers.alive() for group in optimizer.param_groups]
+        rates = [group.get("lr", 0.0) for group in groups if _holds(group["params"], parameter)]
         if parameter.grad is None or not rates:
             return False
         update = float(local(parameter.grad).detach().abs().max()) * max(map(float, rates))
         return update > torch.finfo(parameter.dtype).eps * float(local(parameter).detach().abs().max())
+
+    @property
+    def n_steps(self) -> int:
+        return self.session.n_steps
+
+    @property
+    def fresh(self) -> list[Fresh]:
+        """Parameters that were made on the forward path of the model."""
+        modules = {id(module) for module in self.model.modules()}
+        return [fresh for fresh in self.session.fresh if id(fresh.root) in modules]
 
     @property
     def is_on_meta(self) -> bool:
@@ -392,7 +374,7 @@ class Probe:
         """The findings. Raises ProbeError before the block has ended, or if nothing was trained in it."""
         if self._report is None:
             raise ProbeError("the report is ready after the `with probe(...)` block")
-        if not self.has_seen_backward and not any(facts.gradient for facts in self._report.parameters):
+        if not self.session.has_seen_backward and not any(facts.gradient for facts in self._report.parameters):
             raise ProbeError("nothing was trained: no backward pass was seen in the `with probe(...)` block")
         return self._report
 

@@ -1,0 +1,279 @@
+"""One training run, however it is entered: the models that take part, their calls, the optimizers and the steps."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import distributed, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from nalu_lint.probe.distributed import unwrapped
+from nalu_lint.probe.optimizers import Optimizers, outermost_modules, parameters_of
+from nalu_lint.probe.places import Place, is_inside, user_place
+from nalu_lint.probe.provenance import leaves_of
+from nalu_lint.probe.recording import Recorder
+from nalu_lint.probe.watching import watch_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nalu_lint.probe.training import Probe
+
+_SEARCHES = 8  # so many times, models that take part are looked for
+_SKIPPED = 20  # more steps may be left out by a gradient scaler than are observed
+
+
+class Fresh:
+    """A Parameter that was made on the forward path of `root`."""
+
+    def __init__(self, parameter: torch.Tensor, place: Place | None, root: nn.Module | None) -> None:
+        self.reference = weakref.ref(parameter)
+        self.place = place
+        self.root = root
+        self.has_gradient = False
+        if parameter.requires_grad and parameter.is_leaf:
+            parameter.register_post_accumulate_grad_hook(self._arrived)
+
+    def _arrived(self, parameter: torch.Tensor) -> None:
+        self.has_gradient |= parameter.grad is not None
+
+
+class Loose(nn.Module):
+    """Stands for the module that tensors in an optimizer do not have."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._parameters.update(tensors)  # type: ignore[arg-type]  # they may be plain tensors
+
+
+class Session:
+    """What all probes of a run share.
+
+    `probe_of` makes the probe of a model that takes part: of the outermost modules that hold a tensor from which a
+    loss was computed, or one that an optimizer holds. `before_backward` is called before each backward pass, and
+    `on_done` once `steps` optimizer steps were made.
+    """
+
+    def __init__(
+        self,
+        probe_of: Callable[[nn.Module], Probe],
+        *,
+        steps: int | None = None,
+        before_backward: Callable[[], None] = lambda: None,
+        on_step: Callable[[int], None] | None = None,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.probes: list[Probe] = []
+        self.recorder = Recorder()
+        self.optimizers = Optimizers()
+        self.fresh: list[Fresh] = []
+        self.n_steps = 0
+        self.n_backwards = 0
+        self.leaf_backward: tuple[bool, Place | None] = (False, None)
+        self.has_seen_backward = False
+        self.is_finished = False
+        self.is_rerunning = False
+        self._probe_of = probe_of
+        self._before_backward = before_backward
+        self._on_step = on_step
+        self._on_done = on_done
+        self._limit = steps
+        self._is_inside = False
+        self._n_searches = 0
+        self._covered: dict[int, weakref.ref[torch.Tensor]] = {}  # tensors that were looked for
+        self._stack = ExitStack()
+        self._step_hooks: list[Any] = []
+
+    # Begin and end.
+
+    def open(self) -> None:
+        """Listen, from now on."""
+        self.recorder.open()
+        self._stack.callback(self.recorder.close)
+        self.optimizers.open()
+        self._stack.callback(self.optimizers.close)
+        self._stack.enter_context(watch_parameters(self._made))
+        self._step_hooks = [
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        # loss.backward() is an operation that a function mode sees, and leaving the mode has to come before.
+        self._patch(torch.Tensor, "backward", self._watched)
+        self._patch(torch.autograd, "backward", self._watched)
+        self._patch(torch.autograd, "grad", self._noticed)
+        self._patch(torch.amp.GradScaler, "step", self._scaled)
+        if distributed.is_available():  # the processes take their decisions together, so that has to come first
+            self._patch(distributed, "destroy_process_group", self._finished_before)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for hook in self._step_hooks:  # may be running while the last step is counted
+            hook.remove()
+        self._step_hooks.clear()
+        self._stack.close()
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Stop listening and let every probe find its causes. All processes call it together."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        self._stack.close()
+        self.is_rerunning = True
+        for probe in self.probes:
+            probe.settle()
+        for probe in self.probes:
+            probe.conclude(error)
+
+    def _patch(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        setattr(owner, name, wrap(original))
+        self._stack.callback(setattr, owner, name, original)
+
+    def _finished_before(self, destroy: Any) -> Any:
+        def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
+            self.finish()
+            return destroy(*args, **kwargs)
+
+        return destroy_process_group
+
+    # Models that take part.
+
+    def include(self, probe: Probe) -> None:
+        """Let a probe take part, and watch its model."""
+        self.probes.append(probe)
+        probe.observe(self)
+        self._cover(track.parameter for track in probe.tracks.values())
+
+    def _cover(self, tensors: Iterable[torch.Tensor]) -> None:
+        for tensor in tensors:
+            self._covered[id(tensor)] = weakref.ref(tensor)
+
+    def _is_covered(self, tensor: torch.Tensor) -> bool:
+        reference = self._covered.get(id(tensor))
+        return reference is not None and reference() is tensor
+
+    def _discover(self, leaves: Iterable[torch.Tensor]) -> None:
+        """Find the models of these leaves, and of what optimizers hold."""
+        held = [p for optimizer, _ in self.optimizers.alive() for p in parameters_of(optimizer)]
+        missing = {id(t): t for t in (*leaves, *held) if not self._is_covered(t)}
+        if not missing or self._n_searches == _SEARCHES:
+            return
+        self._n_searches += 1
+        known = {id(probe.model): probe for probe in self.probes}
+        roots = [(root, {id(p) for p in root.parameters()} & missing.keys()) for root in outermost_modules()]
+        # What the loop calls goes before what only shares its Parameters.
+        for root, _ in sorted(
+            (pair for pair in roots if pair[1]), key=lambda pair: (not self._is_called(pair[0]), -len(pair[1]))
+        ):
+            probe = known.get(id(unwrapped(root)))
+            if probe is not None:
+                probe.extend()
+                self._cover(root.parameters())
+            elif not all(map(self._is_covered, root.parameters())):
+                self.include(self._probe_of(root))
+        loose = {id(p): p for p in held if not self._is_covered(p) and not self.optimizers.had_home(p)}
+        if loose:
+            self.include(self._probe_of(Loose({f"{i}": p for i, p in enumerate(loose.values())})))
+        self._cover(missing.values())
+
+    def _is_called(self, root: nn.Module) -> bool:
+        return self.recorder.was_called(unwrapped(root))
+
+    # What happens meanwhile.
+
+    def _made(self, parameter: torch.Tensor, data: torch.Tensor) -> None:
+        if not self.recorder.is_in_forward or self.is_rerunning or torch.compiler.is_compiling():
+            return
+        if not is_inside("torch/distributed/") and all(f.reference() is not parameter for f in self.fresh[-8:]):
+            self.fresh.append(Fresh(parameter, user_place(), self.recorder.outermost))
+
+    def _watched(self, original: Any) -> Any:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_inside or self.is_finished:
+                return original(tensors, *args, **kwargs)
+            self._is_inside = True
+            try:
+                self._note_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
+                return original(tensors, *args, **kwargs)
+            finally:
+                self._is_inside = False
+
+        return backward
+
+    def _noticed(self, original: Any) -> Any:
+        def grad(*args: Any, **kwargs: Any) -> Any:
+            self.has_seen_backward = True
+            return original(*args, **kwargs)
+
+        return grad
+
+    def _note_backward(self, losses: list[Any]) -> None:
+        self._before_backward()
+        self.has_seen_backward = True
+        self.n_backwards += 1
+        tensors = [loss for loss in losses if isinstance(loss, torch.Tensor)]
+        if tensors and all(loss.grad_fn is None for loss in tensors):
+            self.leaf_backward = (True, user_place())
+            self._discover(p for module in outermost_modules() if self._is_called(module) for p in module.parameters())
+        else:
+            self._discover(leaf for loss in tensors for leaf in leaves_of(loss) if isinstance(leaf, nn.Parameter))
+
+    def _scaled(self, original: Any) -> Any:
+        def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.is_finished:
+                return original(scaler, optimizer, *args, **kwargs)
+            known = self.optimizers.add(optimizer)
+            before = known.n_steps
+            result = original(scaler, optimizer, *args, **kwargs)
+            if known.n_steps == before and scaler.is_enabled():
+                known.n_skipped += 1
+                known.step_place = known.step_place or user_place()
+                if known.n_skipped & (known.n_skipped - 1) == 0:  # 1, 2, 4, 8, ...
+                    for probe in self.probes:
+                        probe.look_at_skipped(optimizer)
+                if self._limit is not None and known.n_skipped >= self._limit + _SKIPPED and not self.n_steps:
+                    self._end()
+            return result
+
+        return step
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self.is_finished:
+            return
+        known = self.optimizers.add(optimizer)
+        known.step_place = known.step_place or user_place()
+        if not self.n_backwards:  # gradients came another way
+            self._before_backward()
+            self._discover(())
+        for probe in self.probes:
+            probe.before_step(optimizer, known.n_steps)
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self.is_finished:
+            return
+        known = self.optimizers.add(optimizer)
+        groups = getattr(optimizer, "param_groups", ())
+        known.had_rate |= any(isinstance(g.get("lr", 1.0), torch.Tensor) or g.get("lr", 1.0) != 0 for g in groups)
+        known.has_schedule |= any("initial_lr" in group for group in groups)
+        concerned = [probe.after_step(optimizer) for probe in self.probes]  # all are told
+        if any(concerned):
+            known.n_steps += 1
+            self._count(known.n_steps)
+
+    def _count(self, step: int) -> None:
+        if step <= self.n_steps:
+            return
+        self.n_steps = step
+        for probe in self.probes:
+            probe.poll()
+        if self._on_step is not None:
+            self._on_step(step)
+        if step == self._limit:
+            self._end()
+
+    def _end(self) -> None:
+        self.finish()
+        self._on_done()
