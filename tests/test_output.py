@@ -181,7 +181,7 @@ def test_json_fields(tmp_path: Path) -> None:
             "edits": [
                 edit("", (9, 1), (10, 1)),
                 edit("        w = torch.tanh(self.raw)\n", (12, 1), (12, 1)),
-                edit("w", (12, 20), (12, 26)),
+                edit("", (12, 20), (12, 25)),
             ],
         },
         "fix_refused": None,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import suppressions
 from nalu_lint.fixing import documents
-from nalu_lint.fixing.code import Refused
 from nalu_lint.fixing.planning import Key, Planned, Planner, key, with_fixes
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
@@ -32,14 +32,6 @@ class _State(NamedTuple):
 _Which = tuple[Key, int]
 
 
-class _Job(NamedTuple):
-    """How a file is checked."""
-
-    path: str
-    selected: frozenset[str]
-    follow_imports: bool
-
-
 def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool, follow_imports: bool = False) -> Fixed:
     """Apply the fixes of the selected rules: the safe ones, with `unsafe` also those that change what trains.
 
@@ -50,32 +42,89 @@ def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool, fol
     from nalu_lint import engine  # it imports this package where it needs it
 
     done: tuple[Finding, ...] = ()
-    job = _Job(path, selected, follow_imports)
+    file = _File(path, selected, unsafe=unsafe, follow_imports=follow_imports)
     if follow_imports:
         engine.project().trim()
     while True:  # one fix may make another possible; each takes away a finding and adds none
-        source, found = _round(source, job, unsafe=unsafe)
+        source, found = file.round(source)
         if not found:
             return Fixed(source, done)
         done += found
 
 
-def _round(source: bytes, job: _Job, *, unsafe: bool) -> Fixed:
-    wanted = _applicable(_read(source, job), unsafe=unsafe)
-    while wanted:
-        result, failed = _apply_all(source, job, wanted)
-        if failed is None:
-            return result
-        # What would be left behind looks less serious than it is: leave those that share its sources alone, too.
-        wanted = {k: one for k, one in wanted.items() if k != failed and not _shares(one, wanted[failed])}
-    return Fixed(source, ())
+class _File:
+    """One file, and how it is checked and fixed."""
 
+    def __init__(self, path: str, selected: frozenset[str], *, unsafe: bool, follow_imports: bool) -> None:
+        self.path = path
+        self.selected = selected
+        self.levels = ("safe", "unsafe") if unsafe else ("safe",)
+        self.follow_imports = follow_imports
+        self._last: _State | None = None
 
-def _applicable(state: _State, *, unsafe: bool) -> dict[_Which, Planned]:
-    levels = ("safe", "unsafe") if unsafe else ("safe",)
-    names = {id(finding): which for which, finding in _numbered(state.findings)}
-    planned = with_fixes(state.planner, state.findings)
-    return {names[id(one.finding)]: one for one in planned if one.fix is not None and one.fix.applicability in levels}
+    def round(self, source: bytes) -> Fixed:
+        """Apply what can be applied."""
+        wanted = self._applicable(self._read(source))
+        while wanted:
+            result, failed = self._apply_all(source, wanted)
+            if failed is None:
+                return result
+            # What would be left behind looks less serious than it is: leave those that share its sources alone, too.
+            wanted = {k: one for k, one in wanted.items() if k != failed and not _shares(one, wanted[failed])}
+        return Fixed(source, ())
+
+    def _applicable(self, state: _State) -> dict[_Which, Planned]:
+        names = {id(finding): which for which, finding in _numbered(state.findings)}
+        planned = with_fixes(state.planner, state.findings)
+        return {names[id(one.finding)]: one for one in planned if one.fix and one.fix.applicability in self.levels}
+
+    def _apply_all(self, source: bytes, wanted: dict[_Which, Planned]) -> tuple[Fixed, _Which | None]:
+        """Fix the wanted findings from the end of each class to its start; and the one that could not be, if any."""
+        done: list[Finding] = []
+        left = set(wanted)
+        while True:
+            state = self._read(source)
+            last: dict[str | None, tuple[_Which, Finding]] = {}  # of each class
+            for which, finding in _numbered(state.findings):
+                if which in left:
+                    last[finding.module_class] = (which, finding)
+            if not last:
+                return Fixed(source, tuple(done)), None
+            batch = list(last.values())
+            # By the rule that found it: what it finds may be an opt-in one by now, see planning.
+            edits = state.planner.joint([(finding, wanted[which].finding.code) for which, finding in batch])
+            if edits is None:
+                batch = batch[-1:]
+                ((which, finding),) = batch
+                fix = state.planner.plan(finding, by=wanted[which].finding.code).fix
+                if fix is None or not fix.edits:
+                    return Fixed(source, ()), which
+                edits = list(fix.edits)
+            try:
+                source = state.document.replaced(tuple(edits))
+            except Refused:
+                return Fixed(source, ()), batch[-1][0]
+            for which, _ in batch:
+                left.remove(which)
+                done.append(wanted[which].finding)
+
+    def _read(self, source: bytes) -> _State:
+        from nalu_lint import engine  # it imports this package where it needs it
+
+        if self._last is not None and self._last.document.source == source:
+            return self._last
+        document = documents.read(source, self.path)
+        tree = engine.parse(document.text)
+        codes = self.selected | {"NAL002"} if "NAL001" in self.selected else self.selected
+        is_followed = self.follow_imports and document.notebook is None
+        path, project = (self.path, engine.project()) if is_followed else ("", None)
+        findings = engine.find(document.text, tree, codes, path, project)
+        silences = suppressions.read(document.text) if findings else suppressions.NONE
+        silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
+        kept = [f for f in findings if f not in silenced]
+        planner = Planner(document.text, tree, findings, silenced, self.selected, path=path, project=project)
+        self._last = _State(document, kept, planner)
+        return self._last
 
 
 def _numbered(findings: list[Finding]) -> list[tuple[_Which, Finding]]:
@@ -95,50 +144,3 @@ def _numbered(findings: list[Finding]) -> list[tuple[_Which, Finding]]:
 def _shares(one: Planned, other: Planned) -> bool:
     same = one.finding.module_class == other.finding.module_class
     return same and bool({s.name for s in one.finding.sources} & {s.name for s in other.finding.sources})
-
-
-def _apply_all(source: bytes, job: _Job, wanted: dict[_Which, Planned]) -> tuple[Fixed, _Which | None]:
-    """Fix the wanted findings from the end of each class to its start; and the one that could not be, if any."""
-    done: list[Finding] = []
-    left = set(wanted)
-    while True:
-        state = _read(source, job)
-        last: dict[str | None, tuple[_Which, Finding]] = {}  # of each class
-        for which, finding in _numbered(state.findings):
-            if which in left:
-                last[finding.module_class] = (which, finding)
-        if not last:
-            return Fixed(source, tuple(done)), None
-        batch = list(last.values())
-        # By the rule that found it: what it finds may be an opt-in one by now, see planning.
-        edits = state.planner.joint([(finding, wanted[which].finding.code) for which, finding in batch])
-        if edits is None:
-            batch = batch[-1:]
-            ((which, finding),) = batch
-            fix = state.planner.plan(finding, by=wanted[which].finding.code).fix
-            if fix is None or not fix.edits:
-                return Fixed(source, ()), which
-            edits = list(fix.edits)
-        try:
-            source = state.document.replaced(tuple(edits))
-        except Refused:
-            return Fixed(source, ()), batch[-1][0]
-        for which, _ in batch:
-            left.remove(which)
-            done.append(wanted[which].finding)
-
-
-def _read(source: bytes, job: _Job) -> _State:
-    from nalu_lint import engine  # it imports this package where it needs it
-
-    document = documents.read(source, job.path)
-    tree = engine.parse(document.text)
-    codes = job.selected | {"NAL002"} if "NAL001" in job.selected else job.selected
-    is_followed = job.follow_imports and document.notebook is None
-    path, project = (job.path, engine.project()) if is_followed else ("", None)
-    findings = engine.find(document.text, tree, codes, path, project)
-    silences = suppressions.read(document.text) if findings else suppressions.NONE
-    silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
-    kept = [f for f in findings if f not in silenced]
-    planner = Planner(document.text, tree, findings, silenced, job.selected, path=path, project=project)
-    return _State(document, kept, planner)

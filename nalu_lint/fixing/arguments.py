@@ -5,47 +5,27 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.knowledge.module_attributes import MODULE_ATTRIBUTES
+from nalu_lint.fixing.names import annotation_and_default
+
 if TYPE_CHECKING:
-    from nalu_lint.fixing.code import Family, Function
+    from nalu_lint.fixing.family import Family
+    from nalu_lint.fixing.names import Function
 
 _PLAIN_ANNOTATIONS = frozenset({"int", "float", "bool", "str", "torch.dtype", "torch.device"})
 _SIZED = frozenset(
     {
-        *("zeros", "ones", "empty", "rand", "randn", "eye", "arange", "range", "Tensor", "FloatTensor", "full"),
-        *(
-            "Linear",
-            "Embedding",
-            "LayerNorm",
-            "BatchNorm1d",
-            "BatchNorm2d",
-            "Conv1d",
-            "Conv2d",
-            "Conv3d",
-            "GRU",
-            "LSTM",
-        ),
-    }
-)
-# What `torch.nn.Module` itself has, so that an attribute of that name would hide it.
-_MODULE_ATTRIBUTES = frozenset(
-    {
-        *("training", "parameters", "buffers", "modules", "children", "forward", "apply", "to", "cuda", "cpu", "half"),
-        *("float", "double", "type", "train", "eval", "state_dict", "load_state_dict", "zero_grad", "compile", "dump"),
-        *("bfloat16", "requires_grad_", "share_memory", "extra_repr", "add_module", "get_parameter", "get_buffer"),
+        *("zeros", "ones", "empty", "rand", "randn", "eye", "arange", "range", "Tensor", "FloatTensor", "full", "GRU"),
+        *("Linear", "Embedding", "LayerNorm", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d", "LSTM"),
     }
 )
 
 
 def is_plain(method: Function, name: str) -> bool:
     """Whether an argument can be kept: a module would be registered, and a tensor not moved by `.to()`."""
-    arguments = method.args
-    every = [*arguments.posonlyargs, *arguments.args]
-    defaults = dict(zip(reversed([a.arg for a in every]), reversed(arguments.defaults), strict=False))
-    defaults.update({a.arg: d for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d})
-    default = defaults.get(name)
+    annotation, default = annotation_and_default(method, name)
     if isinstance(default, ast.Constant) and isinstance(default.value, bool | int | float | str):
         return True
-    annotation = next((a.annotation for a in (*every, *arguments.kwonlyargs) if a.arg == name), None)
     if annotation is not None:
         return ast.unparse(annotation).strip("'\"") in _PLAIN_ANNOTATIONS
     return _sizes_something(method, name)
@@ -74,4 +54,4 @@ def is_free(family: Family, name: str) -> bool:
     mentioned = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     strings = {node.value for node in nodes if isinstance(node, ast.Constant)}
     taken = {name for member in family.members for name in (*member.methods, *member.class_attributes)}
-    return name not in mentioned | taken | _MODULE_ATTRIBUTES and name not in strings
+    return name not in mentioned | taken | MODULE_ATTRIBUTES and name not in strings

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.index.project import SourceFile
-from nalu_lint.fixing.code import Refused
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from nalu_lint.analysis.index.outline import ClassInfo
     from nalu_lint.analysis.index.project import Project
-    from nalu_lint.fixing.code import Family
 
 # What may read or set an attribute without its name.
 _REFLECTIVE = ("__dict__", "__getattr__", "__setattr__", "getattr", "setattr", "delattr", "vars")
@@ -52,23 +51,23 @@ class Bases:
             found = self.linked(made)
         return found.is_module and not found.is_open
 
-    def external(self, family: Family) -> set[str]:
-        """The bases that the project does not define, by their canonical dotted names."""
-        return {base for member in family.members for base in self.linked(member).external_bases()}
+    def external(self, members: Iterable[ClassInfo]) -> set[str]:
+        """The bases of classes that the project does not define, by their canonical dotted names."""
+        return {base for member in members for base in self.linked(member).external_bases()}
 
-    def check(self, family: Family, *names: str) -> None:
+    def check(self, members: Iterable[ClassInfo], *names: str) -> None:
         """Raise Refused where a base class that is not in the file may use one of these attributes."""
         words = re.compile(rf"\b(?:{'|'.join(map(re.escape, (*names, *_REFLECTIVE)))})\b")
-        for base in self._elsewhere(family):
+        for base in self._elsewhere(members):
             assert base.home is not None
             found = words.search("\n".join(base.home.rows[base.node.lineno - 1 : base.node.end_lineno]))
             if found is not None:
                 place = os.path.basename(base.home.path)
                 raise Refused(f"the base class `{base.name}` in {place} mentions `{found.group()}`")
 
-    def _elsewhere(self, family: Family) -> Iterator[ClassInfo]:
+    def _elsewhere(self, members: Iterable[ClassInfo]) -> Iterator[ClassInfo]:
         """The base classes in other files. Raises Refused where some are not known."""
-        for member in family.members:
+        for member in members:
             linked = self.linked(member)
             if linked.is_open:
                 raise Refused("a base class is not in this project, and may use it")

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index.syntax import name_of
-from nalu_lint.fixing.code import FUNCTIONS, Code
+from nalu_lint.fixing.names import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nalu_lint.fixing.code import Code
 
 
 def nodes_of(body: list[ast.stmt]) -> Iterator[ast.AST]:

@@ -88,7 +88,7 @@ def _raw(source: bytes) -> str:
 def _unified(name: str, old: str, new: str) -> str:
     import difflib  # start-up time
 
-    from nalu_lint.fixing.text import lines_of
+    from nalu_lint.fixing.edits import lines_of
 
     lines = difflib.unified_diff(lines_of(old), lines_of(new), name, name)
     return "".join(

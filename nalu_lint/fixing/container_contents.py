@@ -5,25 +5,25 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.knowledge.torch_semantics import MODULE_CONVERSIONS
 from nalu_lint.analysis.knowledge.torch_semantics import PARAMETER as PARAMETER_CLASSES
-from nalu_lint.fixing.code import Code, Family, Function, Refused
 from nalu_lint.fixing.container_keys import Keys
 from nalu_lint.fixing.origins import origins
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.family import Family
+    from nalu_lint.fixing.names import Function
 
 LIST, DICT, LAYER, PARAMETER = "List", "Dict", "Module", "Parameter"
 _UNKNOWN = ""
 _DISPLAYS = (ast.List, ast.Tuple, ast.ListComp, ast.Dict, ast.DictComp, ast.Set, ast.SetComp)
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp)
 # Methods of modules that return the module itself.
-_RETURN_SELF = frozenset(
-    {
-        *("apply", "bfloat16", "cpu", "cuda", "double", "eval", "float", "half", "requires_grad_", "share_memory"),
-        *("to", "to_empty", "train", "type"),
-    }
-)
+_RETURN_SELF = (MODULE_CONVERSIONS | {"apply"}) - {"compile"}
 
 
 class Contents:

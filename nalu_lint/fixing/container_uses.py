@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Refused
 from nalu_lint.fixing.container_contents import DICT, LIST
+from nalu_lint.fixing.names import FUNCTIONS
 from nalu_lint.fixing.origins import assigned, scope_of
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
+    from nalu_lint.fixing.code import Code
     from nalu_lint.fixing.container_contents import Contents
+    from nalu_lint.fixing.family import Family
 
 _FOR = ast.For | ast.AsyncFor | ast.comprehension
 # Builtins that take what is iterable, by what their result yields: the same elements, pairs of which they are the

@@ -5,18 +5,23 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.diagnostic import Edit, Fix
-from nalu_lint.fixing.code import FUNCTIONS, SCOPES, Code, Family, Refused
+import libcst as cst
+
+from nalu_lint.analysis.knowledge.module_attributes import MODULE_ATTRIBUTES
+from nalu_lint.fixing.changes import Changes, Rewrite
 from nalu_lint.fixing.container_contents import DICT, Contents
-from nalu_lint.fixing.container_keys import MODULE_ATTRIBUTES
 from nalu_lint.fixing.container_uses import Uses
+from nalu_lint.fixing.family import Family
 from nalu_lint.fixing.imports import of_torch_nn
+from nalu_lint.fixing.names import FUNCTIONS, SCOPES
+from nalu_lint.fixing.nodes import expression, wrapped
 from nalu_lint.fixing.origins import assigned, scope_of, variable_stores
+from nalu_lint.fixing.refused import Refused
 from nalu_lint.fixing.stores import check_initialised
-from nalu_lint.fixing.text import at
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 _MOST_LOOKS = 6
 _EMPTY = frozenset({"[]", "()", "{}", "list()", "tuple()", "dict()"})
@@ -32,7 +37,7 @@ _GENERAL = _CONTAINERS | {"Any", "Iterable", "Sized", "object"}
 _ALL_CHILDREN = ("_modules", "children", "named_children")
 
 
-def register(code: Code, finding: Finding) -> Fix:
+def register(code: Code, finding: Finding) -> Rewrite:
     """`[...]` becomes `nn.ModuleList([...])` or `nn.ParameterList([...])`, `{...}` one of the dictionaries.
 
     Raises Refused. Display-only, with the text of what to write, where the keys are no strings or may be none that
@@ -55,7 +60,7 @@ def register(code: Code, finding: Finding) -> Fix:
 
 def _check_name(family: Family, name: str) -> None:
     """Raise Refused where a module cannot be an attribute of this name, or code that is not seen may use it."""
-    family.code.bases.check(family, name, *_ALL_CHILDREN)
+    family.code.bases.check(family.members, name, *_ALL_CHILDREN)
     if name in MODULE_ATTRIBUTES:
         raise Refused(f"`nn.Module` has a `{name}` of its own, which a list hides, and a module would not")
     if any(name in member.methods or name in member.class_attributes for member in family.members):
@@ -66,7 +71,7 @@ def _check_name(family: Family, name: str) -> None:
 
 def _check_class(family: Family) -> None:
     """Raise Refused where one module more changes what the class does with all of them."""
-    for base in family.code.bases.external(family):
+    for base in family.code.bases.external(family.members):
         if base.rpartition(".")[2] in _CONTAINERS:
             raise Refused(f"`{base}` is a base class, and would have one module more")
     for name in _ALL_CHILDREN:
@@ -209,23 +214,23 @@ class _Container:
 
     # What is to be changed.
 
-    def fix(self) -> Fix:
-        """The edits. Raises Refused."""
+    def fix(self) -> Rewrite:
+        """Raises Refused."""
         made = {**self.handed_over, **self.contents.made}
         containers = {self.contents.container(depth) for depth in {0, *made.values()}}
-        spelled = {c: of_torch_nn(self.code, self.family.info.scope, c) for c in sorted(containers)}
-        outer = spelled[self.contents.container(0)].text
+        changes = Changes(self.code)
+        spelled = {c: of_torch_nn(self.code, self.family.info.scope, c, changes) for c in sorted(containers)}
+        outer = spelled[self.contents.container(0)]
         what = f"Make `{self.name}` {'an' if outer.startswith('nn.') else 'a'} `{outer}`"
         for depth in range(self.contents.depth):
             hint = self._of_keys(depth) if self.contents.kind(depth) == DICT else ""
             if hint:
-                return Fix("display", f"{what}{hint}", ())
-        edits = [edit for container in spelled.values() for edit in container.edits]
+                return Rewrite("display", f"{what}{hint}")
         for node, depth in made.items():
-            edits += self._wrapped(node, spelled[self.contents.container(depth)].text)
+            self._wrap(node, spelled[self.contents.container(depth)], changes)
         for annotation in self.annotations:
-            edits += self._annotated(annotation, outer)
-        return Fix("unsafe", what, tuple(edits))
+            self._annotate(annotation, outer, changes)
+        return Rewrite("unsafe", what, changes)
 
     def _of_keys(self, depth: int) -> str:
         """What is left to do for keys that are not known to fit. Raises Refused where they do not."""
@@ -239,20 +244,18 @@ class _Container:
             return f" if its keys are strings without dots and no names of its methods: of `{key}` that is not known"
         return ""
 
-    def _wrapped(self, node: ast.expr, container: str) -> list[Edit]:
-        span = self.code.span(node)
-        source = self.code.source(node)
-        if source in _EMPTY:
-            return [Edit(f"{container}()", span)]
+    def _wrap(self, node: ast.expr, container: str, changes: Changes) -> None:
+        if self.code.source(node) in _EMPTY:
+            changes.change(node, lambda _: cst.Call(expression(container)))
+            return
         if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
             if self.contents.kind(self.contents.made.get(node, 0)) != DICT:  # the stubs of PyTorch want a dictionary
-                return [Edit(container, self.code.span(node.func))]
-        is_bare = isinstance(node, ast.Tuple) and not _has_parentheses(source, node)
-        before, after = ("([", "])") if is_bare else ("(", ")")
-        return [Edit(f"{container}{before}", at(*span.start)), Edit(after, at(*span.end))]
+                changes.change(node.func, lambda _: expression(container))
+                return
+        changes.change(node, lambda made: wrapped(container, _bracketed(made)))
 
-    def _annotated(self, annotation: ast.expr, container: str) -> list[Edit]:
-        """An annotation that says what the attribute is now."""
+    def _annotate(self, annotation: ast.expr, container: str, changes: Changes) -> None:
+        """Make an annotation say what the attribute is now."""
         spelled = annotation
         if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
             try:
@@ -261,17 +264,12 @@ class _Container:
                 spelled = annotation
         generic = spelled.value if isinstance(spelled, ast.Subscript) else spelled
         last = ast.unparse(generic).rpartition(".")[2]
-        if last in _GENERAL:
-            return []
         if last in _PLAIN:
-            return [Edit(container, self.code.span(annotation))]
-        raise Refused(f"its annotation `{self.code.source(annotation)}` may not be true any more")
+            changes.change(annotation, lambda _: expression(container))
+        elif last not in _GENERAL:
+            raise Refused(f"its annotation `{self.code.source(annotation)}` may not be true any more")
 
 
-def _has_parentheses(text: str, value: ast.Tuple) -> bool:
-    """Whether they are the tuple's own: `(a), (b)` has none."""
-    try:
-        call = ast.parse(f"f{text}", mode="eval").body
-    except SyntaxError:
-        return False
-    return isinstance(call, ast.Call) and len(call.args) == len(value.elts)
+def _bracketed(node: cst.BaseExpression) -> cst.BaseExpression:
+    """A tuple without parentheses as a list."""
+    return cst.List(node.elements) if isinstance(node, cst.Tuple) and not node.lpar else node

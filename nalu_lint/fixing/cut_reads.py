@@ -17,32 +17,35 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     NO_GRAD,
     SET_GRAD,
 )
-from nalu_lint.diagnostic import Edit, Fix
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
-from nalu_lint.fixing.unwrapping import link_span, shortened
+from nalu_lint.fixing.changes import Changes, Rewrite
+from nalu_lint.fixing.family import Family
+from nalu_lint.fixing.names import FUNCTIONS, Function, is_in_place
+from nalu_lint.fixing.nodes import shortened, without_link
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 _METADATA = METADATA_ATTRIBUTES | METADATA_METHODS
 
 
-def read_plainly(code: Code, finding: Finding) -> Fix:
+def read_plainly(code: Code, finding: Finding) -> Rewrite:
     """Leave `.data` out, where forward reads the Parameter in no other way. Else display-only. Raises Refused."""
     node, family = _place(code, finding)
     name = finding.parameter or ""
     text = code.source(node)
     try:
-        edits = list(_Plainly(code, family, name).edits())
+        changes = _Plainly(code, family, name).changes()
     except Refused as refused:
         what = f"Read `{text}` without what cuts its history, or make it a buffer if it is not to train"
-        return Fix("display", f"{what}{f'; {refused}' if str(refused) else ''}", ())
-    return Fix("unsafe", f"Read `{name}` itself, without `.data`", tuple(edits))
+        return Rewrite("display", f"{what}{f'; {refused}' if str(refused) else ''}")
+    return Rewrite("unsafe", f"Read `{name}` itself, without `.data`", changes)
 
 
-def move_out(code: Code, finding: Finding) -> Fix:
+def move_out(code: Code, finding: Finding) -> Rewrite:
     """What to write for a read where gradients are disabled: display-only. Raises Refused."""
     node, family = _place(code, finding)
     text = shortened(code.source(node))
@@ -53,7 +56,7 @@ def move_out(code: Code, finding: Finding) -> Fix:
         mark = "@" if isinstance(outer, FUNCTIONS) else "with "
         where = f"outside of the `{mark}{code.source(expression)}` of row {expression.lineno}"
     what = f"Use `{text}` {where}, or freeze it in the constructor: `{text}.requires_grad_(False)`"
-    return Fix("display", what, ())
+    return Rewrite("display", what)
 
 
 def _place(code: Code, finding: Finding) -> tuple[ast.expr, Family]:
@@ -85,15 +88,16 @@ def disabling(family: Family, node: ast.AST) -> Iterator[tuple[ast.AST, ast.expr
 
 
 class _Plainly:
-    """The edits that leave `.data` out of the reads of one Parameter, or of the Parameters of a layer."""
+    """Leaves `.data` out of the reads of one Parameter, or of the Parameters of a layer."""
 
     def __init__(self, code: Code, family: Family, name: str) -> None:
         self.code = code
         self.family = family
         self.path = name.split(".")
 
-    def edits(self) -> Iterator[Edit]:
+    def changes(self) -> Changes:
         """Raises Refused, with the reason if that is not that something else cuts the history."""
+        changes = Changes(self.code)
         found = False
         for read in self._reads():
             cut = self._cut(read)
@@ -101,9 +105,10 @@ class _Plainly:
                 continue
             self._check(cut)
             found = True
-            yield Edit("", link_span(self.code, cut, cut))
+            changes.change(cut, without_link)
         if not found:
             raise Refused
+        return changes
 
     def _reads(self) -> Iterator[ast.expr]:
         """`self.weight`, or `self.layer.weight`, on the forward path."""
@@ -184,7 +189,7 @@ class _Plainly:
     def _check_call(self, call: ast.Call, where: str) -> None:
         function = call.func
         last = syntax.last_name(function)
-        if last.endswith("_") and not last.endswith("__"):
+        if is_in_place(last):
             raise Refused(f"{where} changes something in place with it")
         if any(keyword.arg == "out" for keyword in call.keywords):
             raise Refused(f"{where} writes what is computed from it into another tensor")

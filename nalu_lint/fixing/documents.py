@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Edit, Position, Span
-from nalu_lint.fixing.code import Refused
-from nalu_lint.fixing.text import apply, last_row
+from nalu_lint.fixing.edits import apply, last_row
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.notebooks import Notebook

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.diagnostic import Edit, Fix
-from nalu_lint.fixing.code import Code, Refused
+import libcst as cst
+
+from nalu_lint.fixing.changes import Changes, Rewrite
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 _FLAG = "requires_grad"
 
 
-def set_flag(code: Code, finding: Finding) -> Fix:
+def set_flag(code: Code, finding: Finding) -> Rewrite:
     """`module.requires_grad_(False)`, or `.requires_grad` where it is misspelt. Raises Refused."""
     statement = code.at(finding.span)
     is_followed = isinstance(statement, ast.Assign) and len(statement.targets) == 1
@@ -23,8 +26,11 @@ def set_flag(code: Code, finding: Finding) -> Fix:
         raise Refused("the statement sets several attributes")
     if not isinstance(statement.value, ast.Constant) or not isinstance(statement.value.value, bool):
         raise Refused("what it is set to is neither True nor False")
-    owner = code.source(target)[: -len(target.attr)]  # up to the dot, parentheses and line breaks included
-    if target.attr == _FLAG:
-        text = f"{owner}{_FLAG}_({statement.value.value})"
-        return Fix("unsafe", f"Call `{_FLAG}_({statement.value.value})`", (Edit(text, code.span(statement)),))
-    return Fix("unsafe", f"Spell it `{_FLAG}`", (Edit(f"{owner}{_FLAG}", code.span(target)),))
+    changes = Changes(code)
+    if target.attr != _FLAG:
+        changes.change(target, lambda node: node.with_changes(attr=cst.Name(_FLAG)))
+        return Rewrite("unsafe", f"Spell it `{_FLAG}`", changes)
+    function = code.cst(target).with_changes(attr=cst.Name(f"{_FLAG}_"))
+    call = cst.Call(function, [cst.Arg(cst.Name(str(statement.value.value)))])
+    changes.change(statement, lambda node: cst.Expr(call, node.semicolon))
+    return Rewrite("unsafe", f"Call `{_FLAG}_({statement.value.value})`", changes)

@@ -6,6 +6,7 @@ Works on what is written in the function and the file. Where that does not tell,
 from __future__ import annotations
 
 import ast
+from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.index.syntax import name_of
@@ -19,7 +20,10 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     TENSOR_CONVERSIONS,
 )
 from nalu_lint.fixing.bindings import Bindings, nodes_of
-from nalu_lint.fixing.code import Code, Function, argument_names
+from nalu_lint.fixing.names import Function, annotation_and_default, argument_names
+
+if TYPE_CHECKING:
+    from nalu_lint.fixing.code import Code
 
 TENSOR, NUMBER, ARRAY, LIST, UNKNOWN = "tensor", "number", "array", "list", "unknown"
 LEAF = "leaf"  # a tensor that was made a leaf of its own
@@ -148,9 +152,7 @@ class Values(Bindings):
         return Values(self.code, binding.statement, self.depth + 1).of(binding.value)
 
     def _argument(self, name: str) -> Kinds:
-        arguments = self.function.args if self.function is not None else None
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments is not None else []
-        annotation = next((a.annotation for a in every if a.arg == name), None)
+        annotation, _ = annotation_and_default(self.function, name) if self.function is not None else (None, None)
         if annotation is None:
             return _one(UNKNOWN)
         if self.code.outline.scope.dotted(annotation) == "torch.Tensor":

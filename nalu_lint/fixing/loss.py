@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import libcst as cst
 
 from nalu_lint.analysis.index.syntax import name_of
-from nalu_lint.diagnostic import Edit, Fix
-from nalu_lint.fixing.code import Code, Refused
+from nalu_lint.fixing.changes import Changes, Rewrite
 from nalu_lint.fixing.kinds import ARRAY, LEAF, LIST, NUMBER, TENSOR, Values, is_rewrap
-from nalu_lint.fixing.removal import Removal
-from nalu_lint.fixing.unwrapping import comments_around, in_place_of, shortened
+from nalu_lint.fixing.nodes import atom, shortened
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 _WHAT = "Drop the re-wrap: backward() then reaches what the loss was computed from, or raises where its history was cut"
 _REASONS = {
@@ -24,21 +26,20 @@ _REASONS = {
 }
 # What `torch.tensor()` may be given besides, and `Tensor.to()` does without cutting the history.
 _CONVERSIONS = ("dtype", "device")
-_NEEDS_NO_PARENTHESES = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
 
 
 class _Wrapped(NamedTuple):
-    """A value that is made a new leaf; `text` is what stands for it without that.
+    """A value that is made a new leaf; `arguments` of the call are for `Tensor.to()` then.
 
     `may_be_anything`: a number or a list makes a leaf in this way, too.
     """
 
     inner: ast.expr
-    text: str
     may_be_anything: bool
+    arguments: tuple[str, ...] = ()
 
 
-def unwrap(code: Code, finding: Finding) -> Fix:
+def unwrap(code: Code, finding: Finding) -> Rewrite:
     """Take the re-wrap away: the statement, or the call in it. Raises Refused.
 
     Display-only for a list of losses, which has to be stacked instead.
@@ -46,23 +47,17 @@ def unwrap(code: Code, finding: Finding) -> Fix:
     statement = code.at(finding.span)
     if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
         raise Refused("the statement has a form that is not followed")
-    edits = _Drop(code)
-    display = edits.drop(statement)
-    if display:
-        return Fix("display", display, ())
-    return Fix("unsafe", _WHAT, tuple(edits.edits()))
+    drop = _Drop(code)
+    display = drop.drop(statement)
+    return Rewrite("display", display) if display else Rewrite("unsafe", _WHAT, drop.changes)
 
 
 class _Drop:
-    """The edits that take re-wraps away, one after the other."""
+    """Takes re-wraps away, one after the other."""
 
     def __init__(self, code: Code) -> None:
         self.code = code
-        self.removal = Removal(code)
-        self.replaced: list[Edit] = []
-
-    def edits(self) -> list[Edit]:
-        return [*self.replaced, *self.removal.edits()]
+        self.changes = Changes(code)
 
     def drop(self, statement: ast.stmt) -> str:
         """Take away what one statement does; or the text of what to write, where that is for a person to do."""
@@ -75,16 +70,16 @@ class _Drop:
         if len(targets) != 1 or not isinstance(target, ast.expr) or not isinstance(value, ast.expr):
             raise Refused("the statement assigns to several targets")
         if isinstance(target, ast.Attribute) and target.attr == "requires_grad":
-            wrapped, target = _Wrapped(target.value, code.source(target.value), may_be_anything=False), target.value
+            wrapped, target = _Wrapped(target.value, may_be_anything=False), target.value
         else:
             wrapped = _unwrapped(code, value)
         display = self._check(statement, wrapped, name_of(target))
         if display:
             return display
-        if name_of(target) == wrapped.text:
-            self.removal.remove(statement)
+        if name_of(target) == name_of(wrapped.inner) and not wrapped.arguments:
+            self.changes.remove(statement)
         else:
-            self.replaced.append(Edit(in_place_of(code, value, wrapped.inner, wrapped.text), code.span(value)))
+            self.changes.unwrap(value, wrapped.inner, lambda node: _converted(code.cst(value), node, wrapped))
         return ""
 
     def _drop_inline(self, statement: ast.Expr) -> str:
@@ -96,11 +91,8 @@ class _Drop:
         wrapped = _unwrapped(self.code, outer)
         display = self._check(statement, wrapped, "")
         if not display:
-            if comments_around(self.code, outer, wrapped.inner):
-                raise Refused("a comment inside of the call would be lost")
-            is_atom = isinstance(wrapped.inner, _NEEDS_NO_PARENTHESES)
-            text = wrapped.text if is_atom else f"({wrapped.text})"
-            self.replaced.append(Edit(text, self.code.span(outer)))
+            made = self.code.cst(outer)
+            self.changes.unwrap(outer, wrapped.inner, lambda node: atom(_converted(made, node, wrapped)))
         return display
 
     def _check(self, statement: ast.stmt, wrapped: _Wrapped, target: str) -> str:
@@ -121,7 +113,9 @@ class _Drop:
             return f"Write `torch.stack({text})`, if it holds tensors: that keeps their history"
         if wrapped.may_be_anything and kind != TENSOR:
             raise Refused(
-                _REASONS.get(kind, f"whether `{shortened(wrapped.text)}` is a tensor or a number is not known")
+                _REASONS.get(
+                    kind, f"whether `{shortened(self.code.source(wrapped.inner))}` is a tensor or a number is not known"
+                )
             )
         return ""
 
@@ -134,7 +128,7 @@ def _unwrapped(code: Code, value: ast.expr) -> _Wrapped:
         raise Refused("the statement has a form that is not followed")
     if is_rewrap(code.outline.scope.dotted(value.func), value):
         return _given(code, value)
-    return _chained(code, value)
+    return _chained(value)
 
 
 def _given(code: Code, call: ast.Call) -> _Wrapped:
@@ -145,15 +139,20 @@ def _given(code: Code, call: ast.Call) -> _Wrapped:
     if len(call.args) != 1 or isinstance(call.args[0], ast.Starred) or unknown:
         more = f"`{unknown[0]}`" if unknown else "more than the loss"
         raise Refused(f"the call takes {more}, and what that does would be lost")
-    inner = call.args[0]
-    text = code.source(inner)
-    if others:
-        text = text if isinstance(inner, _NEEDS_NO_PARENTHESES) else f"({text})"
-        text += f".to({', '.join(f'{k.arg}={code.source(k.value)}' for k in others)})"
-    return _Wrapped(inner, text, may_be_anything=not is_variable)
+    arguments = tuple(k.arg for k in others if k.arg is not None)
+    return _Wrapped(call.args[0], may_be_anything=not is_variable, arguments=arguments)
 
 
-def _chained(code: Code, call: ast.Call) -> _Wrapped:
+def _converted(call: Any, tensor: Any, wrapped: _Wrapped) -> Any:
+    """The tensor, with what else the call that wraps it makes of it."""
+    if not wrapped.arguments:
+        return tensor
+    kept = [argument for argument in call.args if argument.keyword and argument.keyword.value in wrapped.arguments]
+    arguments = [cst.Arg(argument.value, argument.keyword, equal=argument.equal) for argument in kept]
+    return cst.Call(cst.Attribute(atom(tensor), cst.Name("to")), arguments)
+
+
+def _chained(call: ast.Call) -> _Wrapped:
     """What `loss.detach().requires_grad_()` starts from."""
     node: ast.expr = call
     cuts = False
@@ -170,7 +169,7 @@ def _chained(code: Code, call: ast.Call) -> _Wrapped:
             break
     if not cuts:
         raise Refused("what cuts the history stands further inside of the expression")
-    return _Wrapped(node, code.source(node), may_be_anything=False)
+    return _Wrapped(node, may_be_anything=False)
 
 
 def _makes_leaf(code: Code, statement: ast.stmt) -> bool:

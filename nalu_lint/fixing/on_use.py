@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import libcst as cst
 
 from nalu_lint.analysis.knowledge.torch_semantics import BUFFER, INITIALISERS, PARAMETER
-from nalu_lint.diagnostic import Edit, Fix, Position
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, locals_of, names_in, self_name
+from nalu_lint.fixing.changes import Changes, Rewrite
+from nalu_lint.fixing.family import Family, self_name
 from nalu_lint.fixing.leftovers import is_pure
-from nalu_lint.fixing.moved import Moved
-from nalu_lint.fixing.removal import Removal
-from nalu_lint.fixing.stores import registered_name, stores_of
-from nalu_lint.fixing.text import at
+from nalu_lint.fixing.names import FUNCTIONS, Function, locals_of, names_in
+from nalu_lint.fixing.nodes import comment_line, comments_in, expression, in_place_of
+from nalu_lint.fixing.refused import Refused
+from nalu_lint.fixing.stores import registered_name, stores_of, wrapped_by
 from nalu_lint.fixing.uses import Uses
 from nalu_lint.fixing.value import Value
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 
 class Stored(NamedTuple):
@@ -38,7 +41,7 @@ class Stored(NamedTuple):
     is_tensor: bool = True
 
 
-def compute_on_use(code: Code, finding: Finding) -> Fix:
+def compute_on_use(code: Code, finding: Finding) -> Rewrite:
     """The fix: unsafe, but for a view that is a plain attribute, which trains as it did. Raises Refused."""
     stored = _stored(code, finding)._replace(is_tensor=finding.code != "NAL003")
     info = code.class_of(stored.method)
@@ -47,7 +50,7 @@ def compute_on_use(code: Code, finding: Finding) -> Fix:
     if any(source.is_explicit for source in finding.sources):
         raise Refused("the copy is said out loud, and whether its source should train is not known")
     family = Family(code, info)
-    code.bases.check(family, stored.name)
+    code.bases.check(family.members, stored.name)
     first, *_ = stored.statements
     others = [s for s in stores_of(code, family, stored.name) if s not in stored.statements]
     if others:
@@ -56,9 +59,10 @@ def compute_on_use(code: Code, finding: Finding) -> Fix:
     value = Value(code, family, stored.method, first, stored.value, stored.name)
     value.check(info, finding.sources)
     uses = Uses(code, family, stored.name, set(stored.statements))
-    what, edits = _Plan(code, family, stored, value, uses).edits()
+    plan = _Plan(code, family, stored, value, uses)
+    what = plan.run()
     is_safe = stored.is_plain and all(source.shares_storage for source in finding.sources)
-    return Fix("safe" if is_safe else "unsafe", what, tuple(edits))
+    return Rewrite("safe" if is_safe else "unsafe", what, plan.changes)
 
 
 # How it is stored.
@@ -119,10 +123,7 @@ def _wrapped(code: Code, method: Function, expression: ast.expr) -> ast.expr:
     local = names_in(*method.body).bound
     is_local = isinstance(expression.func, ast.Name) and name in local
     if (dotted in PARAMETER | BUFFER) or is_local or name in ("Parameter", "Buffer"):
-        arguments = [*expression.args, *(k.value for k in expression.keywords if k.arg == "data")]
-        if not arguments or isinstance(arguments[0], ast.Starred):
-            raise Refused("what the Parameter is made of is not clear")
-        return arguments[0]
+        return wrapped_by(expression)
     return expression
 
 
@@ -165,9 +166,11 @@ class _Plan:
         self.stored = stored
         self.value = value
         self.uses = uses
-        self.moved = Moved(value)
+        self.changes = Changes(code)
+        self.moved = value.rewritten()
 
-    def edits(self) -> tuple[str, list[Edit]]:
+    def run(self) -> str:
+        """What is done, as a message."""
         name = self.stored.name
         self._discount_initialisation()
         if not self.uses.reads and not self.uses.by_name and not self.uses.foreign_reads:
@@ -175,16 +178,14 @@ class _Plan:
                 raise Refused(f"nothing reads `{name}`")
         method = self._only_reader()
         local = self._local_name(method) if method is not None else None
-        removed = self._removals()
+        self._remove()
         if method is not None and local is not None:
-            edits = self._as_local(method, local)
-            what = f"Compute `{name}` in `{method.name}`"
-        else:
-            if self.value.late_aliases and self.uses.construction_reads:
-                raise Refused(f"the constructor reads `{name}` before all that it needs is stored")
-            edits = self._as_property()
-            what = f"Make `{name}` a property that computes it on each use"
-        return what, [*removed, *edits]
+            self._as_local(method, local)
+            return f"Compute `{name}` in `{method.name}`"
+        if self.value.late_aliases and self.uses.construction_reads:
+            raise Refused(f"the constructor reads `{name}` before all that it needs is stored")
+        self._as_property()
+        return f"Make `{name}` a property that computes it on each use"
 
     def _discount_initialisation(self) -> None:
         """Reads for variables that nothing but the initialisation of the attribute uses go with it."""
@@ -235,104 +236,126 @@ class _Plan:
     def _is_docstring(statement: ast.stmt) -> bool:
         return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
-    # Edits.
+    # What is changed.
 
-    def _as_local(self, method: Function, local: str) -> list[Edit]:
+    def _as_local(self, method: Function, local: str) -> None:
         first = method.body[1] if self._is_docstring(method.body[0]) else method.body[0]
-        row = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", ()))])
-        indentation = self.code.indentation(row)
-        lines = [
-            *self.moved.statements(self.value.slice, indentation),
-            *(f"{indentation}{comment}" for comment in self._comments_inside()),
-        ]
-        text = self.moved.expression(self.value.expression, indentation)
-        if text != local:
-            lines.append(f"{indentation}{local} = {text}{self._trailing_comment()}")
-        elif self._trailing_comment():
-            lines.append(f"{indentation}{self._trailing_comment().strip()}")
-        edits = [Edit("".join(f"{line}\n" for line in lines), at(row))]
+        value = self._value()
+        if isinstance(value, cst.Name) and value.value == local:
+            self.changes.before(first, self._statements())
+            self.changes.comment(first, [*self._comments(), *self._trailing_comments()], above=True)
+        else:
+            assignment = cst.Assign([cst.AssignTarget(cst.Name(local))], value)
+            self.changes.before(first, [*self._statements(), self._last(assignment)])
         for read in self.uses.reads[method]:
             if any(isinstance(outer, ast.JoinedStr) for outer in self.code.above(read)):
                 raise Refused(f"row {read.lineno} reads `{self.stored.name}` in an f-string")
-            edits.append(Edit(local, self.code.span(read)))
-        return edits
+            self.changes.change(read, lambda node: cst.Name(local, node.lpar, node.rpar))
 
-    def _as_property(self) -> list[Edit]:
-        method = self.stored.method
-        outer = self.code.indentation(method.lineno)
-        step = (
-            self.code.indentation(method.body[0].lineno) if method.body[0].lineno != method.lineno else f"{outer}    "
+    def _as_property(self) -> None:
+        body = self.code.cst(self.stored.method).body
+        made = cst.FunctionDef(
+            name=cst.Name(self.stored.name),
+            params=cst.Parameters([cst.Param(cst.Name(self.value.self_name))]),
+            body=cst.IndentedBlock(
+                [*self._statements(), self._last(cst.Return(self._value()))], indent=getattr(body, "indent", None)
+            ),
+            decorators=[cst.Decorator(cst.Name("property"))],
+            returns=self._annotation(),
+            leading_lines=[cst.EmptyLine(indent=False)],
         )
-        lines = [
-            "",
-            f"{outer}@property",
-            f"{outer}def {self.stored.name}({self.value.self_name}){self._annotation()}:",
-            *self.moved.statements(self.value.slice, step),
-            *(f"{step}{comment}" for comment in self._comments_inside()),
-            f"{step}return {self.moved.expression(self.value.expression, step)}{self._trailing_comment()}",
-        ]
-        last = method.end_lineno or method.lineno
-        return [Edit("".join(f"{line}\n" for line in lines), at(last + 1))]
+        self.changes.after(self.stored.method, [made])
 
-    def _annotation(self) -> str:
+    def _value(self) -> Any:
+        """The expression, changed for its new place."""
+        expression = self.value.expression
+        outer = self.code.parents[expression]
+        outer = self.code.parents[outer] if isinstance(outer, ast.keyword) else outer
+        inner = self.moved.of(expression)
+        return in_place_of(self.code.cst(outer) if isinstance(outer, ast.Call) else inner, inner)
+
+    def _statements(self) -> list[cst.BaseStatement]:
+        """The statements that the value needs, each with the comment behind it."""
+        return [self._line(statement) for statement in self.value.slice]
+
+    def _line(self, statement: ast.stmt) -> Any:
+        if statement in self.value.narrowed and isinstance(statement, ast.Assign):
+            target, value = self.code.cst(statement.targets[0]), self.moved.of(statement.value)
+            small = cst.Assign([cst.AssignTarget(target)], in_place_of(value, value))
+            line = self.code.line(self.value.narrowed[statement])
+        else:
+            small, line = self.moved.of(statement), self.code.line(statement)
+        if isinstance(small, cst.BaseCompoundStatement):
+            return small.with_changes(leading_lines=())
+        return self._with_comment_of(line, small.with_changes(semicolon=cst.MaybeSentinel.DEFAULT))
+
+    @staticmethod
+    def _with_comment_of(line: Any, small: cst.BaseSmallStatement) -> cst.SimpleStatementLine:
+        """A new line, with the comment behind another one, where that holds one statement alone."""
+        behind = line.trailing_whitespace if len(line.body) == 1 else cst.TrailingWhitespace()
+        return cst.SimpleStatementLine([small], trailing_whitespace=behind)
+
+    def _last(self, small: cst.BaseSmallStatement) -> cst.SimpleStatementLine:
+        """The line that computes the value, with the comments of the statement that did."""
+        line = self._with_comment_of(self.code.line(self.stored.statements[0]), small)
+        leading = [comment_line(text) for text in self._comments()]
+        return line.with_changes(leading_lines=leading)
+
+    def _comments(self) -> list[str]:
+        """The comments of what is not written again: they stay with the value."""
+        found: list[str] = []
+        for statement in (*self.stored.statements, *self.value.inlined):
+            if self.code.has_comment(statement):
+                line = self.code.line(statement).with_changes(leading_lines=())
+                found += comments_in(line if len(line.body) == 1 else self.code.cst(statement))
+        for comment in (*comments_in(self.code.cst(self.value.expression)), *self._trailing_comments()):
+            if comment in found:
+                found.remove(comment)
+        return found
+
+    def _trailing_comments(self) -> list[str]:
+        line = self.code.line(self.stored.statements[0])
+        return comments_in(line.trailing_whitespace) if len(line.body) == 1 else []
+
+    def _annotation(self) -> cst.Annotation | None:
         """What a property returns, where the constructor says what it returns and the value is known to be a tensor."""
         if self.stored.method.returns is None or not self.stored.is_tensor:
-            return ""
+            return None
         scope = self.family.info.scope
-        names = {
-            "torch.Tensor": scope.dotted_name("torch") == "torch",
-            "Tensor": scope.dotted_name("Tensor") == "torch.Tensor",
-        }
-        return next((f" -> {name}" for name, is_known in names.items() if is_known), "")
+        for name, imported in (("torch.Tensor", "torch"), ("Tensor", "torch.Tensor")):
+            if scope.dotted_name(name.partition(".")[0]) == imported:
+                return cst.Annotation(expression(name))
+        return None
 
-    def _comments_inside(self) -> list[str]:
-        """Comments of the statement outside of the value and before its end: they go with it."""
-        first = self.stored.statements[0]
-        value = self.code.span(self.value.expression)
-        return [
-            comment
-            for row, (column, comment) in sorted(self.code.comments.items())
-            if first.lineno <= row < (first.end_lineno or row) and not value.start <= Position(row, column) < value.end
-        ]
-
-    def _trailing_comment(self) -> str:
-        first = self.stored.statements[0]
-        found = self.code.comments.get(first.end_lineno or first.lineno)
-        alone = Removal.is_alone(self.code, first)
-        return f"  {found[1]}" if found is not None and alone else ""
-
-    def _removals(self) -> list[Edit]:
+    def _remove(self) -> None:
         stored, value = self.stored, self.value
-        removal = Removal(self.code)
-        gone: list[ast.stmt] = [*stored.statements, *self.uses.initialisations]
-        gone += self._unneeded_slice(gone)
-        replacement = [f"{value.self_name}.{name} = {name}" for name in value.stored]
+        moved = [*stored.statements, *self._unneeded_slice([*stored.statements, *self.uses.initialisations])]
+        gone = [*moved, *self.uses.initialisations]
+        replacement: list[cst.BaseSmallStatement] = [
+            cst.Assign([cst.AssignTarget(cst.Attribute(cst.Name(value.self_name), cst.Name(name)))], cst.Name(name))
+            for name in value.stored
+        ]
         kept = [name for name in stored.kept if self._is_loaded_elsewhere(name, gone)]
         if kept:
             # The attribute is not to be had yet where the value is a local of another method.
-            replacement.append(f"{' = '.join(kept)} = {self._as_it_stands()}")
+            original = self.code.cst(value.original)
+            targets = [cst.AssignTarget(cst.Name(name)) for name in kept]
+            replacement.append(cst.Assign(targets, in_place_of(original, original)))
         for statement in gone:
-            is_first = statement is stored.statements[0]
-            removal.remove(statement, replacement if is_first else [])
-        call = self._only_call_of_emptied(gone, replacement)
+            instead = replacement if statement is stored.statements[0] else ()
+            self.changes.remove(statement, instead, with_comments=statement not in moved)
+        call = self._only_call_of_emptied(gone, bool(replacement))
         if call is not None:
-            removal.remove(call)
-            removal.remove(stored.method)
-        edits = removal.edits()
+            self.changes.remove(call)
+            self.changes.remove(stored.method)
         for annotation in self.uses.annotations:
-            edits += Removal.rows(self.code, annotation)
-        return edits
+            self.changes.remove(annotation)
 
-    def _as_it_stands(self) -> str:
-        """The expression for where it stood."""
-        text = self.code.source(self.value.original)
-        return f"({text})" if "\n" in text else text
-
-    def _only_call_of_emptied(self, gone: list[ast.stmt], replacement: list[str]) -> ast.stmt | None:
+    def _only_call_of_emptied(self, gone: list[ast.stmt], is_replaced: bool) -> ast.stmt | None:
         """The call of a helper of which nothing is left, if there is one call and it takes nothing."""
         method = self.stored.method
         docstring = [s for s in method.body if self._is_docstring(s)]
-        if replacement or method.name in INITIALISERS or not all(s in gone or s in docstring for s in method.body):
+        if is_replaced or method.name in INITIALISERS or not all(s in gone or s in docstring for s in method.body):
             return None
         mentions = [
             node

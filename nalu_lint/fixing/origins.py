@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.fixing.code import FUNCTIONS
+from nalu_lint.fixing.names import FUNCTIONS, annotation_and_default, argument_names
 
 if TYPE_CHECKING:
     from nalu_lint.fixing.code import Code
@@ -34,7 +34,7 @@ def scope_of(code: Code, name: ast.Name) -> Scope | None:
                 return outer
         elif isinstance(outer, (*FUNCTIONS, ast.Lambda)):
             is_inside = inner in outer.body if isinstance(outer, FUNCTIONS) else inner is outer.body
-            if is_inside and (name.id in _arguments(outer) or variable_stores(code, outer, name.id)):
+            if is_inside and (name.id in argument_names(outer) or variable_stores(code, outer, name.id)):
                 return outer
         elif isinstance(outer, ast.Module):
             return outer
@@ -45,7 +45,7 @@ def scope_of(code: Code, name: ast.Name) -> Scope | None:
 def origins(code: Code, name: ast.Name) -> list[Origin] | None:
     """All values that a variable is given; None where one of them is not followed."""
     scope = scope_of(code, name)
-    if scope is None or (isinstance(scope, (*FUNCTIONS, ast.Lambda)) and name.id in _arguments(scope)):
+    if scope is None or (isinstance(scope, (*FUNCTIONS, ast.Lambda)) and name.id in argument_names(scope)):
         return None
     if any(isinstance(n, ast.Global | ast.Nonlocal) and name.id in n.names for n in code.parents):
         return None
@@ -59,12 +59,7 @@ def argument(code: Code, name: ast.Name) -> tuple[ast.expr | None, ast.expr | No
     scope = scope_of(code, name)
     if not isinstance(scope, FUNCTIONS) or variable_stores(code, scope, name.id):
         return None, None
-    arguments = scope.args
-    every = [*arguments.posonlyargs, *arguments.args]
-    defaults = dict(zip(reversed([a.arg for a in every]), reversed(arguments.defaults), strict=False))
-    defaults.update({a.arg: d for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d})
-    annotation = next((a.annotation for a in (*every, *arguments.kwonlyargs) if a.arg == name.id), None)
-    return annotation, defaults.get(name.id)
+    return annotation_and_default(scope, name.id)
 
 
 def _origin(code: Code, store: ast.Name) -> Origin | None:
@@ -134,8 +129,3 @@ def _is_within(code: Code, node: ast.AST, outer: ast.AST) -> bool:
 
 def _bound_names(target: ast.AST) -> set[str]:
     return {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
-
-
-def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
-    a = function.args
-    return {x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x is not None}

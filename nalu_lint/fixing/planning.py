@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Fix
-from nalu_lint.fixing.code import Code, Refused
-from nalu_lint.fixing.leftovers import without_leftovers
-from nalu_lint.fixing.text import apply, last_row, overlap
+from nalu_lint.fixing.code import Code
+from nalu_lint.fixing.edits import apply, last_row, overlap
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     import ast
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.index.project import Project
     from nalu_lint.diagnostic import Edit, Finding
+    from nalu_lint.fixing.changes import Rewrite
 
 # Codes that say the same of one Parameter in different company: fixing one finding may turn another into it.
 _SAME = {"NAL002": "NAL001"}
@@ -63,14 +65,13 @@ class Planner:
         self.project = project
         self.reported = frozenset(selected)
         self.selected = self.reported | _SAME.keys() | set(_SAME.values())
-        self._code: Code | None = None
         self._keys: Counter[Key] | None = None
+        self._rewrites: dict[tuple[Finding, str], Rewrite | str | None] = {}  # or why there is none
+        self._results: dict[str, list[Finding]] = {}  # what is found in texts after fixes
 
-    @property
+    @cached_property
     def code(self) -> Code:
-        if self._code is None:
-            self._code = Code(self.text, self.tree, self.path, self.project)
-        return self._code
+        return Code(self.text, self.tree, self.path, self.project)
 
     def plan(self, finding: Finding, *, by: str | None = None) -> Planned:
         """The fix of one finding, by its own rule or by that of another code, proven."""
@@ -87,7 +88,7 @@ class Planner:
         """The fixes of several findings. Those of different classes are proven together where that succeeds."""
         planned = [self._completed(finding) for finding in findings]
         for batch in _batches([n for n, one in enumerate(planned) if one.fix and one.fix.edits], findings):
-            edits = [edit for n in batch for edit in (planned[n].fix or _NOTHING).edits]
+            edits = [edit for n in batch if (fix := planned[n].fix) for edit in fix.edits]
             try:
                 self._check([findings[n] for n in batch], edits)
             except Refused:
@@ -98,39 +99,58 @@ class Planner:
     def joint(self, findings: list[tuple[Finding, str]]) -> list[Edit] | None:
         """The edits that fix findings of several classes together, each by the rule of a code, if they do."""
         try:
-            edits = [edit for finding, by in findings for edit in self._proposed(finding, by).edits]
-            edits = self._without_leftovers(edits)
+            edits = self._edits([self._proposed(finding, by) for finding, by in findings])
             self._check([finding for finding, _ in findings], edits)
         except Refused:
             return None
         return edits
 
-    def _proposed(self, finding: Finding, by: str | None = None) -> Fix:
+    def _proposed(self, finding: Finding, by: str | None = None) -> Rewrite | None:
+        """What a rule makes of a finding; None where it has no fixes. Raises Refused."""
+        known = (finding, by or finding.code)
+        if known not in self._rewrites:
+            try:
+                self._rewrites[known] = self._rewrite(*known)
+            except Refused as refused:
+                self._rewrites[known] = str(refused)
+        found = self._rewrites[known]
+        if isinstance(found, str):
+            raise Refused(found)
+        return found
+
+    def _rewrite(self, finding: Finding, by: str) -> Rewrite | None:
         from nalu_lint.rules import all_rules  # start-up time
         from nalu_lint.rules.base import Rule
 
-        rule = all_rules()[by or finding.code]
+        rule = all_rules()[by]
         if type(rule).fix is Rule.fix:
-            return _NOTHING
+            return None
         with _refusing_on_defects():
-            return rule.fix(finding, self.code) or _NOTHING
+            return rule.fix(finding, self.code)
 
     def _completed(self, finding: Finding, by: str | None = None) -> Planned:
         """The fix, with what it leaves unused removed, but not proven."""
         try:
-            fix = self._proposed(finding, by)
-            if fix is _NOTHING:
+            rewrite = self._proposed(finding, by)
+            if rewrite is None:
                 return Planned(finding, None)
-            edits = self._without_leftovers(list(fix.edits)) if fix.edits else []
+            edits = self._edits([rewrite]) if rewrite.changes is not None else []
         except Refused as refused:
             return Planned(finding, None, str(refused))
-        return Planned(finding, fix._replace(edits=tuple(sorted(edits, key=lambda edit: edit.span))))
+        return Planned(finding, Fix(rewrite.applicability, rewrite.message, tuple(edits)))
 
-    def _without_leftovers(self, edits: list[Edit]) -> list[Edit]:
-        if overlap(edits):
-            raise Refused("its parts are too close to each other in the text")
+    def _edits(self, rewrites: list[Rewrite | None]) -> list[Edit]:
+        """The edits that rewrites, and the removal of what they leave unused, come to. Raises Refused."""
+        from nalu_lint.fixing.changes import Changes  # it loads libcst
+        from nalu_lint.fixing.leftovers import remove_leftovers
+
         with _refusing_on_defects():
-            edits = without_leftovers(self.code, edits)
+            changes = Changes(self.code)
+            for rewrite in rewrites:
+                if rewrite is not None and rewrite.changes is not None:
+                    changes.add(rewrite.changes)
+            remove_leftovers(self.code, changes)
+            edits = sorted(changes.edits(), key=lambda edit: edit.span)
         rows = {row for edit in edits for row in range(edit.span.start.row, last_row(edit) + 1)}
         for other in self.silenced:
             if rows & set(range(other.span.start.row, other.span.end.row + 1)):
@@ -145,9 +165,12 @@ class Planner:
             raise Refused("its parts are too close to each other in the text")
         with _refusing_on_defects():
             text = apply(self.text, edits)
-            # What a check of the result would look for, and in any case what was found before.
-            codes = engine.firing_in(text.encode("utf-8", "surrogatepass"), self.selected)
-            found = self._find(text, engine.parse(text), codes | {finding.code for finding in fixed})
+            if text not in self._results:
+                # What a check of the result would look for, and in any case what was found before.
+                codes = engine.firing_in(text.encode("utf-8", "surrogatepass"), self.selected)
+                codes |= {finding.code for finding in self.findings}
+                self._results = {text: self._find(text, engine.parse(text), codes)}
+            found = self._results[text]
         if self._objection(fixed, found, Counter(map(key, self.findings))):
             # The sieve may have passed over what was there before: look again without it.
             if self._keys is None:
@@ -168,9 +191,6 @@ class Planner:
         from nalu_lint import engine  # it imports this package where it needs it
 
         return engine.find(text, tree, codes, self.path, self.project)
-
-
-_NOTHING = Fix("display", "", ())
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+import libcst as cst
+
 from nalu_lint.analysis.knowledge.torch_semantics import (
     COPYING_FUNCTIONS,
     COPYING_METHODS,
@@ -16,21 +18,24 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     OPTIMISER_METHODS,
     PARAMETER_ITERATORS,
 )
-from nalu_lint.diagnostic import Edit, Fix, Span
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused, self_name
+from nalu_lint.fixing.changes import Changes, Rewrite
 from nalu_lint.fixing.cut_reads import disabling
-from nalu_lint.fixing.stores import Registered, registered_name
-from nalu_lint.fixing.unwrapping import in_place_of, link_span, shortened, without
+from nalu_lint.fixing.family import Family, self_name
+from nalu_lint.fixing.names import FUNCTIONS, Function, is_in_place
+from nalu_lint.fixing.nodes import shortened, without_link
+from nalu_lint.fixing.refused import Refused
+from nalu_lint.fixing.stores import Registered, registered_name, wrapped_by
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 _OF_PARAMETERS = frozenset({"data", "grad", "requires_grad", "is_leaf", "register_hook", "retain_grad"})
 _OF_MODULES = PARAMETER_ITERATORS | {"state_dict", "_parameters", "__dict__", "apply", "get_parameter"}
 _LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def keep(code: Code, finding: Finding) -> Fix:
+def keep(code: Code, finding: Finding) -> Rewrite:
     """A local variable takes the new value. Display-only, with what to write, where that is not proven. Raises Refused.
 
     Proven: nothing but the rest of the method reads what the Parameter is replaced by, and each read there comes
@@ -42,7 +47,7 @@ def keep(code: Code, finding: Finding) -> Fix:
         raise Refused("the call that makes the Parameter is not found in the text")
     method = code.function(call)
     last = name.rpartition(".")[2]
-    text = code.source(_wrapped(call))
+    text = code.source(wrapped_by(call))
     # Parameter() detaches all the same; the value itself should keep its history.
     value = shortened(re.sub(rf"(\w\.{re.escape(name)})\.(?:data\b|detach\(\))", r"\1", text))
     try:
@@ -50,17 +55,10 @@ def keep(code: Code, finding: Finding) -> Fix:
             raise Refused(f"and call the function that `{name.rpartition('.')[0]}` stands for with it")
         if not isinstance(method, FUNCTIONS):
             raise Refused("and read that in its place")
-        edits = _Local(code, method, call, name).edits()
+        changes = _Local(code, method, call, name).changes()
     except Refused as refused:
-        return Fix("display", f"Keep `{name}`: write `{last} = {value}` in its place, {refused}", ())
-    return Fix("unsafe", f"Keep `{name}`, and put the value in a local variable", tuple(edits))
-
-
-def _wrapped(call: ast.Call) -> ast.expr:
-    arguments = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
-    if not arguments or isinstance(arguments[0], ast.Starred):
-        raise Refused("what the Parameter is made of is not clear")
-    return arguments[0]
+        return Rewrite("display", f"Keep `{name}`: write `{last} = {value}` in its place, {refused}")
+    return Rewrite("unsafe", f"Keep `{name}`, and put the value in a local variable", changes)
 
 
 class _Reads(NamedTuple):
@@ -78,7 +76,7 @@ class _Local:
         self.method = method
         self.call = call
         self.name = name
-        self.value = _wrapped(call)
+        self.value = wrapped_by(call)
         info = code.class_of(method)
         if info is None:
             raise Refused("and read that in its place")
@@ -86,19 +84,23 @@ class _Local:
         self.statement = code.statement(call)
         self.target = self._target()
 
-    def edits(self) -> list[Edit]:
-        code = self.code
+    def changes(self) -> Changes:
+        changes = Changes(self.code)
         self._check_place()
         self._check_others()
         reads = self._reads()
-        local = self._free_name()
-        edits = [Edit(local, self._target_span())]
-        text = without(code, self.value, self._cuts(reads.old))
-        edits.append(Edit(in_place_of(code, self.call, self.value, text), code.span(self.call)))
+        local = cst.Name(self._free_name())
+        for link in self._cuts(reads.old):
+            changes.change(link, without_link)
+        if isinstance(self.statement, ast.AnnAssign):  # of a Parameter, which the value is not
+            changes.change(self.statement, lambda node: cst.Assign([cst.AssignTarget(local)], node.value))
+        else:
+            changes.change(self.target, lambda _: local)
+        changes.unwrap(self.call, self.value)
         for read in reads.new:
             self._check_use(read)
-            edits.append(Edit(local, code.span(read)))
-        return edits
+            changes.change(read, lambda node: local.with_changes(lpar=node.lpar, rpar=node.rpar))
+        return changes
 
     def _free_name(self) -> str:
         inside = [n for n in ast.walk(self.method) if isinstance(n, ast.Name | ast.arg)]
@@ -121,13 +123,6 @@ class _Local:
 
     def _is_self(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Name) and node.id == self_name(self.method)
-
-    def _target_span(self) -> Span:
-        """The target, with its annotation: the value is no Parameter."""
-        span = self.code.span(self.target)
-        if isinstance(self.statement, ast.AnnAssign):
-            return Span(span.start, self.code.span(self.statement.annotation).end)
-        return span
 
     def _check_place(self) -> None:
         """Refuse where the statement may run several times in one forward pass, or without gradients."""
@@ -238,12 +233,12 @@ class _Local:
                 break
         return found
 
-    def _cuts(self, old: list[ast.Attribute]) -> list[Span]:
+    def _cuts(self, old: list[ast.Attribute]) -> list[ast.expr]:
         """The `.data` and `.detach()` that make no difference, since `Parameter()` detaches.
 
         Refuses others: the Parameter would not get a gradient.
         """
-        spans = []
+        cuts: list[ast.expr] = []
         for node in ast.walk(self.value):
             if not isinstance(node, ast.Call | ast.Attribute) or not any(inner in old for inner in ast.walk(node)):
                 continue
@@ -259,8 +254,8 @@ class _Local:
             is_known = node.attr == "data" if not is_call else node.attr == "detach"
             if not is_known or not isinstance(link, ast.expr) or not (node.value in old or link is self.value):
                 raise Refused(f"without `.{node.attr}`, which cuts its history")
-            spans.append(link_span(self.code, node, link))
-        return spans
+            cuts.append(link)
+        return cuts
 
     def _check_use(self, read: ast.Attribute) -> None:
         """Refuse what is only done with Parameters, or in place."""
@@ -273,11 +268,11 @@ class _Local:
         if isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
             raise Refused(f"{where} changes it in place")
         if isinstance(parent, ast.Attribute) and parent.value is node:
-            if parent.attr in _OF_PARAMETERS or (parent.attr.endswith("_") and not parent.attr.endswith("__")):
+            if parent.attr in _OF_PARAMETERS or is_in_place(parent.attr):
                 raise Refused(f"{where} uses it as a Parameter (`.{parent.attr}`)")
         if isinstance(parent, ast.Call) and parent.func is not node:
             function = ast.unparse(parent.func).rpartition(".")[2]
-            if function == "isinstance" or (function.endswith("_") and not function.endswith("__")):
+            if function == "isinstance" or is_in_place(function):
                 raise Refused(f"{where} uses it as a Parameter (`{function}`)")
         statement = code.statement(read)
         if isinstance(statement, ast.Assign) and parent is statement:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from nalu_lint.analysis.index.names import canonical
 from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
-from nalu_lint.fixing.code import Code, Family, Function, Refused, argument_names, locals_of, self_name
+from nalu_lint.fixing.family import Family, self_name
+from nalu_lint.fixing.names import Function, argument_names, is_in_place, locals_of
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import Scope
+    from nalu_lint.fixing.code import Code
 
 _RANDOM = frozenset(
     {
@@ -30,6 +33,9 @@ _RANDOM = frozenset(
         ),
         *("normal", "poisson", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "gumbel_softmax"),
         *("feature_alpha_dropout", "feature_dropout", "rrelu", "manual_seed", "seed", "sample", "rsample"),
+        *("uniform_", "normal_", "random_", "bernoulli_", "exponential_", "cauchy_", "log_normal_", "geometric_"),
+        *("trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_"),
+        *("sparse_", "multinomial"),
     }
 )
 _DEVICE_FACTORIES = frozenset(
@@ -41,14 +47,7 @@ _DEVICE_FACTORIES = frozenset(
     )
 )
 _KNOWN_NAMESPACES = ("torch.", "math.", "cmath.", "numpy.", "einops.", "opt_einsum.", "operator.", "functools.")
-_STATEFUL_NAMESPACES = (
-    "torch.optim.",
-    "torch.utils.",
-    "torch.jit.",
-    "torch.distributed.",
-    "torch.cuda.",
-    "torch.nn.init.",
-)
+_STATEFUL_NAMESPACES = tuple(f"torch.{name}." for name in ("optim", "utils", "jit", "distributed", "cuda", "nn.init"))
 _BUILTINS = frozenset(
     {
         *("abs", "all", "any", "bool", "complex", "dict", "divmod", "enumerate", "filter", "float", "frozenset"),
@@ -150,7 +149,7 @@ class Examination:
         if isinstance(function, ast.Name):
             self._named(function.id, node, local_names, helper)
         elif isinstance(function, ast.Attribute):
-            if function.attr in _RANDOM or _is_random_in_place(function.attr):
+            if function.attr in _RANDOM:
                 raise Refused(f"`{function.attr}` draws at random, on each use anew")
             if self._is_self(function.value, helper):
                 self._submodule(function.attr)
@@ -202,7 +201,7 @@ class Examination:
         is_known = dotted.startswith(_KNOWN_NAMESPACES) and not dotted.startswith(
             ("numpy.random", *_STATEFUL_NAMESPACES)
         )
-        if last in _RANDOM or _is_random_in_place(last):
+        if last in _RANDOM:
             raise Refused(f"`{last}` draws at random, on each use anew")
         if not is_known:
             raise Refused(f"it calls `{ast.unparse(function)}`, and what that does is not known")
@@ -221,17 +220,9 @@ class Examination:
             raise Refused(f"row {node.lineno} calls `{function.attr}`")
 
 
-def _is_random_in_place(name: str) -> bool:
-    return name in (
-        *("uniform_", "normal_", "random_", "bernoulli_", "exponential_", "cauchy_", "log_normal_", "geometric_"),
-        *("trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_"),
-        *("sparse_",),
-    )
-
-
 def changes(method: str) -> bool:
     """Whether a method changes its receiver."""
-    return (method.endswith("_") and not method.endswith("__")) or method in _STATEFUL_METHODS
+    return is_in_place(method) or method in _STATEFUL_METHODS
 
 
 def _local_names(function: Function) -> LocalNames:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.fixing.code import Refused
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.fixing.code import Code, Family
+    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.family import Family
 
 
 class Registered(NamedTuple):
@@ -63,3 +64,11 @@ def stores_of(code: Code, family: Family, attribute: str) -> list[ast.stmt]:
                 if registered is not None and registered.name == attribute:
                     found[node] = None
     return list(found)
+
+
+def wrapped_by(call: ast.Call) -> ast.expr:
+    """The tensor that a Parameter or buffer is made of. Raises Refused."""
+    arguments = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
+    if not arguments or isinstance(arguments[0], ast.Starred):
+        raise Refused("what the Parameter is made of is not clear")
+    return arguments[0]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.diagnostic import Edit, Fix
-from nalu_lint.fixing.code import FUNCTIONS, Code, Refused, self_name
-from nalu_lint.fixing.stores import registered_name
+from nalu_lint.fixing.changes import Changes, Rewrite
+from nalu_lint.fixing.family import self_name
+from nalu_lint.fixing.names import FUNCTIONS
+from nalu_lint.fixing.refused import Refused
+from nalu_lint.fixing.stores import registered_name, wrapped_by
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 
-def tie(code: Code, finding: Finding) -> Fix:
+def tie(code: Code, finding: Finding) -> Rewrite:
     """Assign the Parameter itself. Raises Refused.
 
     Display-only, with the text of what to write, where the view is not the whole Parameter or its history is cut
@@ -24,10 +27,7 @@ def tie(code: Code, finding: Finding) -> Fix:
         raise Refused("the call that wraps the Parameter is not found in the text")
     if len(finding.sources) != 1:
         raise Refused("it wraps the storage of one Parameter or another")
-    arguments = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
-    if not arguments or isinstance(arguments[0], ast.Starred):
-        raise Refused("what the call wraps is not clear")
-    inner = arguments[0]
+    inner = wrapped_by(call)
     source = f"{_receiver(code, call)}.{finding.sources[0].name}"
     target = _target(code, call)
     if target is None:
@@ -46,12 +46,13 @@ def tie(code: Code, finding: Finding) -> Fix:
             what = f"Write `{target} = {source}` for a tie, or `{code.source(inner)}.clone()` for a copy"
         else:
             raise Refused(f"`{code.source(inner)}` is not followed to the Parameter that it is")
-        return Fix("display", what, ())
+        return Rewrite("display", what)
     if len(call.args) + len(call.keywords) > 1:
         what = f"Write `{target} = {source}`; what else `{code.source(call.func)}` is given does not apply to a tie"
-        return Fix("display", what, ())
-    text = code.source(inner)
-    return Fix("unsafe", f"Tie `{target}` to `{source}`", (Edit(text, code.span(call)),))
+        return Rewrite("display", what)
+    changes = Changes(code)
+    changes.unwrap(call, inner)
+    return Rewrite("unsafe", f"Tie `{target}` to `{source}`", changes)
 
 
 def _receiver(code: Code, node: ast.AST) -> str:

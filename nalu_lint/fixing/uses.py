@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETERS
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Function, Refused
+from nalu_lint.fixing.names import FUNCTIONS, Function, is_in_place
+from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo
+    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.family import Family
 
 _NAMING_CALLS = frozenset(
     {"setattr", "delattr", "register_parameter", "register_buffer", "add_module", "register_module"}
@@ -104,7 +107,7 @@ class Uses:
                 call = call.func.value  # x.normal_().mul_(2)
             function = call.func
             name = syntax.last_name(function)
-            if not name.endswith("_") or name.endswith("__"):
+            if not is_in_place(name):
                 return False
             if isinstance(function, ast.Attribute) and self._chain(function.value) is node:
                 return True
@@ -137,11 +140,11 @@ class Uses:
         while isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load):
             return True
         if isinstance(parent, ast.Attribute):
-            changed = parent.attr.endswith("_") and not parent.attr.endswith("__")
+            changed = is_in_place(parent.attr)
             return changed or parent.attr in _OF_LEAVES or not isinstance(parent.ctx, ast.Load)
         if isinstance(parent, ast.Call) and parent.args and parent.args[0] is node:
             name = syntax.last_name(parent.func)
-            return name.endswith("_") and not name.endswith("__")
+            return is_in_place(name)
         return isinstance(parent, ast.AugAssign) and parent.target is node
 
     def _is_optimised(self, node: ast.AST) -> bool:

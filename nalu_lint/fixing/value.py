@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nalu_lint.fixing.arguments import is_free, is_plain
-from nalu_lint.fixing.code import (
-    FUNCTIONS,
-    SCOPES,
-    Code,
-    Family,
-    Function,
-    Names,
-    Refused,
-    argument_names,
-    locals_of,
-    names_in,
-    self_name,
-)
+from nalu_lint.fixing.changes import Changes
+from nalu_lint.fixing.family import Family, self_name
+from nalu_lint.fixing.names import FUNCTIONS, SCOPES, Function, Names, argument_names, locals_of, names_in
+from nalu_lint.fixing.nodes import expression, with_argument
+from nalu_lint.fixing.refused import Refused
 from nalu_lint.fixing.repeatable import Examination, changes
 from nalu_lint.fixing.stores import registered_name, stores_of
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo
     from nalu_lint.diagnostic import Source
+    from nalu_lint.fixing.code import Code
 
 
 class Value:
@@ -52,7 +46,8 @@ class Value:
         self.factories: list[ast.Call] = []
         self.device = ""
         self.moved_statements: list[ast.stmt] = []  # the same, as they stand in the method
-        self.narrowed: set[ast.stmt] = set()
+        self.narrowed: dict[ast.stmt, ast.stmt] = {}  # to what it is a part of
+        self.inlined: list[ast.stmt] = []  # whose value is the expression
         self._find_slice()
         self._inline_last()
         self._check_inner_scopes()
@@ -94,7 +89,7 @@ class Value:
                 value = statement.value.elts[target.elts.index(wanted[0])]
                 if not isinstance(value, ast.Starred):
                     narrow = ast.copy_location(ast.Assign(targets=[wanted[0]], value=value), statement)
-                    self.narrowed.add(narrow)
+                    self.narrowed[narrow] = statement
                     return narrow
         return statement
 
@@ -204,6 +199,7 @@ class Value:
                 return
             self.expression = last.value
             self.slice.pop()
+            self.inlined.append(self.narrowed.get(last, last))
 
     def _check_inner_scopes(self) -> None:
         """A variable that becomes an attribute must mean the same everywhere in the moved code."""
@@ -211,7 +207,7 @@ class Value:
             for inner in ast.walk(node):
                 if isinstance(inner, SCOPES):
                     clash = names_in(*ast.iter_child_nodes(inner)).bound & self.aliases.keys()
-                    clash |= _arguments_of(inner) & self.aliases.keys()
+                    clash |= argument_names(inner) & self.aliases.keys()
                     if clash:
                         raise Refused(f"the name `{min(clash)}` has two meanings in the value")
 
@@ -230,6 +226,22 @@ class Value:
     def loaded(self) -> frozenset[str]:
         """The names from outside that the moved code reads."""
         return names_in(*self.nodes).loaded - self.aliases.keys()
+
+    def rewritten(self) -> Changes:
+        """The code with attributes for its variables, and the tensors that it makes on the device of the sources.
+
+        Raises Refused.
+        """
+        changes = Changes(self.code)
+        for inner in (inner for node in self.nodes for inner in ast.walk(node)):
+            if isinstance(inner, ast.Name) and inner.id in self.aliases and isinstance(inner.ctx, ast.Load):
+                if any(isinstance(outer, ast.JoinedStr) for outer in self.code.above(inner)):
+                    raise Refused(f"`{inner.id}` stands in an f-string")
+                attribute = expression(self.aliases[inner.id])
+                changes.change(inner, partial(_with_parentheses, attribute))
+            elif isinstance(inner, ast.Call) and inner in self.factories:
+                changes.change(inner, lambda node: with_argument(node, "device", expression(self.device)))
+        return changes
 
     def check(self, info: ClassInfo, sources: tuple[Source, ...]) -> None:
         """Raise Refused where the value is another one, or not to be had, when it is computed later."""
@@ -289,12 +301,8 @@ def _bound_at_once(statement: ast.stmt) -> frozenset[str]:
     return frozenset(found)
 
 
-def _arguments_of(scope: ast.AST) -> set[str]:
-    arguments = getattr(scope, "args", None)
-    if not isinstance(arguments, ast.arguments):
-        return set()
-    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
-    return {a.arg for a in every if a is not None}
+def _with_parentheses(attribute: Any, node: Any) -> Any:
+    return attribute.with_changes(lpar=node.lpar, rpar=node.rpar)
 
 
 def _path(name: str) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nalu_lint.diagnostic import Edit, Fix, Span
-from nalu_lint.fixing.code import FUNCTIONS, Code, Family, Refused, self_name
-from nalu_lint.fixing.stores import check_initialised
-from nalu_lint.fixing.text import at
+from nalu_lint.fixing.changes import Changes, Rewrite
+from nalu_lint.fixing.family import Family, self_name
+from nalu_lint.fixing.names import FUNCTIONS, is_in_place
+from nalu_lint.fixing.nodes import atom
+from nalu_lint.fixing.refused import Refused
+from nalu_lint.fixing.stores import check_initialised, wrapped_by
 
 if TYPE_CHECKING:
+    import libcst as cst
+
     from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.code import Code
 
 # Methods whose result holds the same values, or is their conversion, and can be trained.
 _CONVERSIONS = frozenset({"to", "cuda", "half", "double", "bfloat16"})
@@ -21,10 +26,9 @@ _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _INTEGERS = frozenset(
     {"bool", "uint8", "int8", "int16", "short", "int32", "int", "int64", "long", "type_as", "qint8", "quint8", "qint32"}
 )
-_NEEDS_NO_PARENTHESES = (ast.Call, ast.Name, ast.Attribute, ast.Subscript)
 
 
-def wrap_last(code: Code, finding: Finding) -> Fix:
+def wrap_last(code: Code, finding: Finding) -> Rewrite:
     """`Parameter(x).to(device)` becomes `Parameter(x.to(device))`, `0.1 * Parameter(x)` `Parameter(0.1 * x)`.
 
     Raises Refused.
@@ -33,7 +37,7 @@ def wrap_last(code: Code, finding: Finding) -> Fix:
     call = code.at(finding.span)
     if not isinstance(call, ast.Call):
         raise Refused("the call that makes the Parameter is not found in the text")
-    inner = _wrapped(call)
+    wrapped_by(call)
     converted = _converted(code, call)
     statement = code.parents[converted]
     method = code.function(call)
@@ -41,28 +45,26 @@ def wrap_last(code: Code, finding: Finding) -> Fix:
     if not isinstance(method, FUNCTIONS) or info is None or not _stores(code, statement, converted, method, name):
         raise Refused(f"the statement that makes `{name}` has a form that is not followed")
     family = Family(code, info)
-    code.bases.check(family, name)
+    code.bases.check(family.members, name)
     check_initialised(method, call)
     _check_uses(family, name, statement)
-    before, after = ("", "") if isinstance(inner, _NEEDS_NO_PARENTHESES) else ("(", ")")
-    start, end = code.span(inner)
-    whole, made = code.span(converted), code.span(call)
-    ahead, behind = Span(whole.start, made.start), Span(made.end, whole.end)
-    edits = [
-        Edit("", ahead),
-        Edit(code.between(ahead) + before, at(*start)),
-        Edit(after + code.between(behind), at(*end)),
-        Edit("", behind),
-    ]
-    what = f"Compute the tensor first, and make `{name}` a Parameter last"
-    return Fix("unsafe", what, tuple(edit for edit in edits if edit.content or edit.span.start != edit.span.end))
+    changes = Changes(code)
+    made = code.cst(call)
+    changes.change(call, lambda node: atom(_argument(node).value))
+    changes.change(converted, lambda node: _made_last(made, node))
+    return Rewrite("unsafe", f"Compute the tensor first, and make `{name}` a Parameter last", changes)
 
 
-def _wrapped(call: ast.Call) -> ast.expr:
-    arguments = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
-    if not arguments or isinstance(arguments[0], ast.Starred):
-        raise Refused("what the Parameter is made of is not clear")
-    return arguments[0]
+def _argument(made: cst.Call) -> cst.Arg:
+    """What the Parameter is made of."""
+    return next((a for a in made.args if a.keyword is not None and a.keyword.value == "data"), made.args[0])
+
+
+def _made_last(made: cst.Call, tensor: Any) -> cst.Call:
+    argument = _argument(made)
+    new = argument.with_changes(value=tensor.with_changes(lpar=(), rpar=()))
+    arguments = [new if one is argument else one for one in made.args]
+    return made.with_changes(args=arguments, lpar=tensor.lpar, rpar=tensor.rpar)
 
 
 def _converted(code: Code, call: ast.Call) -> ast.expr:
@@ -127,9 +129,5 @@ def _check_uses(family: Family, name: str, statement: ast.AST) -> None:
             node, parent = parent, code.parents[parent]  # type: ignore[assignment]
             if not isinstance(node.ctx, ast.Load):
                 raise Refused(f"`{name}` is changed in place in row {node.lineno}")
-        if isinstance(parent, ast.Attribute) and parent.value is node and _is_in_place(parent.attr):
+        if isinstance(parent, ast.Attribute) and parent.value is node and is_in_place(parent.attr):
             raise Refused(f"`{name}` is changed in place in row {node.lineno}")
-
-
-def _is_in_place(method: str) -> bool:
-    return method.endswith("_") and not method.endswith("__")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nalu_lint.analysis.facts import ClassModel, FileModel, SourceParameter
-    from nalu_lint.diagnostic import Fix
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -37,10 +37,10 @@ class Rule:
         """Findings of this rule outside classes: in functions and at module level."""
         return ()
 
-    def fix(self, finding: Finding, code: Code) -> Fix | None:
+    def fix(self, finding: Finding, code: Code) -> Rewrite | None:
         """The edits that remove a finding of this rule; None where the rule has no fixes.
 
-        They need not be proven: the result is checked again before it counts. Raises `fixing.code.Refused`, with
+        They need not be proven: the result is checked again before it counts. Raises `fixing.refused.Refused`, with
         the reason, where there is none for this finding.
         """
         return None

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel, DerivedParameter, SourceParameter
-    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -100,7 +101,7 @@ class DerivedParameterRule(Rule):
                 message = _message(derived, trainable, orphans)
                 yield finding(self, model, derived.span, message, derived.name, tuple(trainable))
 
-    def fix(self, finding: Finding, code: Code) -> Fix:
+    def fix(self, finding: Finding, code: Code) -> Rewrite:
         from nalu_lint.fixing.on_use import compute_on_use  # start-up time
 
         return compute_on_use(code, finding)

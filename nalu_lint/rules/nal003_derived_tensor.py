@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -90,7 +91,7 @@ class DerivedTensorRule(Rule):
                 message = f"Tensor `{tensor.name}` {what.format(quoted(sources))}. Compute it in forward()"
                 yield finding(self, model, tensor.span, message, tensor.name, tuple(sources))
 
-    def fix(self, finding: Finding, code: Code) -> Fix:
+    def fix(self, finding: Finding, code: Code) -> Rewrite:
         from nalu_lint.fixing.on_use import compute_on_use  # start-up time
 
         return compute_on_use(code, finding)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel, LostParameter
-    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -81,7 +82,7 @@ class LostParameterRule(Rule):
         for lost in model.lost:
             yield finding(self, model, lost.span, _message(lost), lost.name)
 
-    def fix(self, finding: Finding, code: Code) -> Fix:
+    def fix(self, finding: Finding, code: Code) -> Rewrite:
         from nalu_lint.fixing.wrapped_last import wrap_last  # start-up time
 
         return wrap_last(code, finding)

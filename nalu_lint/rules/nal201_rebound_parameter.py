@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -88,7 +89,7 @@ class ReboundParameterRule(Rule):
             )
             yield finding(self, model, rebound.span, message, rebound.name, (rebound.source,))
 
-    def fix(self, finding: Finding, code: Code) -> Fix:
+    def fix(self, finding: Finding, code: Code) -> Rewrite:
         from nalu_lint.fixing.rebound import keep  # start-up time
 
         return keep(code, finding)

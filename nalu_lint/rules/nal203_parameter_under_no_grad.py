@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import ClassModel
-    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -91,7 +92,7 @@ class ParameterUnderNoGradRule(Rule):
                 )
                 yield finding(self, model, cut.span, message, cut.name, (cut.source,))
 
-    def fix(self, finding: Finding, code: Code) -> Fix:
+    def fix(self, finding: Finding, code: Code) -> Rewrite:
         from nalu_lint.fixing.cut_reads import move_out  # start-up time
 
         return move_out(code, finding)

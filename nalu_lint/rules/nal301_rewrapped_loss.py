@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.facts import FileModel
-    from nalu_lint.diagnostic import Finding, Fix
+    from nalu_lint.diagnostic import Finding
+    from nalu_lint.fixing.changes import Rewrite
     from nalu_lint.fixing.code import Code
 
 
@@ -82,7 +83,7 @@ class RewrappedLossRule(Rule):
             )
             yield finding(self, None, loss.span, message)
 
-    def fix(self, finding: Finding, code: Code) -> Fix:
+    def fix(self, finding: Finding, code: Code) -> Rewrite:
         from nalu_lint.fixing.loss import unwrap  # start-up time
 
         return unwrap(code, finding)

@@ -8,8 +8,8 @@ import pytest
 from rewriting import cell, rewritten
 
 from nalu_lint import check
+from nalu_lint.analysis.knowledge.module_attributes import DICT_ATTRIBUTES, MODULE_ATTRIBUTES
 from nalu_lint.config import Config
-from nalu_lint.fixing.container_keys import DICT_ATTRIBUTES, MODULE_ATTRIBUTES
 
 CODES = frozenset({"NAL102"})
 FORWARD = "for f in self.w.values():\n    x = f(x)\nreturn x"

@@ -14,8 +14,8 @@ from test_fixtures import FIXTURES
 from nalu_lint import check
 from nalu_lint.config import Config
 from nalu_lint.fixing.applying import fix
-from nalu_lint.fixing.code import Refused
 from nalu_lint.fixing.notebook_source import replace_cells
+from nalu_lint.fixing.refused import Refused
 
 NOTEBOOK = FIXTURES / "notebooks" / "faulty_and_right.ipynb"
 IMPORTS, _, CLASS = FAULTY.partition("\n\n\nclass")

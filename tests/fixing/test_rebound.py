@@ -35,7 +35,7 @@ def forward(body: str, *, init: str = INIT, more: str = "") -> str:
         ),
         (
             "self.w = nn.Parameter((self.w.detach() * 2).detach())\nreturn x * self.w",
-            "w = (self.w * 2)\nreturn x * w",
+            "w = self.w * 2\nreturn x * w",
         ),
         (
             "self.w = nn.Parameter(self.w * x.detach().mean())\nreturn x * self.w",

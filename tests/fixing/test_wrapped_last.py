@@ -25,7 +25,7 @@ def fixed(line: str, **more: str) -> str:
     [
         ("self.w = nn.Parameter(torch.ones(n)).to(n)", "self.w = nn.Parameter(torch.ones(n).to(n))"),
         ("self.w = nn.Parameter(torch.ones(n) * 0.1).cuda()", "self.w = nn.Parameter((torch.ones(n) * 0.1).cuda())"),
-        ("self.w = nn.Parameter((-torch.ones(n))).half()", "self.w = nn.Parameter(((-torch.ones(n)).half()))"),
+        ("self.w = nn.Parameter((-torch.ones(n))).half()", "self.w = nn.Parameter((-torch.ones(n)).half())"),
         ("self.w = nn.Parameter(data=torch.ones(n)).double()", "self.w = nn.Parameter(data=torch.ones(n).double())"),
         (
             "self.w = nn.Parameter(torch.ones(n), True).half().to(n, torch.float64)  # why",

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from nalu_lint.diagnostic import Edit, Position, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")  # the lines that Python counts, and no others
+
+_ROW = re.compile(r"[^\n]*\n|[^\n]+")
+_WORD = re.compile(r"\w+|[^\S\n]+|.|\n")
+
+_Stretch = tuple[int, int, int, int]  # from and to in the one, from and to in the other
 
 
 def lines_of(text: str) -> list[str]:
     """The lines of a text with their endings."""
     return [line for line in _LINE.findall(text) if line]
-
-
-def row_span(first: int, last: int) -> Span:
-    """The rows from `first` to `last`, with the line ending of the last one."""
-    return Span(Position(first, 1), Position(last + 1, 1))
-
-
-def at(row: int, column: int = 1) -> Span:
-    """An empty place: an edit there inserts."""
-    return Span(Position(row, column), Position(row, column))
 
 
 def last_row(edit: Edit) -> int:
@@ -78,12 +74,39 @@ def _ending(lines: list[str]) -> str:
     return max(dict.fromkeys(known), key=known.count) if known else "\n"
 
 
-def indented(text: str, indentation: str, keep: frozenset[int] = frozenset()) -> str:
-    """The rows of `text` moved to another indentation; its first row counts as indented by nothing.
+def difference(old: str, new: str, first: int) -> list[Edit]:
+    """The edits that make one text of another, which starts at row `first` of a larger one: as small as can be."""
+    before, after = (_ROW.findall(text) for text in (old, new))
+    edits = []
+    for start, end, new_start, new_end in changed(before, after):
+        words, new_words = (_WORD.findall("".join(rows)) for rows in (before[start:end], after[new_start:new_end]))
+        row = first + start
+        for left, right, new_left, new_right in _unequal(words, new_words) if words and new_words else ():
+            span = Span(_behind(words[:left], row), _behind(words[:right], row))
+            edits.append(Edit("".join(new_words[new_left:new_right]), span))
+        if not words or not new_words:
+            edits.append(Edit("".join(new_words), Span(Position(row, 1), Position(first + end, 1))))
+    return edits
 
-    `keep`: rows, from 0, inside of strings: they stay as they are.
-    """
-    rows = text.split("\n")
-    return "\n".join(
-        row if number in keep or not row.strip() else f"{indentation}{row}" for number, row in enumerate(rows)
-    )
+
+def changed(before: Sequence[str], after: Sequence[str]) -> list[_Stretch]:
+    """The stretches of one sequence that others in another one take the place of."""
+    start = _common(before, after)  # comparing whole files takes time
+    end = _common(before[start:][::-1], after[start:][::-1])
+    return _unequal(before[start : len(before) - end], after[start : len(after) - end], start)
+
+
+def _unequal(before: Sequence[str], after: Sequence[str], start: int = 0) -> list[_Stretch]:
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    found = [tuple(start + index for index in code[1:]) for code in matcher.get_opcodes() if code[0] != "equal"]
+    return [(first, end, new_first, new_end) for first, end, new_first, new_end in found]
+
+
+def _behind(words: list[str], row: int) -> Position:
+    lines = "".join(words).split("\n")
+    return Position(row + len(lines) - 1, len(lines[-1]) + 1)
+
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    """How much is the same from the start."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
