@@ -68,7 +68,7 @@ def hash_of(path: str) -> str:
 
 def _hash_of_folder(path: str) -> str:
     """What changes when a Python file below a folder does, or comes or goes."""
-    from nalu_lint.analysis.index.project import python_files  # few outcomes depend on a whole project
+    from nalu_lint.files import python_files  # few outcomes depend on a whole project
 
     now = time.time_ns()
     files = [(name, os.stat(name)) for name in python_files(path)]

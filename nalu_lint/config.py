@@ -13,13 +13,14 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nalu_lint.errors import UsageError
-from nalu_lint.files import CONFIG_NAMES, matches_path
+from nalu_lint.excludes import matches_path
 from nalu_lint.reading import is_within
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
 # What cannot be read is not checked: that is said whatever rules are selected, unless it is ignored by code.
 UNREADABLE = "NAL901"
 DEFAULT_EXCLUDE = (

@@ -274,7 +274,7 @@ def find(
 ) -> list[Finding]:
     """What the rules `codes` find in one text, each thing once. What they cannot judge is added to `notes`."""
     from nalu_lint.analysis import file_model  # start-up time
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
     from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in codes]
@@ -435,7 +435,13 @@ def project() -> Project:
     """The files that this process has read to follow imports, whichever file asked for them first."""
     from nalu_lint.analysis.index.project import Project  # start-up time
 
-    return Project()
+    return Project(_python_files)
+
+
+def _python_files(folder: str) -> list[str]:
+    from nalu_lint.files import python_files  # few findings get here
+
+    return python_files(folder)
 
 
 def forget() -> None:

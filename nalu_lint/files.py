@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import reading
+from nalu_lint.config import CONFIG_NAMES, Config
+from nalu_lint.excludes import compiled, matches, matches_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nalu_lint.config import Config
 
 SUFFIXES = (".py", ".pyi", ".ipynb")
-CONFIG_NAMES = ("nalu-lint.toml", "pyproject.toml")
 
 
 def discover(folder: str, config_for: Callable[[str], Config]) -> list[tuple[str, Config]]:
@@ -52,7 +51,7 @@ def _walk(
         config = config_for(folder)
     if ignores is not None and ".gitignore" in names:
         ignores = ignores.enter(folder)
-    matchers = _matchers(config.exclude)
+    matchers = compiled(config.exclude)
     prefix = "" if folder == "." else os.path.join(folder, "")
     here = ignores if ignores is not None and ignores.files else None
     absolute = os.path.join(os.path.abspath(folder), "") if here is not None else ""
@@ -61,7 +60,7 @@ def _walk(
         if not is_folder and not (name.endswith(SUFFIXES) and entry.is_file()):
             continue
         path = prefix + name
-        if _matches(name, path, matchers, config.root):
+        if matches(name, path, matchers, config.root):
             continue
         if here is not None and here.ignores(absolute + name, is_folder):
             continue
@@ -82,61 +81,6 @@ def is_excluded(path: str, config: Config) -> bool:
             break
         current = parent
     return False
-
-
-def matches_path(path: str, patterns: tuple[str, ...], root: str) -> bool:
-    """Whether the name, or the path from `root`, matches one of the glob patterns, as in ruff."""
-    return _matches(os.path.basename(path.rstrip("/")), path, _matchers(patterns), root)
-
-
-def _matches(name: str, path: str, matchers: _Matchers, root: str) -> bool:
-    if name in matchers.literal or any(match(name) for match in matchers.by_name):
-        return True
-    if not matchers.by_path:
-        return False
-    absolute = os.path.abspath(path)
-    relative = os.path.relpath(absolute, root).replace(os.sep, "/")
-    absolute = absolute.replace(os.sep, "/")
-    return any(match(relative) or match(absolute) for match in matchers.by_path)
-
-
-class _Matchers(NamedTuple):
-    """Plain names, globs for names, and globs for paths: most patterns are plain names."""
-
-    literal: frozenset[str]
-    by_name: tuple[Callable[[str], object], ...]
-    by_path: tuple[Callable[[str], object], ...]
-
-
-@cache
-def _matchers(patterns: tuple[str, ...]) -> _Matchers:
-    literal: set[str] = set()
-    by_name: list[str] = []
-    by_path: list[str] = []
-    for pattern in patterns:
-        plain = pattern.removeprefix("!").removeprefix("./").rstrip("/")
-        if "/" in plain:
-            by_path.append(plain)
-            if "**/" in plain:  # no folder at all is enough
-                by_path.append(plain.replace("**/", ""))
-        elif any(character in plain for character in "*?[{"):
-            by_name.append(plain)
-        else:
-            literal.add(plain)
-    return _Matchers(frozenset(literal), *map(_all_of, (by_name, by_path)))
-
-
-def _all_of(patterns: list[str]) -> tuple[Callable[[str], object], ...]:
-    """What says whether one of the patterns matches: one expression for those without alternatives."""
-    if not patterns:
-        return ()
-    import fnmatch  # start-up time
-
-    from nalu_lint import globs
-
-    plain = [fnmatch.translate(pattern) for pattern in patterns if not globs.has_choice(pattern)]
-    others = tuple(globs.matcher(pattern) for pattern in patterns if globs.has_choice(pattern))
-    return ((re.compile("|".join(plain)).match,) if plain else ()) + others
 
 
 # .gitignore, by git's own rules: a pattern matches a path itself, and what is in an ignored folder
@@ -271,3 +215,22 @@ def _gitignore_character(part: str) -> str:
         sign = "^/" if inside.startswith(("!", "^")) else ""
         return f"(?!/)[{sign}{inside[1:] if sign else inside}]".replace("[[", "[\\[")
     return re.escape(part[1:] if part.startswith("\\") and len(part) > 1 else part)
+
+
+def python_files(top: str) -> list[str]:
+    """The Python files of a project, by the folder that holds it.
+
+    A folder without any mark may be anyone's home: of what is below it, only packages count.
+    """
+    from nalu_lint.analysis.index.packages import MARKS  # few findings get here
+
+    folders, found = [top], []
+    if not any(os.path.exists(os.path.join(top, mark)) for mark in (*MARKS, "__init__.py")):
+        with os.scandir(top) as entries:
+            inside = sorted((entry.path, entry.is_dir()) for entry in entries)
+        folders = [
+            path for path, is_folder in inside if is_folder and os.path.isfile(os.path.join(path, "__init__.py"))
+        ]
+        found = [path for path, is_folder in inside if not is_folder]
+    found += [path for folder in folders for path, _ in discover(folder, lambda _: Config())]
+    return [path for path in found if path.endswith(".py")]

@@ -14,7 +14,7 @@ from helpers import call, concise, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nalu_lint import files, globs
+from nalu_lint import excludes, globs
 from nalu_lint.config import Config, ConfigError, check_glob
 
 
@@ -78,7 +78,7 @@ def test_the_command_with_such_patterns(tmp_path: Path) -> None:
 
 def test_names_and_paths(tmp_path: Path) -> None:
     def matches(path: str, pattern: str) -> bool:
-        return files.matches_path(path, (pattern,), str(tmp_path))
+        return excludes.matches_path(path, (pattern,), str(tmp_path))
 
     assert matches(str(tmp_path / "tests/probe/test_a.py"), "tests/{probe,reference}/test_*.py")
     assert not matches(str(tmp_path / "tests/other/test_a.py"), "tests/{probe,reference}/test_*.py")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.facts import FileModel
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
 
 
 def file_model(file: SourceFile, codes: frozenset[str]) -> FileModel:

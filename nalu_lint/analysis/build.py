@@ -12,6 +12,7 @@ from nalu_lint.analysis.forward.gradient_flow import GradientFlow
 from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.candidates import Candidates
 from nalu_lint.analysis.index.freezing import Freezing
+from nalu_lint.analysis.index.readers import Readers
 from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETER_NAMES
 from nalu_lint.analysis.scripts import script_facts
 from nalu_lint.analysis.sieve import signs
@@ -20,8 +21,7 @@ from nalu_lint.analysis.sieve.deriving import DERIVING_CODES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nalu_lint.analysis.index.outline import ClassInfo
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import ClassInfo, SourceFile
 
 GRADIENT_CODES = frozenset({"NAL202", "NAL203", "NAL204"})
 CONSTRUCTION_CODES = DERIVING_CODES | GRADIENT_CODES | {"NAL101", "NAL102", "NAL205"}
@@ -60,7 +60,7 @@ class _Builder:
         self.file = file
         self.codes = codes
         self.unfollowed: list[str] = []
-        self.usage = FileUsage(file.outline)
+        self.usage = FileUsage(file.outline, Readers.of)
         self.freezing = Freezing(file)
 
     @cached_property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nalu_lint.analysis.index.after_construction import After, FileUsage
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
 
 
 def build(

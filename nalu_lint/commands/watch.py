@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from nalu_lint import config, engine
 from nalu_lint.commands import check
+from nalu_lint.config import CONFIG_NAMES
 from nalu_lint.errors import UsageError
-from nalu_lint.files import CONFIG_NAMES, SUFFIXES
+from nalu_lint.files import SUFFIXES
 from nalu_lint.sources import STDIN
 
 if TYPE_CHECKING:

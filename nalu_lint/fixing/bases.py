@@ -7,8 +7,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.index.outline import is_module_class
-from nalu_lint.analysis.index.project import SourceFile
+from nalu_lint.analysis.index.outline import SourceFile, is_module_class
 from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:

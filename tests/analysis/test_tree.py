@@ -10,7 +10,7 @@ from helpers import FAULTY
 
 from nalu_lint import check
 from nalu_lint.analysis.construction.tree import MAX_CHAIN, MAX_DEPTH, NotFollowedError, Segment, Tree
-from nalu_lint.analysis.index.project import SourceFile
+from nalu_lint.analysis.index.outline import SourceFile
 
 TEXT = """\
 é = 1; w = [

@@ -31,7 +31,7 @@ from nalu_lint.analysis.knowledge.torch_semantics import METADATA_ATTRIBUTES, VI
 if TYPE_CHECKING:
     from nalu_lint.analysis.construction.heap import Heap
     from nalu_lint.analysis.construction.tree import Segment, Site
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
 
 
 class Frame:

@@ -35,8 +35,7 @@ from nalu_lint.analysis.construction.values import (
 from nalu_lint.analysis.index import names
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import Binding
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import Binding, SourceFile
 
 MAX_STEPS = 60_000  # expressions of one class, loops and calls included
 MAX_UNROLLED = 48  # elements of a container that a loop visits one by one

@@ -33,8 +33,8 @@ from nalu_lint.analysis.index.outline import ClassInfo
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nalu_lint.analysis.index.outline import FunctionNode
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 MAX_DEPTH = 12  # calls inside calls
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from libcst.metadata import CodeRange
 
-    from nalu_lint.analysis.index.outline import FunctionNode
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 # The parser of libcst recurses in native code, where too deep is a crash and not an exception: on the smallest
 # stack of the platforms, 1 MB, it gets to 150 nested brackets, and to 800 operators in a chain.

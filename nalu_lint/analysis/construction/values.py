@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import libcst as cst
 
     from nalu_lint.analysis.construction.tree import Segment, Site
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import ClassInfo, SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 
 class Link(NamedTuple):

@@ -10,7 +10,8 @@ from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.forward.gradient_flow import GradientFlow, _Body
-    from nalu_lint.analysis.index.outline import FunctionNode, Scope
+    from nalu_lint.analysis.index.outline import Scope
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _FILLING = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "appendleft"})
 _LISTING = torch_tables.PARAMETER_ITERATORS | torch_tables.MODULE_ITERATORS | {"state_dict", "load_state_dict", "apply"}

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.index.freezing import Freezing
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Scope
+    from nalu_lint.analysis.index.outline import ClassInfo, Scope
     from nalu_lint.analysis.index.positions import Lines
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 # Calls that mean that the function trains something of its own, or only stages weights that it is given.
 _INNER_TRAINING = frozenset({"backward", "zero_grad", "grad", "load_state_dict", "parameters", "optimizer"})

@@ -18,8 +18,8 @@ from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALISERS, NO_GRAD
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Scope
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import ClassInfo, Scope, SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 SINK = 0
 # Kinds of cuts. REWRAP: a new Parameter, which is a finding of its own.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.outline import is_module_class
@@ -19,8 +19,10 @@ from nalu_lint.analysis.index.usage_facts import FunctionUsage, Usage
 from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Outline, Scope
-    from nalu_lint.analysis.index.readers import Readers
+    from collections.abc import Callable
+
+    from nalu_lint.analysis.index.outline import ClassInfo, Outline, Scope, SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 
 class ClassUsage:
@@ -34,13 +36,23 @@ class ClassUsage:
         self.shared_in_construction = shared
 
 
+class Readers(Protocol):
+    """What says what other files do with the attributes of a class: `readers.Readers`."""
+
+    def reads(self, info: ClassInfo, name: str) -> bool: ...
+
+    def uses(self, info: ClassInfo, method: str) -> bool: ...
+
+    def takes(self, info: ClassInfo, name: str) -> bool: ...
+
+
 class FileUsage:
     """The usage of every class of a file, computed when asked for."""
 
-    def __init__(self, outline: Outline, *, follows_project: bool = True) -> None:
-        """`follows_project`: what nothing in the file reads, other files of its project may read."""
+    def __init__(self, outline: Outline, readers_of: Callable[[SourceFile], Readers | None] | None = None) -> None:
+        """`readers_of`: what nothing in a file reads, these other files of its project may read."""
         self.outline = outline
-        self._follows_project = follows_project
+        self._readers_of = readers_of
         self._functions: dict[ast.AST, FunctionUsage] = {}
         self._constructions: dict[ClassInfo, Usage] = {}
         self._classes: dict[ClassInfo, ClassUsage] = {}
@@ -200,7 +212,7 @@ class FileUsage:
                 if other is not holder:
                     foreign |= usage.shared_in_construction
         home = info.home
-        readers = home.readers if home is not None and self._follows_project else None
+        readers = self._readers_of(home) if home is not None and self._readers_of is not None else None
         return After(info, self.of_class(info), foreign, readers)
 
     @cached_property

@@ -12,7 +12,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, LAYER_PAR
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.after_construction import FileUsage
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Outline, Scope
+    from nalu_lint.analysis.index.outline import ClassInfo, Outline, Scope
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 
 class Candidates:

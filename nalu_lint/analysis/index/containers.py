@@ -13,7 +13,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, PLAIN_LAY
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nalu_lint.analysis.index.outline import FunctionNode, Scope
+    from nalu_lint.analysis.index.outline import Scope
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _CONTAINER_FUNCTIONS = frozenset({"list", "tuple", "dict", "set", "OrderedDict", "defaultdict"})

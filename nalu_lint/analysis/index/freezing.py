@@ -16,8 +16,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import PARAMETER_ITERATORS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.index.outline import FunctionNode
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.outline import SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _FLAGS = frozenset({"requires_grad", "requires_grad_"})
 EVERYTHING = "*"

@@ -6,18 +6,22 @@ Cheap by design: it visits statements, not expressions, and resolves names only 
 from __future__ import annotations
 
 import ast
+import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from nalu_lint.analysis.index import names, syntax
+from nalu_lint.analysis.index import names, packages, syntax
+from nalu_lint.analysis.index.positions import Lines
 from nalu_lint.analysis.knowledge.torch_semantics import MODULE_BASES, NEUTRAL_BASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.index.project import SourceFile
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+# Imports that are no part of any project: the analysis knows them by name.
+_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
 _NESTED_CLASS = re.compile(r"\n[ \t\f]+class\b|;[ \t]*class\b|:[ \t]*class\b")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -301,6 +305,77 @@ class Outline:
                 if isinstance(argument, ast.arg):
                     inner.bind(argument.arg, Binding(function))
             self._visit(function.body, inner)
+
+
+class Elsewhere(Protocol):
+    """What finds the definitions of other files: `project.Project`."""
+
+    def find(self, dotted: str, asker: SourceFile) -> ClassInfo | FunctionNode | None: ...
+
+    def home_of(self, function: FunctionNode) -> SourceFile | None: ...
+
+
+class SourceFile:
+    """A parsed file: its text, its tree and its outline.
+
+    `project`: where definitions of other files are found; None where no other file is to be read.
+    """
+
+    def __init__(self, text: str, tree: ast.Module, path: str = "", project: Elsewhere | None = None) -> None:
+        self.text = text
+        self.tree = tree
+        self.project = project
+        self.path = os.path.abspath(path) if project is not None else path
+        self.roots, self.package, self.top = packages.place(self.path) if project is not None else ((), "", "")
+        self.outline = Outline(tree, self)
+        self.kept: dict[type, Any] = {}  # what later stages keep as long as the file
+
+    def release(self) -> None:
+        """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
+        self.__dict__.clear()
+
+    @cached_property
+    def rows(self) -> list[str]:
+        return self.text.split("\n")
+
+    @cached_property
+    def lines(self) -> Lines:
+        return Lines(self.text)
+
+    def absolute(self, dotted: str) -> str:
+        """The absolute name of what is imported as `dotted`, if it is relative and the package is known.
+
+        `..layers.Base` in the package `a.b` is `a.layers.Base`.
+        """
+        name = dotted.lstrip(".")
+        level = len(dotted) - len(name)
+        if not level or not self.package:
+            return dotted
+        parts = self.package.split(".")
+        if level > len(parts):
+            return dotted
+        return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])
+
+    def find(self, dotted: str) -> ClassInfo | FunctionNode | None:
+        """The class or function of the project that `dotted` is, through re-exports."""
+        return None if self.project is None else self.project.find(dotted, self)
+
+    def find_class(self, dotted: str) -> ClassInfo | None:
+        """A class of the project; by convention its name has a capital letter."""
+        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].lstrip("_")[:1].isupper():
+            return None
+        found = self.find(dotted)
+        return None if found is None or isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) else found
+
+    def find_function(self, dotted: str) -> tuple[FunctionNode, SourceFile] | None:
+        """A function of the project and the file that it stands in; by convention it is in lower case."""
+        if self.project is None or dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
+            return None
+        found = self.find(dotted)
+        if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        home = self.project.home_of(found)
+        return None if home is None else (found, home)
 
 
 def bind_statement(statement: ast.stmt, scope: Scope) -> None:

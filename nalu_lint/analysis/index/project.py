@@ -9,97 +9,31 @@ from __future__ import annotations
 import ast
 import os
 import warnings
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nalu_lint import limits, reading
-from nalu_lint.analysis.index.outline import Outline
-from nalu_lint.analysis.index.positions import Lines
+from nalu_lint.analysis.index.outline import SourceFile
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode
-    from nalu_lint.analysis.index.readers import Readers
+    from collections.abc import Callable
+
+    from nalu_lint.analysis.index.outline import ClassInfo
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 MAX_FILES = 60  # kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
-_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
-# Imports that are no part of any project: the analysis knows them by name.
-_LIBRARIES = ("torch.", "numpy.", "math.", "lightning.", "functools.", "collections.", "copy.", "typing.")
 _MAX_ASKED = 64  # files that are asked for one name, through re-exports
 _MAX_STARS = 16  # modules with more are lists of everything there is
 
 
-class SourceFile:
-    """A parsed file: its text, its tree and its outline."""
-
-    def __init__(self, text: str, tree: ast.Module, path: str = "", project: Project | None = None) -> None:
-        self.text = text
-        self.tree = tree
-        self.project = project
-        self.path = os.path.abspath(path) if project is not None else path
-        self.roots, self.package, self.top = _place(self.path) if project is not None else ((), "", "")
-        self.outline = Outline(tree, self)
-        self.kept: dict[type, Any] = {}  # what later stages keep as long as the file
-
-    def release(self) -> None:
-        """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
-        self.__dict__.clear()
-
-    @cached_property
-    def rows(self) -> list[str]:
-        return self.text.split("\n")
-
-    @cached_property
-    def lines(self) -> Lines:
-        return Lines(self.text)
-
-    def absolute(self, dotted: str) -> str:
-        """The absolute name of what is imported as `dotted`, if it is relative and the package is known.
-
-        `..layers.Base` in the package `a.b` is `a.layers.Base`.
-        """
-        name = dotted.lstrip(".")
-        level = len(dotted) - len(name)
-        if not level or not self.package:
-            return dotted
-        parts = self.package.split(".")
-        if level > len(parts):
-            return dotted
-        return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])
-
-    def find(self, dotted: str) -> ClassInfo | FunctionNode | None:
-        """The class or function of the project that `dotted` is, through re-exports."""
-        return None if self.project is None else self.project.find(dotted, self)
-
-    @cached_property
-    def readers(self) -> Readers | None:
-        """What the other files of the project read; None where no other file is to be read."""
-        from nalu_lint.analysis.index.readers import Readers  # the two know each other
-
-        return None if self.project is None or not self.top else Readers(self, self.project)
-
-    def find_class(self, dotted: str) -> ClassInfo | None:
-        """A class of the project; by convention its name has a capital letter."""
-        if dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].lstrip("_")[:1].isupper():
-            return None
-        found = self.find(dotted)
-        return None if found is None or isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) else found
-
-    def find_function(self, dotted: str) -> tuple[FunctionNode, SourceFile] | None:
-        """A function of the project and the file that it stands in; by convention it is in lower case."""
-        if self.project is None or dotted.startswith(_LIBRARIES) or not dotted.rpartition(".")[2].islower():
-            return None
-        found = self.find(dotted)
-        if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
-            return None
-        home = self.project.home_of(found)
-        return None if home is None else (found, home)
-
-
 class Project:
-    """The files read so far."""
+    """The files read so far.
 
-    def __init__(self) -> None:
+    `python_files` lists the Python files of a project, by its folder.
+    """
+
+    def __init__(self, python_files: Callable[[str], list[str]]) -> None:
+        self._python_files = python_files
         self._files: dict[str, SourceFile | None] = {}
         self._texts: dict[str, str] = {}
         # The places where a module was looked for, and the one where it is.
@@ -157,7 +91,7 @@ class Project:
         self._asked.setdefault(asker.path, set()).add(asker.top)
         if self._contents[0] != asker.top:
             with limits.paused():  # this is for all files of the project
-                found = ((path, _bytes(path)) for path in python_files(asker.top))
+                found = ((path, _bytes(path)) for path in self._python_files(asker.top))
                 self._contents = asker.top, [(path, content) for path, content in found if b"torch" in content]
         others = [(path, content) for path, content in self._contents[1] if path != asker.path]
         near = os.path.dirname(asker.path)
@@ -241,48 +175,3 @@ def _bytes(path: str) -> bytes:
         return reading.read(path)
     except OSError:
         return b""
-
-
-def python_files(top: str) -> list[str]:
-    """The Python files of a project, by the folder that holds it.
-
-    A folder without any mark may be anyone's home: of what is below it, only packages count.
-    """
-    from nalu_lint.config import Config  # few findings get here
-    from nalu_lint.files import discover
-
-    folders, found = [top], []
-    if not any(os.path.exists(os.path.join(top, mark)) for mark in (*_MARKS, "__init__.py")):
-        with os.scandir(top) as entries:
-            inside = sorted((entry.path, entry.is_dir()) for entry in entries)
-        folders = [
-            path for path, is_folder in inside if is_folder and os.path.isfile(os.path.join(path, "__init__.py"))
-        ]
-        found = [path for path, is_folder in inside if not is_folder]
-    found += [path for folder in folders for path, _ in discover(folder, lambda _: Config())]
-    return [path for path in found if path.endswith(".py")]
-
-
-def _place(path: str) -> tuple[tuple[str, ...], str, str]:
-    """The folders in which the packages of a file's project stand, the package of the file, and the project's folder.
-
-    Without any mark of a project that is the outermost package, or the folder of the file.
-    """
-    folder = os.path.dirname(path)
-    parts: list[str] = []
-    root = folder
-    while os.path.isfile(os.path.join(root, "__init__.py")) and os.path.basename(root):
-        parts.append(os.path.basename(root))
-        root = os.path.dirname(root)
-    roots = [root, folder] if not parts else [root]
-    top = root
-    while not any(os.path.exists(os.path.join(top, mark)) for mark in _MARKS):
-        parent = os.path.dirname(top)
-        if parent == top:
-            top = ""
-            break
-        top = parent
-    if top:
-        roots += [top, os.path.join(top, "src")]
-    whole = top or (os.path.join(root, parts[-1]) if parts else folder)
-    return tuple(dict.fromkeys(roots)), ".".join(reversed(parts)), whole

@@ -11,14 +11,14 @@ import re
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.outline import is_module_class
+from nalu_lint.analysis.index.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.index.after_construction import FileUsage
-    from nalu_lint.analysis.index.outline import ClassInfo
-    from nalu_lint.analysis.index.project import Project, SourceFile
+    from nalu_lint.analysis.index.outline import ClassInfo, SourceFile
 
 
 class Readers:
@@ -29,6 +29,16 @@ class Readers:
         self._project = project
         self._usages: dict[str, FileUsage] = {}
         self._known: dict[tuple[str, str, str], bool] = {}
+
+    @classmethod
+    def of(cls, asker: SourceFile) -> Readers | None:
+        """The readers of a file; None where no other file is to be read."""
+        if not isinstance(asker.project, Project) or not asker.top:
+            return None
+        found: Readers | None = asker.kept.get(cls)
+        if found is None:
+            found = asker.kept[cls] = cls(asker, asker.project)
+        return found
 
     def reads(self, info: ClassInfo, name: str) -> bool:
         """Whether a Module elsewhere reads the attribute of an object that may be one of `info`, or a subclass does."""
@@ -64,12 +74,10 @@ class Readers:
                     yield file
 
     def _usage(self, file: SourceFile) -> FileUsage:
-        from nalu_lint.analysis.index.after_construction import FileUsage  # the two know each other
-
         if file.path not in self._usages:
             for info in file.outline.classes:
                 info.link()
-            self._usages[file.path] = FileUsage(file.outline, follows_project=False)
+            self._usages[file.path] = FileUsage(file.outline)
         return self._usages[file.path]
 
     def _reads(self, file: SourceFile, info: ClassInfo, name: str) -> bool:

@@ -10,7 +10,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import PARAMETER_ITERATORS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nalu_lint.analysis.index.outline import FunctionNode
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Fields that hold text and numbers, or operators and contexts: half of all nodes, and nobody asks for them.
 _LEAVES = frozenset(

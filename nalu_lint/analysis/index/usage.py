@@ -27,7 +27,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
 )
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import FunctionNode, Scope
+    from nalu_lint.analysis.index.outline import Scope
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 # How an expression is used by what surrounds it.
 READ = "read"  # its value flows somewhere

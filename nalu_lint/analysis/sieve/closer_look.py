@@ -26,7 +26,8 @@ from nalu_lint.analysis.sieve.deriving import is_assigned
 from nalu_lint.analysis.sieve.snippets import function_at, imported
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import FunctionNode, Scope
+    from nalu_lint.analysis.index.outline import Scope
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _WORD = re.compile(rb"[\w\x80-\xff]+")
 _TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nalu_lint.analysis.index.outline import Scope, bind_statement
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.index.outline import FunctionNode
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _IMPORT = re.compile(rb"\n(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^)]*\)|[^\n\\]*(?:\\\n[^\n\\]*)*)")
 
