@@ -2,11 +2,12 @@
 
 Prints two tables. Seed-iterations per CPU second of the product protocol with the NMU, data and optimiser included,
 for what a user would write instead: a plain loop over one seed, and batched einsums by hand. Then, for each unit at
-1,024 features, the time of forward and of forward with backward as a ratio to `nn.Linear`, eager and compiled.
-All rows take turns; each number is the median of several rounds. One thread on the CPU.
+64, 1,024 and 4,096 features, the time of forward and of forward with backward as a ratio to `nn.Linear`, and the
+memory that a step needs at most, eager and compiled. All rows take turns; each number is the median of several rounds.
+One thread on the CPU.
 
 Usage:
-    python benchmarks/reference.py                        both tables on the CPU
+    python benchmarks/reference.py                        all tables on the CPU
     python benchmarks/reference.py --device cuda          the units on a GPU, the training beside it
     python benchmarks/reference.py --only units --features 256 --batch 8 --rounds 3
 """
@@ -14,11 +15,13 @@ Usage:
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import platform
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -149,13 +152,38 @@ def unit_table(features: int, batch: int, rounds: int, device: torch.device, *, 
             for i, step in enumerate(both):
                 times.setdefault((name, i), []).append(_time(step, device))
     medians = {key: statistics.median(values) for key, values in times.items()}
-    rows = [["unit", "forward", "to nn.Linear", "with backward", "to nn.Linear"]]
-    for name in UNITS:
+    rows = [["unit", "forward", "to nn.Linear", "with backward", "to nn.Linear", "peak memory"]]
+    for name, (_, backward) in steps.items():
         cells = [name]
         for i in (0, 1):
             cells += [f"{1e3 * medians[name, i]:.2f} ms", f"{medians[name, i] / medians['nn.Linear', i]:.1f}"]
-        rows.append(cells)
+        rows.append([*cells, _peak_memory(backward, device)])
     return rows
+
+
+def _peak_memory(step: Callable[[], object], device: torch.device) -> str:
+    """What a step needs at most beside what was there before; "" where the system does not say."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return f"{(torch.cuda.max_memory_allocated(device) - before) / 2**20:,.0f} MiB"
+    if sys.platform != "linux":
+        return ""
+    ctypes.CDLL(None).malloc_trim(0)  # what is free goes back, so that it is seen when it is taken
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    except OSError:
+        return ""
+    before = _status("VmRSS")
+    step()
+    return f"{(_status('VmHWM') - before) / 2**10:,.0f} MiB"
+
+
+def _status(key: str) -> int:
+    """A number of KiB that Linux knows of this process."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 def _steps(module: Callable[..., Tensor], x: Tensor) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -198,7 +226,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=["training", "units"])
     parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--features", type=int, default=1024)
+    parser.add_argument("--features", type=int, nargs="+", default=[64, 1024, 4096])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled")
@@ -215,10 +243,11 @@ def main() -> int:
         rows = training_table(arguments.seeds, arguments.rounds, device, compiled=not arguments.no_compile)
         show("Training: CPU time" if device.type == "cpu" else "Training: wall time", rows)
     if arguments.only != "training":
-        size = f"{arguments.features} features, batch {arguments.batch}"
-        for compiled in (False,) if arguments.no_compile else (False, True):
-            rows = unit_table(arguments.features, arguments.batch, arguments.rounds, device, compiled=compiled)
-            show(f"Units, {'compiled' if compiled else 'eager'}: {size}", rows)
+        for features in arguments.features:
+            for compiled in (False,) if arguments.no_compile else (False, True):
+                rows = unit_table(features, arguments.batch, arguments.rounds, device, compiled=compiled)
+                kind = "compiled" if compiled else "eager"
+                show(f"Units, {kind}: {features:,} features, batch {arguments.batch}", rows)
     return 0
 
 

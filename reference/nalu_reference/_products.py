@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 # Numbers in one block of factors: about what the cache of a core holds; on a GPU enough to keep it busy.
 _BLOCK = {"cpu": 1 << 19}
 _BLOCK_ELSEWHERE = 1 << 24
-_SMALL = 1 << 16  # factors that are no memory to speak of
+_SMALL = 1 << 16  # so many factors need no memory to speak of
+_SMALL_FACTOR = 2.0**-24
 
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # since torch 2.7
 
@@ -95,17 +96,34 @@ def _buffers(x: Tensor, w: Tensor) -> Iterator[Tensor]:
         yield buffer[:, : w.shape[0] - start]
 
 
-def _can_divide(product: Tensor) -> bool:
-    """Whether a product over one of its factors is the product of the others, to rounding: where none is 0.
+def _regular(product: Tensor, rows: int) -> list[bool] | None:
+    """For each block of outputs whether all products are normal numbers: no factor was 0, nothing has left the range.
 
-    Under `vmap`, and while a CUDA graph is captured, nobody can look.
+    None where nobody can look: under `vmap`, and while a CUDA graph is captured.
     """
     if product.is_cuda and torch.cuda.is_current_stream_capturing():
-        return False
+        return None
+    normal = (product.abs() >= torch.finfo(product.dtype).tiny) & product.isfinite()
     try:
-        return bool((product.abs() >= torch.finfo(product.dtype).tiny).all() & product.isfinite().all())
+        return [bool(each) for each in torch.stack([block.all() for block in normal.split(rows, dim=-1)]).tolist()]
     except RuntimeError:
-        return False
+        return None
+
+
+def _passed(factors: Tensor, spare: Tensor, gradient: Tensor, product: Tensor, is_regular: bool) -> Tensor:
+    """The gradients of the factors, in their memory where that will do.
+
+    The product of the others is the product over the factor, unless that is 0 or next to it. Where the product has
+    left the range of normal numbers and no factor is small, what that loses is below 1e-30.
+    """
+    if is_regular:
+        return torch.div((gradient * product).unsqueeze(-1), factors, out=factors)
+    fails = (torch.abs(factors, out=spare).amin(-1) < _SMALL_FACTOR) | ~product.isfinite()
+    others = products_of_others(factors[fails])
+    product = torch.where(product.abs() < torch.finfo(product.dtype).tiny, 0.0, product)  # subnormal ones are slow
+    passed = torch.div((gradient * product).unsqueeze(-1), factors, out=factors)
+    passed[fails] = gradient[fails].unsqueeze(-1) * others
+    return passed
 
 
 class _BlockedProduct(torch.autograd.Function):
@@ -126,18 +144,20 @@ class _BlockedProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, w, y = ctx.saved_tensors
-        if not _can_divide(y):
-            passed = gradient.unsqueeze(-1) * products_of_others(_factors(x, w))
-            return _gradients(passed, x, w)
-        if torch.is_grad_enabled():  # a second derivative is wanted
-            return _gradients((gradient * y).unsqueeze(-1) / _factors(x, w), x, w)
-        of_x, of_w, slope, rows = torch.zeros_like(x), torch.empty_like(w), (x - 1).unsqueeze(-2), _block_rows(x)
-        scaled = (gradient * y).split(rows, dim=-1)
-        blocks = zip(w.split(rows), of_w.split(rows), scaled, _buffers(x, w), _buffers(x, w), strict=True)
-        for block, result, arriving, passed, terms in blocks:
-            torch.addcmul(1 - block, block, x.unsqueeze(-2), out=passed)
-            torch.div(arriving.unsqueeze(-1), passed, out=passed)
-            torch.sum(torch.mul(passed, slope, out=terms), dim=0, out=result)
+        rows = _block_rows(x)
+        regular = _regular(y, rows)
+        if regular is None or torch.is_grad_enabled():  # enabled: a second derivative is wanted
+            factors = _factors(x, w)
+            if regular is not None and all(regular):
+                return _gradients((gradient * y).unsqueeze(-1) / factors, x, w)
+            return _gradients(gradient.unsqueeze(-1) * products_of_others(factors), x, w)
+        of_x, of_w, slope = torch.zeros_like(x), torch.empty_like(w), (x - 1).unsqueeze(-2)
+        arriving, results = gradient.split(rows, dim=-1), y.split(rows, dim=-1)
+        blocks = zip(w.split(rows), of_w.split(rows), arriving, results, regular, strict=True)
+        for (block, of_block, *known), factors, terms in zip(blocks, _buffers(x, w), _buffers(x, w), strict=True):
+            torch.addcmul(1 - block, block, x.unsqueeze(-2), out=factors)
+            passed = _passed(factors, terms, *known)
+            torch.sum(torch.mul(passed, slope, out=terms), dim=0, out=of_block)
             of_x += torch.mul(passed, block, out=terms).sum(-2)
         return of_x, of_w
 
@@ -175,6 +195,16 @@ class _FusedProduct(torch.autograd.Function):
         factors = _factors(x, w)
         factors = torch.where(factors == 0, torch.finfo(factors.dtype).tiny ** 0.5, factors)
         return _gradients((gradient * factors.prod(-1)).unsqueeze(-1) / factors, x, w)
+
+
+def may_have_any(values: Tensor) -> bool:
+    """Whether some value is not 0; true wherever looking would cost or is not possible."""
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(values.any())
+    except RuntimeError:  # under vmap
+        return True
 
 
 def clamp_one_sided(weight: Tensor, low: float, high: float) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nalu_reference._products import clamp_one_sided, gated_product
+from nalu_reference._products import clamp_one_sided, gated_product, may_have_any
 from nalu_reference._products import product as product
 from nalu_reference._unit import check_choice, check_eps, check_input
 
@@ -237,7 +237,9 @@ def _signs(input: Tensor, share: Tensor) -> Tensor:
     tiny = torch.finfo(share.dtype).tiny
     flipped, kept = 1 - 2 * share, 1 - share
     negative, zero = (input < 0).to(share.dtype), (input == 0).to(share.dtype)
-    log = linear(negative, flipped.abs().clamp(min=tiny).log()) + linear(zero, kept.clamp(min=tiny).log())
+    log = linear(negative, flipped.abs().clamp(min=tiny).log())
+    if may_have_any(zero):
+        log = log + linear(zero, kept.clamp(min=tiny).log())
     n_negative = linear(negative, (flipped < 0).to(share.dtype))
     return torch.exp(log) * (1 - 2 * (n_negative % 2))
 

@@ -215,6 +215,27 @@ def test_large_products_and_their_derivatives(monkeypatch: pytest.MonkeyPatch) -
         assert torch.autograd.gradgradcheck(_products.gated_product, leaves)
 
 
+def test_large_products_that_leave_the_range_of_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of many factors become subnormal, 0 or infinite; gradients are those of the exact product."""
+    large_product(monkeypatch)
+    x, weight = torch.ones(7, 40), torch.ones(4, 40)  # the factors are the inputs
+    x[0], x[1], x[2] = 0.11, 0.01, 9.19
+    x[3, :2], x[4, :2] = 0.0, torch.tensor([0.0, 3.0])
+    x[5, :3] = torch.tensor([1e-30, 1e-9, 2.0])
+    weight[3] = 0.5
+    leaves = x.requires_grad_(), weight.requires_grad_()
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    y = _products.gated_product(*leaves)
+    expected = torch.prod(torch.addcmul(1 - exact[1], exact[1], exact[0].unsqueeze(-2)), -1)
+    subnormal = (y != 0) & (y.abs() < torch.finfo(y.dtype).tiny)
+    assert subnormal[0, 0]
+    assert y[1, 0] == y[3, 0] == y[4, 0] == 0
+    assert y[2, 0] == torch.inf
+    mine, right = torch.autograd.grad(y.sum(), leaves), torch.autograd.grad(expected.sum(), exact)
+    for number in (0, 1):
+        torch.testing.assert_close(mine[number].double(), right[number], rtol=1e-4, atol=1e-29)
+
+
 def test_large_products_under_transformations(monkeypatch: pytest.MonkeyPatch) -> None:
     def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return _products.gated_product(x, weight).square().sum()
