@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint import limits, reading, suppressions
-from nalu_lint.analysis.sieve import deriving
+from nalu_lint.analysis.sieve import firing as sieve
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Position, Source, Span
 from nalu_lint.tasks import Content, Dependency, Outcome, Task
@@ -65,7 +65,7 @@ def check(
         config: the rules to run; those on by default where it is None.
         tree: `source` as parsed by `ast`, if the caller has it.
         honour_noqa: whether `# noqa` silences findings here (flake8 applies it itself).
-        firing: what `analysis.sieve.deriving.firing` says of these bytes, if the caller has asked it.
+        firing: what `analysis.sieve.firing.firing` says of these bytes, if the caller has asked it.
         follow_imports: read the base classes and helpers that the file imports from its own project,
             where a class needs them; else they are unknown, and no file is read.
         with_fixes: whether findings come with their fix, or the reason that there is none.
@@ -131,7 +131,7 @@ def firing_in(source: bytes, selected: frozenset[str]) -> frozenset[str]:
     """The rules that the sieve, which knows rows by their new lines, lets through."""
     if b"\r" in source and b"\n" not in source:
         source = source.replace(b"\r", b"\n")
-    return deriving.firing(source, selected)
+    return sieve.firing(source, selected)
 
 
 def _is_decodable(source: bytes) -> bool:
@@ -316,7 +316,7 @@ def _check_notebook(source: bytes, path: str, selected: frozenset[str], *, with_
     broken = notebooks.broken_cells(notebook) if _does_not_parse(notebook.text) else []
     found = [_broken_cell(path, cell, error) for cell, error in broken]
     text = notebook.without([cell for cell, _ in broken]) if broken else notebook.text
-    codes = deriving.firing(text.encode("utf-8", "surrogatepass"), selected)
+    codes = sieve.firing(text.encode("utf-8", "surrogatepass"), selected)
     if not codes and not suppressions.may_be_unused(source):
         return Outcome(found)
     tree = parse(text)
@@ -424,7 +424,7 @@ def _check_read(source: bytes, task: Task) -> Outcome:
     if task.is_named or is_small:
         return check_bytes(source, task)
     # Most files of a large tree go no further than these bytes, and cost next to nothing.
-    firing = firing_in(source, task.config.selected) if deriving.TORCH in source else frozenset()  # loads no rules
+    firing = firing_in(source, task.config.selected) if sieve.TORCH in source else frozenset()  # loads no rules
     if not firing and _is_decodable(source) and not suppressions.may_be_unused(source):
         return Outcome([])
     return check_bytes(source, task, firing=firing)

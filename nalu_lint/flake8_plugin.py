@@ -76,10 +76,10 @@ class Plugin:
             yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
 
     def _find(self) -> list[Diagnostic]:
-        from nalu_lint.analysis.sieve import deriving  # start-up time
+        from nalu_lint.analysis.sieve.firing import firing as firing_in  # start-up time
 
         source = "".join(self.lines).encode("utf-8", "surrogatepass")
-        firing = deriving.firing(source, self._codes())
+        firing = firing_in(source, self._codes())
         return self._check(source, firing) if firing else []
 
     def _codes(self) -> frozenset[str]:

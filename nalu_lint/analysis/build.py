@@ -15,8 +15,7 @@ from nalu_lint.analysis.index.freezing import Freezing
 from nalu_lint.analysis.index.readers import Readers
 from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETER_NAMES
 from nalu_lint.analysis.scripts import script_facts
-from nalu_lint.analysis.sieve import signs
-from nalu_lint.analysis.sieve.deriving import DERIVING_CODES
+from nalu_lint.analysis.sieve.firing import DERIVING_CODES, SCRIPT_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +37,14 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     """See `analysis.file_model`."""
     builder = _Builder(file, codes)
     infos: list[ClassInfo] = []
-    if codes - signs.SCRIPT_CODES:
+    if codes - SCRIPT_CODES:
         for info in file.outline.classes:
             if file.project is not None and builder.is_in_question(info):
                 info.link()
         infos = [info for info in file.outline.classes if info.is_module]
     classes = [builder.class_model(info) for info in infos]
     model = FileModel(tuple(found for found in classes if found is not None), unfollowed=tuple(builder.unfollowed))
-    if codes & signs.SCRIPT_CODES:
+    if codes & SCRIPT_CODES:
         facts = script_facts(file.tree, file.outline, file.lines)
         model = model._replace(
             rewrapped_losses=tuple(facts.losses),

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from nalu_lint.analysis.sieve.deriving import firing
+from nalu_lint.analysis.sieve.firing import firing
 from nalu_lint.analysis.sieve.snippets import function_at
 from nalu_lint.config import default_codes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nalu_lint.analysis.sieve.deriving import firing
+from nalu_lint.analysis.sieve.firing import firing
 from nalu_lint.config import default_codes
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import MSELoss\nfrom .base import Base\n\n\n"

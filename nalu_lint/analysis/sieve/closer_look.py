@@ -22,8 +22,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     PARAMETER_ITERATORS,
     SIZED_FACTORIES,
 )
-from nalu_lint.analysis.sieve.deriving import is_assigned
 from nalu_lint.analysis.sieve.snippets import function_at, imported
+from nalu_lint.analysis.sieve.text import is_assigned
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import Scope

@@ -15,9 +15,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     NO_PARAMETERS,
     PARAMETER_ITERATORS,
 )
-from nalu_lint.analysis.sieve.deriving import IMPORTED_BASE, is_assigned
 from nalu_lint.analysis.sieve.signs import CONTAINER_CLASSES, LAYER_CLASSES
-from nalu_lint.analysis.sieve.text import Text, places, words
+from nalu_lint.analysis.sieve.text import IMPORTED_BASE, Text, is_assigned, places, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

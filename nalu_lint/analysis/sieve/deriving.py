@@ -1,10 +1,8 @@
-"""The first stage: which rules can fire in these bytes at all?
+"""Signs that the value of a Parameter is read while a module is constructed: NAL001 to NAL004.
 
-Most findings need a Parameter whose value is read while a module is constructed. In the text that
-leaves traces: the name of the Parameter, behind a dot, in a function that construction may
+In the text that leaves traces: the name of the Parameter, behind a dot, in a function that construction may
 reach, and not only to initialise it, test it or ask for its shape. Where the traces cannot be
-told, the answer is yes: the next stage looks closer. The traces of the other findings are in
-`signs`.
+told, the answer is yes: the next stage looks closer.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     METADATA_METHODS,
     SIZED_FACTORIES,
 )
-from nalu_lint.analysis.sieve.text import NEVER_CONSTRUCTION, Text, places
+from nalu_lint.analysis.sieve.text import IMPORTED_BASE, NEVER_CONSTRUCTION, Text, is_assigned, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +37,6 @@ _SIZED_FACTORY = re.compile(rf"[ \t]*(?:{'|'.join(map(re.escape, sorted(SIZED_FA
 _WORD = re.compile(rb"\w+")
 _IN_NAME = re.compile(rb"\w")
 _LAYER_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\([^)\n]*(?:\bnn\.(?!Module\b)[A-Z]|\b(?:Linear|Conv|Embedding))")
-# A class with a base that is no Module of PyTorch by its name.
-IMPORTED_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\((?!(?:torch\.)?(?:nn\.)?Module\b)[ \t]*[\w.]+")
 _ALIAS = re.compile(rb"\s*([\w.\[\]]+\.(\w+))[ \t]*=[ \t]*[\w.\[\]]+[ \t]*(?:#.*)?\Z")
 _FIRST_ARGUMENT = re.compile(rb"[ \t\r\n]*(?:\w+[ \t]*=[ \t]*)?[^\s,()]*\Z")
 _VARIABLE = re.compile(rb"(?<![\w.\])])\w+(?:\[[^\]]*\])?\.\Z")
@@ -63,44 +59,9 @@ _NO_ITERATION = re.compile(rb"\.|\(\)\)\.(?:" + _METADATA + rb")\b")
 _INERT_CALLEES = frozenset(name.encode() for name in METADATA_FUNCTIONS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
-# What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
-_MAX_ROW = 1000
-TORCH = b"torch"  # no rule says anything about a file without it
-# The rules about values that are derived at construction.
-DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
 
 
-def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
-    """Those of the rules `codes` that may fire in a file of these bytes; the others need not run.
-
-    >>> firing(b"import torch\\n", frozenset({"NAL001"}))
-    frozenset()
-    """
-    if TORCH not in source:
-        return frozenset()
-    if max(map(len, source.split(b"\n"))) > _MAX_ROW:
-        return codes
-    try:
-        return _firing(Text(source), codes)
-    except RecursionError:  # too deeply nested to look at: the engine says so
-        return codes
-
-
-def _firing(text: Text, codes: frozenset[str]) -> frozenset[str]:
-    from nalu_lint.analysis.sieve import signs  # start-up time
-
-    found: set[str] = set()
-    if codes & signs.SCRIPT_CODES:
-        found |= signs.of_scripts(text)
-    if b"def " in text.content:
-        if codes & DERIVING_CODES and _may_derive(text):
-            found |= DERIVING_CODES
-        if signs.has_forward(text):
-            found |= signs.of_modules(text, codes)
-    return frozenset(found) & codes
-
-
-def _may_derive(text: Text) -> bool:
+def may_derive(text: Text) -> bool:
     """Whether the value of a Parameter may be read while a module is constructed.
 
     The places where it may be read are few, and cost less to find than what construction reaches.
@@ -153,16 +114,6 @@ def _makes(text: Text) -> Iterator[tuple[int, int]]:
         bracket = _CALL.match(text.content, place + len(b".register_parameter"))
         if bracket is not None:
             yield place + 1, bracket.end()
-
-
-def is_assigned(source: bytes, name: bytes) -> bool:
-    """Whether the file assigns an attribute of this name, or defines a function called so."""
-    return (
-        any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"="))
-        or b"def %s(" % name in source
-        or re.search(rb"\n[ \t]+self\.%s, self\.[\w.]+ =" % name, source) is not None
-        or re.search(rb"\n(?:    |\t)%s[ \t]*:[^\n=]*=[^\n]*[^,\n]\n" % name, source) is not None  # in a class
-    )
 
 
 def _parameter_names(text: Text) -> tuple[dict[bytes, list[int]], list[int]]:

@@ -41,15 +41,6 @@ def has_forward(text: Text) -> bool:
     return any(name.startswith(_RUNS_FORWARD) for name in text.definitions.names)
 
 
-def of_modules(text: Text, codes: frozenset[str]) -> set[str]:
-    """The rules about Module classes that may fire."""
-    found = set(_HARDLY_SIEVED & codes) if b"nn" in text.content else set()
-    for about, test in _MODULE_SIGNS:
-        if about & codes and test(text):
-            found |= about
-    return found
-
-
 def makes_in_forward(text: Text) -> bool:
     """Whether a Parameter or a layer is made in a function that may run in forward."""
     if any(match.group(1) and _is_made_in_forward(text, match.start()) for match in text.parameters):
@@ -169,35 +160,14 @@ def loses_parameter(text: Text) -> bool:
     return False
 
 
-# Signs that few files need looking for are in modules of their own: start-up time.
-
 _OPENS_CONTAINER = re.compile(rb"= ?(?:[\[{(]|dict\(|list\(|tuple\(|set\(|[\w.]+\([^\n]*\)[ \t]*,[^\n]*\()")
 
 
-def _hides_parameter(text: Text) -> bool:
+def containers_opened(text: Text) -> list[tuple[int, int]]:
+    """The initialisers in which a plain container may be made."""
     names = text.definitions.names
     constructors = [text.definitions.whole(index) for index, name in enumerate(names) if name in _INITIALISERS]
-    suspects = [(start, end) for start, end in constructors if _OPENS_CONTAINER.search(text.content, start, end)]
-    if not suspects:
-        return False
-    from nalu_lint.analysis.sieve import containers
-
-    return any(containers.hides_parameter(text.content, start, end) for start, end in suspects)
+    return [(start, end) for start, end in constructors if _OPENS_CONTAINER.search(text.content, start, end)]
 
 
-def _cuts_reads(text: Text) -> bool:
-    from nalu_lint.analysis.sieve import cuts
-
-    return cuts.cuts_reads(text)
-
-
-# Opt-in rules about what is not there, or about common operations: any Module may break them.
-_HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
-_MODULE_SIGNS = (
-    (frozenset({"NAL103", "NAL201"}), makes_in_forward),
-    (frozenset({"NAL101"}), loses_parameter),
-    (frozenset({"NAL102"}), _hides_parameter),
-    (frozenset({"NAL202", "NAL203"}), _cuts_reads),
-)
 _SCRIPT_SIGNS = {"NAL301": _wraps_loss, "NAL302": _sets_flag_in_vain, "NAL303": _adds_layer_late}
-SCRIPT_CODES = frozenset(_SCRIPT_SIGNS)

@@ -46,6 +46,8 @@ _BRACKET = re.compile(rb"[()]")
 _ENTRY_POINTS = frozenset(name.encode() for name in ENTRY_POINTS)
 _INITIALISERS = frozenset(name.encode() for name in INITIALISERS)
 NEVER_CONSTRUCTION = b"forward"
+# A class with a base that is no Module of PyTorch by its name.
+IMPORTED_BASE = re.compile(rb"class[ \t]+\w+[ \t]*\((?!(?:torch\.)?(?:nn\.)?Module\b)[ \t]*[\w.]+")
 
 
 class Text:
@@ -244,3 +246,13 @@ def words(content: bytes, word: bytes, start: int = 0, end: int | None = None) -
         if not place or _IN_NAME.match(content, place - 1) is None:
             if _IN_NAME.match(content, place + len(word)) is None:
                 yield place
+
+
+def is_assigned(source: bytes, name: bytes) -> bool:
+    """Whether the file assigns an attribute of this name, or defines a function called so."""
+    return (
+        any(b"%s%s" % (b"." + name, end) in source for end in (b" =", b":", b"="))
+        or b"def %s(" % name in source
+        or re.search(rb"\n[ \t]+self\.%s, self\.[\w.]+ =" % name, source) is not None
+        or re.search(rb"\n(?:    |\t)%s[ \t]*:[^\n=]*=[^\n]*[^,\n]\n" % name, source) is not None  # in a class
+    )

@@ -1,0 +1,77 @@
+"""The first stage: which rules can fire in these bytes at all?
+
+Each rule leaves signs in the text: `deriving`, `signs`, `containers` and `cuts` know them. Modules that few files need
+are imported where they are needed: start-up time.
+"""
+
+from __future__ import annotations
+
+from nalu_lint.analysis.sieve.text import Text
+
+# What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
+_MAX_ROW = 1000
+TORCH = b"torch"  # no rule says anything about a file without it
+# The rules about values that are derived at construction.
+DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
+# The rules about what training code does.
+SCRIPT_CODES = frozenset({"NAL301", "NAL302", "NAL303"})
+# Opt-in rules about what is not there, or about common operations: any Module may break them.
+_HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
+
+
+def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
+    """Those of the rules `codes` that may fire in a file of these bytes; the others need not run.
+
+    >>> firing(b"import torch\\n", frozenset({"NAL001"}))
+    frozenset()
+    """
+    if TORCH not in source:
+        return frozenset()
+    if max(map(len, source.split(b"\n"))) > _MAX_ROW:
+        return codes
+    try:
+        return _firing(Text(source), codes)
+    except RecursionError:  # too deeply nested to look at: the engine says so
+        return codes
+
+
+def _firing(text: Text, codes: frozenset[str]) -> frozenset[str]:
+    from nalu_lint.analysis.sieve import deriving, signs
+
+    found: set[str] = set()
+    if codes & SCRIPT_CODES:
+        found |= signs.of_scripts(text)
+    if b"def " not in text.content:
+        return frozenset(found) & codes
+    if codes & DERIVING_CODES and deriving.may_derive(text):
+        found |= DERIVING_CODES
+    if signs.has_forward(text):
+        if b"nn" in text.content:
+            found |= _HARDLY_SIEVED
+        of_modules = (
+            (frozenset({"NAL103", "NAL201"}), signs.makes_in_forward),
+            (frozenset({"NAL101"}), signs.loses_parameter),
+            (frozenset({"NAL102"}), _hides_parameter),
+            (frozenset({"NAL202", "NAL203"}), _cuts_reads),
+        )
+        for about, test in of_modules:
+            if about & codes and test(text):
+                found |= about
+    return frozenset(found) & codes
+
+
+def _hides_parameter(text: Text) -> bool:
+    from nalu_lint.analysis.sieve import signs
+
+    suspects = signs.containers_opened(text)
+    if not suspects:
+        return False
+    from nalu_lint.analysis.sieve import containers
+
+    return any(containers.hides_parameter(text.content, start, end) for start, end in suspects)
+
+
+def _cuts_reads(text: Text) -> bool:
+    from nalu_lint.analysis.sieve import cuts
+
+    return cuts.cuts_reads(text)
