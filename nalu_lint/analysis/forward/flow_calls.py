@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.forward.gradient_flow import NOTHING, REWRAP, ZERO, Cut, Flowing
+from nalu_lint.analysis.forward.flow_graph import NOTHING, REWRAP, ZERO, Cut, Flowing
 from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.forward.gradient_flow import GradientFlow, _Body
+    from nalu_lint.analysis.forward.flow_graph import Body, FlowGraph
     from nalu_lint.analysis.index.outline import Scope
     from nalu_lint.analysis.index.syntax import FunctionNode
 
@@ -20,8 +20,8 @@ _LISTING = torch_tables.PARAMETER_ITERATORS | torch_tables.MODULE_ITERATORS | {"
 class Calls:
     """Calls to methods of the class, functions of the file, layers and libraries."""
 
-    flow: GradientFlow
-    body: _Body
+    flow: FlowGraph
+    body: Body
     scope: Scope
     on_path: bool
     no_grad: str
@@ -152,7 +152,7 @@ class Calls:
             self.pass_to(body, [key] if key in body.arguments else [*names, *extra], value)
         return Flowing(frozenset({body.result}), is_reference=True)
 
-    def pass_to(self, body: _Body, names: list[str], value: Flowing) -> None:
+    def pass_to(self, body: Body, names: list[str], value: Flowing) -> None:
         for name in names:
             for source in value.nodes:
                 self.flow.connect(source, body.arguments[name])

@@ -1,4 +1,4 @@
-"""One function of a class, statement by statement, as edges of the graph in `gradient_flow`."""
+"""One function of a class, statement by statement, as edges of the graph in `flow_graph`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.forward.flow_calls import Calls
-from nalu_lint.analysis.forward.gradient_flow import NO_GRADIENT_MODE, NOTHING, SINK, ZERO, Cut, Flowing, Read
+from nalu_lint.analysis.forward.flow_graph import NO_GRADIENT_MODE, NOTHING, SINK, ZERO, Cut, Flowing, Read
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.knowledge.torch_semantics import METADATA_ATTRIBUTES, NO_GRAD, SET_GRAD, VIEW_ATTRIBUTES
 
 if TYPE_CHECKING:
-    from nalu_lint.analysis.forward.gradient_flow import GradientFlow, _Body
+    from nalu_lint.analysis.forward.flow_graph import Body, FlowGraph
 
 Variables = dict[str, Flowing]
 
@@ -19,7 +19,7 @@ Variables = dict[str, Flowing]
 class Scan(Calls):
     """Walks a body; `variables` holds what each local name may depend on at this point."""
 
-    def __init__(self, flow: GradientFlow, body: _Body, on_path: bool) -> None:
+    def __init__(self, flow: FlowGraph, body: Body, on_path: bool) -> None:
         self.flow = flow
         self.body = body
         self.scope = body.scope
