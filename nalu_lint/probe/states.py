@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.parameter import Parameter
+from torch.nn.parameter import Parameter, is_lazy
 
 from nalu_lint.probe.distributed import local
+from nalu_lint.probe.lineage import storage_of
 from nalu_lint.probe.provenance import leaves_of
 
 if TYPE_CHECKING:
@@ -23,11 +24,22 @@ _INTERNAL = frozenset(vars(nn.Module()))
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+def has_values(tensor: torch.Tensor) -> bool:
+    """Whether there are values to read: not on the meta device, before a lazy module is called, or where the memory
+    was given back, as that of a Parameter which was gathered from its shards."""
+    if is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided:
+        return False
+    storage = storage_of(tensor)
+    needed = (int(tensor.storage_offset()) + tensor.numel()) * tensor.element_size() if tensor.numel() else 0
+    return storage is not None and storage.nbytes() >= needed
+
+
 def fingerprint(tensor: torch.Tensor) -> int | None:
     """A number that changes with any bit of the values, in constant memory. None on the meta device."""
-    values = local(tensor).detach()
-    if values.device.type == "meta" or values.is_sparse or type(values).__name__ == "UninitializedParameter":
+    values = local(tensor)
+    if not has_values(values):
         return None
+    values = values.detach()
     if not values.is_contiguous():
         values = values.contiguous()
     bits = values.view(-1).view(torch.uint8) if values.dtype not in _VIEWABLE else _as_integers(values)
@@ -48,11 +60,10 @@ def _as_integers(values: torch.Tensor) -> torch.Tensor:
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether all values are finite; true where there are none to look at."""
-    values = local(tensor).detach()
-    if values.device.type == "meta" or values.is_sparse or not (values.is_floating_point() or values.is_complex()):
+    values = local(tensor)
+    if not has_values(values) or not (values.is_floating_point() or values.is_complex()):
         return True
-    if type(values).__name__ == "UninitializedParameter":
-        return True
+    values = values.detach()
     return bool(torch.isfinite(values.sum()).item()) or bool(torch.isfinite(values).all())
 
 
