@@ -10,7 +10,7 @@ import torch
 from nalu_lint.probe.distributed import local
 
 if TYPE_CHECKING:
-    from nalu_lint.probe.training import Track
+    from nalu_lint.probe.tracking import Track
 
 # Called with the number of the step, from 1, and the figures of that step by their names.
 Log = Callable[[int, dict[str, float]], None]

@@ -197,7 +197,10 @@ class Session:
             self._is_inside = True
             try:
                 self._note_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
-                return original(tensors, *args, **kwargs)
+                result = original(tensors, *args, **kwargs)
+                for probe in self.probes:
+                    probe.tracks.look()
+                return result
             finally:
                 self._is_inside = False
 
@@ -268,7 +271,7 @@ class Session:
             return
         self.n_steps = step
         for probe in self.probes:
-            probe.poll()
+            probe.tracks.poll()
         if self._on_step is not None:
             self._on_step(step)
         if step == self._limit:

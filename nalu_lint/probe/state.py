@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nalu_lint.probe.distributed import local
@@ -215,6 +216,8 @@ class State:
     # Tensors, generators and arrays.
 
     def _tensor(self, path: str, tensor: torch.Tensor) -> None:
+        if is_lazy(tensor):
+            return
         held = getattr(tensor, "__dict__", None)
         if held:
             self._visit(path, held)

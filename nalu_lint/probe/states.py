@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from nalu_lint.probe.places import Place
     from nalu_lint.probe.provenance import Construction
 
-_CHUNK = 1 << 20  # elements
 _MAX_MEMBERS = 10_000  # of a container that is searched
 _INTERNAL = frozenset(vars(nn.Module()))
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def has_values(tensor: torch.Tensor) -> bool:
@@ -34,28 +32,9 @@ def has_values(tensor: torch.Tensor) -> bool:
     return storage is not None and storage.nbytes() >= needed
 
 
-def fingerprint(tensor: torch.Tensor) -> int | None:
-    """A number that changes with any bit of the values, in constant memory. None on the meta device."""
-    values = local(tensor)
-    if not has_values(values):
-        return None
-    values = values.detach()
-    if not values.is_contiguous():
-        values = values.contiguous()
-    bits = values.view(-1).view(torch.uint8) if values.dtype not in _VIEWABLE else _as_integers(values)
-    total = 0
-    for start in range(0, bits.numel(), _CHUNK):
-        part = bits[start : start + _CHUNK].to(torch.int64)
-        weights = torch.arange(start, start + part.numel(), device=part.device).mul_(2).add_(1)
-        total = (total + int((part * weights).sum())) % 2**64
-    return total
-
-
-_VIEWABLE = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
-
-
-def _as_integers(values: torch.Tensor) -> torch.Tensor:
-    return values.view(-1).view(_BITS[values.element_size()])
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape; that of a lazy Parameter is not known before its module is called."""
+    return () if is_lazy(tensor) else tuple(tensor.shape)
 
 
 def is_finite(tensor: torch.Tensor) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch.nn.parameter import is_lazy
+
 from nalu_lint.probe.devices import Questions, is_capturing
 from nalu_lint.probe.distributed import local
 from nalu_lint.probe.facts import Gradient, ParameterFacts
@@ -28,7 +30,7 @@ class Track:
 
     def listen(self) -> None:
         register = getattr(self.parameter, "register_post_accumulate_grad_hook", None)
-        if self.parameter.requires_grad and register is not None:
+        if self.parameter.requires_grad and register is not None and not is_lazy(self.parameter):
             self.hook = register(self._arrived)
 
     def forget(self) -> None:

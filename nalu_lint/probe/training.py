@@ -11,12 +11,13 @@ from torch import nn
 from nalu_lint.probe import diagnosis
 from nalu_lint.probe.distributed import alone, is_distributed, local, needs_others, reshard, unwrapped
 from nalu_lint.probe.errors import ProbeError
-from nalu_lint.probe.facts import Gradient, ParameterFacts
+from nalu_lint.probe.facts import ParameterFacts
 from nalu_lint.probe.history import History, Log
 from nalu_lint.probe.optimizers import parameters_of
 from nalu_lint.probe.rerun import Rerun, replay
 from nalu_lint.probe.session import Session
-from nalu_lint.probe.states import derived_tensors, fingerprint, hidden_parameters, is_finite
+from nalu_lint.probe.states import derived_tensors, hidden_parameters, is_finite, shape_of
+from nalu_lint.probe.tracking import Track, Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,85 +28,6 @@ if TYPE_CHECKING:
     from nalu_lint.probe.report import Report
     from nalu_lint.probe.session import Fresh
     from nalu_lint.probe.states import Kept
-
-
-class Track:
-    """A Parameter under observation."""
-
-    def __init__(self, parameter: torch.Tensor, facts: ParameterFacts) -> None:
-        self.parameter = parameter
-        self.facts = facts
-        self.hook: Any = None
-        self.flag: torch.Tensor | None = None  # on the device: whether some gradient was not zero
-        self.step_flag: torch.Tensor | None = None  # the same, of gradients that an optimiser used
-        self.first = fingerprint(parameter)
-        self.last = self.first
-        self.n_intervals = self.n_moves = 0
-
-    def listen(self) -> None:
-        register = getattr(self.parameter, "register_post_accumulate_grad_hook", None)
-        if self.parameter.requires_grad and register is not None:
-            self.hook = register(self._arrived)
-
-    def forget(self) -> None:
-        if self.hook is not None:
-            self.hook.remove()
-            self.hook = None
-
-    def _arrived(self, parameter: torch.Tensor) -> None:
-        # A compiled backward pass calls this also where it has no gradient to give.
-        if parameter.grad is not None:
-            self.look(parameter.grad)
-
-    def note(self, gradient: Gradient) -> None:
-        self.facts.gradient = max(self.facts.gradient, gradient)
-        if gradient is Gradient.NONZERO:
-            self.forget()
-
-    def look(self, gradient: torch.Tensor) -> None:
-        """Judge a gradient; on an accelerator only note it there, without waiting for the device."""
-        if self.facts.gradient is Gradient.NONZERO:
-            return
-        self.note(Gradient.ZERO)
-        found = _is_nonzero(gradient)
-        if isinstance(found, torch.Tensor):
-            self.flag = found if self.flag is None else self.flag.logical_or_(found)
-        elif found:
-            self.note(Gradient.NONZERO)
-
-    def look_at_step(self, gradient: torch.Tensor) -> None:
-        """An optimiser is using this gradient, with a learning rate other than 0."""
-        found = _is_nonzero(gradient)
-        if isinstance(found, torch.Tensor):
-            self.step_flag = found if self.step_flag is None else self.step_flag.logical_or_(found)
-        elif found:
-            self.facts.was_stepped = True
-
-    def settle_flags(self) -> None:
-        if self.flag is not None and bool(self.flag):
-            self.note(Gradient.NONZERO)
-        if self.step_flag is not None and bool(self.step_flag):
-            self.facts.was_stepped = True
-        self.flag = self.step_flag = None
-
-    def look_for_move(self) -> None:
-        now = fingerprint(self.parameter)
-        if now is not None and self.last is not None:
-            self.n_intervals += 1
-            self.n_moves += now != self.last
-        self.last = now
-
-
-def _is_nonzero(gradient: torch.Tensor) -> bool | torch.Tensor:
-    """Whether some element is not zero; on an accelerator the answer stays there."""
-    gradient = local(gradient).detach()
-    values = gradient._values() if gradient.is_sparse else gradient
-    if values.device.type == "meta":
-        return True
-    if values.device.type == "cpu":
-        # Most gradients show in their first elements: no need to read all of a large one.
-        return bool(values.flatten()[:64].any()) or bool(values.any())
-    return values.any()
 
 
 class Probe:
@@ -129,7 +51,7 @@ class Probe:
         self.model = unwrapped(model)
         self.built = built
         self.seed = seed
-        self.tracks: dict[int, Track] = {}
+        self.tracks = Tracks()
         self.names: dict[str, torch.Tensor] = {}
         self.hidden: dict[str, tuple[torch.Tensor, Place | None]] = {}
         self.kept: list[Kept] = []
@@ -142,7 +64,6 @@ class Probe:
         self._session: Session | None = None
         self._stack = ExitStack()
         self._report: Report | None = None
-        self._pending: tuple[torch.Tensor, list[Track], Any] | None = None
 
     # The block.
 
@@ -179,6 +100,7 @@ class Probe:
     def observe(self, session: Session) -> None:
         """Watch the model from now on, as a part of a training run."""
         self._session = session
+        reshard(self.model)  # what is gathered for a while is not what is trained
         self.names = dict(self.model.named_parameters(remove_duplicate=False))
         for name, parameter in self.names.items():
             if id(parameter) not in self.tracks:
@@ -188,27 +110,27 @@ class Probe:
         self.derivations = self.built.derivations(self.model, replaced=True) if self.built is not None else []
         for name, (parameter, _) in self.hidden.items():
             self._track(name, parameter)
-        for track in self.tracks.values():
-            self._listen(track)
+        self._start(self.tracks.values())
 
     def extend(self) -> None:
         """Watch what the model has got since; what replaced another is judged by its name."""
+        new = []
         for name, parameter in self.model.named_parameters(remove_duplicate=False):
             if name not in self.names:
                 self.names[name] = parameter
                 if id(parameter) not in self.tracks:
-                    self._listen(self._track(name, parameter))
+                    new.append(self._track(name, parameter))
+        self._start(new)
 
-    def _listen(self, track: Track) -> None:
-        track.listen()
-        self._stack.callback(track.forget)
+    def _start(self, tracks: Iterable[Track]) -> None:
+        tracks = list(tracks)
+        self.tracks.start(tracks)
+        for track in tracks:
+            self._stack.callback(track.forget)
 
     def _track(self, name: str, parameter: torch.Tensor) -> Track:
         place = self.built.place_of(parameter) if self.built is not None else None
-        finite = is_finite(parameter)
-        facts = ParameterFacts(
-            name, tuple(parameter.shape), parameter.requires_grad, is_finite=finite, was_finite=finite, place=place
-        )
+        facts = ParameterFacts(name, shape_of(parameter), parameter.requires_grad, place=place)
         track = self.tracks[id(parameter)] = Track(parameter, facts)
         return track
 
@@ -221,9 +143,7 @@ class Probe:
         if self._history is not None:
             self._history.before(tracks)
         if n_done and n_done & (n_done - 1) == 0 and n_done == self.n_steps:  # after steps 1, 2, 4, 8, ...
-            for track in self.tracks.values():
-                if track.facts.gradient is Gradient.NONE:
-                    track.look_for_move()
+            self.tracks.look_for_moves()
         if getattr(optimizer, "found_inf", None) is None:
             self._look_for_non_finite(tracks, n_done + 1)
 
@@ -232,23 +152,14 @@ class Probe:
         tracks = self._held_by(optimizer)
         if not tracks:
             return False
-        for track in self.tracks.values():
-            gradient = track.parameter.grad if track.facts.gradient is not Gradient.NONZERO else None
-            if gradient is not None:
-                track.look(gradient)
+        self.tracks.look_at_all()
         for group in optimizer.param_groups:
             rate = group.get("lr", 1.0)
             if isinstance(rate, torch.Tensor) or rate != 0:
-                self._look_at_step(group["params"])
+                self.tracks.look_at_step(group["params"])
         if self._history is not None:
             self._history.after(tracks)
         return True
-
-    def _look_at_step(self, parameters: list[torch.Tensor]) -> None:
-        for parameter in parameters:
-            track = self.tracks.get(id(parameter))
-            if track is not None and not track.facts.was_stepped and parameter.grad is not None:
-                track.look_at_step(parameter.grad)
 
     def _held_by(self, optimizer: Any) -> list[Track]:
         found = []
@@ -277,25 +188,6 @@ class Probe:
             if not is_finite(gradient):
                 track.facts.is_finite = False
 
-    def poll(self) -> None:
-        """Read what the device has noted once it has arrived here; never wait for it."""
-        if self._pending is not None:
-            host, tracks, event = self._pending
-            if not event.query():
-                return
-            for track, is_set in zip(tracks, host.tolist(), strict=True):
-                if is_set:
-                    track.note(Gradient.NONZERO)
-            self._pending = None
-        waiting = [t for t in self.tracks.values() if t.hook is not None and t.flag is not None and t.flag.is_cuda]
-        if waiting:
-            flags = torch.stack([track.flag for track in waiting if track.flag is not None])
-            host = torch.empty(len(waiting), dtype=torch.bool, pin_memory=True)
-            host.copy_(flags, non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-            self._pending = (host, waiting, event)
-
     # The end.
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -308,8 +200,11 @@ class Probe:
         reshard(self.model)
         for optimizer, _ in self.session.optimizers.alive():
             self._held_by(optimizer)
-        for track in self.tracks.values():
-            self._settle(track)
+        self.tracks.settle()
+        if self._history is not None:
+            for track in self.tracks.values():
+                track.facts.norms, track.facts.updates = self._history.series(track)
+                track.facts.n_idle_rows = self._history.n_idle_rows(track)
 
     def conclude(self, error: BaseException | None) -> None:
         """Find the causes, once the facts of all models are complete."""
@@ -326,22 +221,6 @@ class Probe:
             self._report = diagnosis.report(self, rerun, error)
         if self._history is not None:
             self._history.close()
-
-    def _settle(self, track: Track) -> None:
-        track.settle_flags()
-        facts = track.facts
-        facts.is_trainable = track.parameter.requires_grad
-        facts.is_finite &= is_finite(track.parameter)
-        if track.last is not None:
-            before, now = track.last, fingerprint(track.parameter)
-            facts.has_moved = now != track.first
-            if facts.gradient is Gradient.NONE and (track.n_intervals == 0 or now != before):
-                track.n_intervals += 1
-                track.n_moves += now != before
-            facts.is_updated_by_hand = track.n_intervals > 0 and track.n_moves == track.n_intervals
-        if self._history is not None:
-            facts.norms, facts.updates = self._history.series(track)
-            facts.n_idle_rows = self._history.n_idle_rows(track)
 
     def has_large_gradient(self, parameter: torch.Tensor) -> bool:
         """Whether the last gradient, times the learning rate, is more than the rounding of the Parameter's type."""
