@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nalu_lint.probe.containment import contained
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -88,6 +90,7 @@ class Building:
         for patch in self._always:
             patch.undo()
 
+    @contained
     def begin(self) -> None:
         """A module or a Parameter is being made."""
         if threading.get_ident() != self._thread or torch.compiler.is_compiling():
@@ -101,6 +104,7 @@ class Building:
         for patch in (*self._meanwhile, *self._compiled):
             patch.apply()
 
+    @contained
     def end(self) -> None:
         if not self.is_on or threading.get_ident() != self._thread:
             return

@@ -156,9 +156,11 @@ def _show(options: argparse.Namespace, report: Report) -> int:
         if options.verbose and report.error is not None:
             traceback.print_exception(report.error)
         print(f"nalu-probe: warning: {report.failure}", file=sys.stderr)
+    for unknown in report.unknown:
+        print(f"{unknown.traceback if options.verbose else ''}nalu-probe: warning: {unknown.text}", file=sys.stderr)
     if not report.ok or (options.strict and report.findings):
         return FINDINGS
-    return CANNOT_RUN if report.failure else INTERRUPTED if report.is_interrupted else OK
+    return CANNOT_RUN if report.failure or report.unknown else INTERRUPTED if report.is_interrupted else OK
 
 
 def _text(options: argparse.Namespace, report: Report) -> str:

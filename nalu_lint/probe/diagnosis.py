@@ -45,18 +45,26 @@ class Verdict(NamedTuple):
 
 def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Report:
     """The report of a finished probe; the same on every process."""
-    from nalu_lint.probe.report import Report
-
     facts = _united({track.facts.name: track.facts for track in probe.tracks.values()})
     for derivation in probe.derivations:
         if derivation.target in facts and not derivation.is_replaced:
             facts[derivation.target].computed_from = derivation.sources
     answer = rerun.answer if rerun is not None else _no_answer
     verdicts = distributed.led(_Diagnosis(probe, facts, rerun, error).verdicts, answer)
-    registered = [facts[name] for name in facts if name not in probe.hidden]
+    return _report(probe, facts, verdicts)
+
+
+def unexplained(probe: Probe) -> Report:
+    """The report where the causes could not be looked for: the facts that this process has seen."""
+    return _report(probe, {track.facts.name: track.facts for track in probe.tracks.values()}, [])
+
+
+def _report(probe: Probe, facts: dict[str, ParameterFacts], verdicts: list[Verdict]) -> Report:
+    from nalu_lint.probe.report import Report
+
     parameter = next(iter(probe.names.values()))
     return Report(
-        parameters=tuple(registered),
+        parameters=tuple(facts[name] for name in facts if name not in probe.hidden),
         verdicts=tuple(_placed(verdict, probe.model) for verdict in verdicts),
         n_steps=probe.n_steps,
         device=parameter.device.type,

@@ -127,6 +127,20 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return to_local() if to_local is not None else tensor
 
 
+_UNSUPPORTED = {
+    "FullyShardedDataParallel": "FullyShardedDataParallel (FSDP1) hides the Parameters: use torch's fully_shard",
+    "DeepSpeedEngine": "DeepSpeed hides the Parameters and their steps: probe the model without it",
+}
+
+
+def refuse_unsupported(model: nn.Module) -> None:
+    """Raise ProbeError for what holds the Parameters in a way that cannot be watched."""
+    for module in model.modules():
+        for kind in type(module).__mro__:
+            if kind.__name__ in _UNSUPPORTED and kind.__module__.startswith(("torch.distributed.", "deepspeed.")):
+                raise ProbeError(_UNSUPPORTED[kind.__name__])
+
+
 def needs_others(model: nn.Module) -> bool:
     """Whether the other processes have to take part when the model is run."""
     return is_sharded(model) or any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 from torch.utils._device import DeviceContext
 
 from nalu_lint.probe import operations
+from nalu_lint.probe.containment import contained
 from nalu_lint.probe.places import Place, autograd_function, is_inside, user_place
 
 if TYPE_CHECKING:
@@ -241,6 +242,11 @@ class Lineage(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if self._is_over:
             return result
+        self._note_operation(func, args, kwargs, result)
+        return result
+
+    @contained
+    def _note_operation(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         self._n_operations += 1
         if self._n_operations > _PATIENCE:
             self._n_operations = 0
@@ -250,7 +256,7 @@ class Lineage(TorchFunctionMode):
             owner = getattr(func, "__self__", None)
             name = getattr(owner, "__name__", "")
             if not isinstance(result, torch.Tensor) or name == "grad":
-                return result
+                return
         if self._outside and name in operations.FACTORIES:
             self._return(args, kwargs, result)
         if name == "__deepcopy__":
@@ -259,7 +265,6 @@ class Lineage(TorchFunctionMode):
             inputs = list(tensors_in((args, kwargs) if kwargs else args))
             if inputs:
                 self._follow(name, args, inputs, result, kwargs)
-        return result
 
     def _follow(self, name: str, args: Any, inputs: list[torch.Tensor], result: Any, kwargs: Any) -> None:
         if name == "__set__":

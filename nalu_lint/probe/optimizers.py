@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
+from nalu_lint.probe.containment import contained
 from nalu_lint.probe.places import Place, user_place
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Optimizers:
             known = self._known[id(optimizer)] = Known(weakref.ref(optimizer))
         return known
 
+    @contained
     def _learn(self, optimizer: Any) -> None:
         known = self.add(optimizer)
         known.place = known.place or user_place()

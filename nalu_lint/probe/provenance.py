@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parameter import Parameter
 
 from nalu_lint.probe.building import Building, Patch
+from nalu_lint.probe.containment import contained, now
 from nalu_lint.probe.lineage import Cut, Lineage, Links, Origin, overlap, storage_of
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.watching import watch_parameters
@@ -90,6 +91,7 @@ class Construction:
             Patch(nn.Module, "register_buffer", partial(self._wrap_setattr, registers=False)),
         ]
         self.building = Building(self._lineage, patches, self._settle, is_block=is_block)
+        self.begin = now()
         self.n_made = 0  # Parameters, so far: where it has grown, there may be a new model
 
     # The block.
@@ -126,18 +128,18 @@ class Construction:
 
         @wraps(original)
         def assign(module: nn.Module, name: str, value: Any = None, *args: Any, **kwargs: Any) -> Any:
-            given = kwargs.get("tensor", value)
-            is_tensor = isinstance(given, torch.Tensor)
-            if (is_tensor and not (registers and isinstance(given, Parameter))) or isinstance(
-                given, (list, tuple, dict, set)
-            ):
-                place = user_place()
-                if place is not None:
-                    self._attributes.setdefault(module, {})[name] = place
-                    self._new_attributes.setdefault(module, set()).add(name)
+            self._assigned(module, name, kwargs.get("tensor", value), registers=registers)
             return original(module, name, *(() if "tensor" in kwargs else (value,)), *args, **kwargs)
 
         return assign
+
+    @contained
+    def _assigned(self, module: nn.Module, name: str, given: Any, *, registers: bool) -> None:
+        is_tensor = isinstance(given, torch.Tensor) and not (registers and isinstance(given, Parameter))
+        place = user_place() if is_tensor or isinstance(given, (list, tuple, dict, set)) else None
+        if place is not None:
+            self._attributes.setdefault(module, {})[name] = place
+            self._new_attributes.setdefault(module, set()).add(name)
 
     def _wrap_deepcopy(self, original: Any) -> Any:
         @wraps(original)
@@ -151,6 +153,7 @@ class Construction:
 
         return copy
 
+    @contained
     def _observe(self, parameter: Parameter, data: torch.Tensor) -> None:
         if self._lineage.origin_of(parameter) is not None:
             return
@@ -169,6 +172,7 @@ class Construction:
         self._made[made.origin] = made
         self._new.append(made)
 
+    @contained
     def _registered(self, module: nn.Module, name: str, parameter: Parameter) -> None:
         before = module._parameters.get(name)
         if before is not None and before is not parameter and not is_inside("torch/distributed/"):
@@ -203,6 +207,7 @@ class Construction:
             if incoming or is_whole:
                 made.written_at = user_place() if incoming else None
 
+    @contained
     def _settle(self) -> None:
         """Drop what keeps tensors alive."""
         new, self._new = self._new, []

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as global_hooks
 
+from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Recorder:
         """Whether the user's loop called the module itself, with gradients or without."""
         return id(module) in self._called
 
+    @contained
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if torch.compiler.is_compiling():
             return
@@ -101,6 +103,7 @@ class Recorder:
         if depth == 1:
             self._local.outermost = unwrapped(module)
 
+    @contained
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
         """`rest`: the keyword arguments and the output, or the output alone where the call failed."""
         if torch.compiler.is_compiling():

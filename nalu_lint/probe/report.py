@@ -14,13 +14,14 @@ from nalu_lint.output import render
 from nalu_lint.output.concise import place as shown
 from nalu_lint.probe.baseline import NOTHING, Accepted
 from nalu_lint.probe.codes import CODES
-from nalu_lint.probe.errors import UntrainedError
+from nalu_lint.probe.errors import ProbeError, UntrainedError
 from nalu_lint.probe.places import Place, shown_path
 from nalu_lint.sources import Sources
 
 if TYPE_CHECKING:
     import os
 
+    from nalu_lint.probe.containment import Unknown
     from nalu_lint.probe.diagnosis import Verdict
     from nalu_lint.probe.facts import ParameterFacts
 
@@ -46,6 +47,7 @@ class Report:
         selected: codes that are reported besides those that are on by default.
         ignored: codes that are not reported.
         accepted: what a baseline file accepts.
+        unknown: what was not seen, because of an error of the probe or of what it cannot watch.
         failure: what ended the script before the steps were done, in one line.
         error: the exception that did.
         is_interrupted: whether Ctrl+C ended the script.
@@ -63,6 +65,7 @@ class Report:
     ignored: tuple[str, ...] = ()
     accepted: Accepted = NOTHING
     failure: str = ""
+    unknown: tuple[Unknown, ...] = ()
     error: BaseException | None = None
     is_interrupted: bool = False
 
@@ -93,7 +96,7 @@ class Report:
         return all(diagnostic.finding.severity != "error" for diagnostic in self.findings)
 
     def raise_for_findings(self) -> None:
-        """Raise UntrainedError if there is an error."""
+        """Raise UntrainedError if there is an error, or ProbeError if there is none and something was not seen."""
         errors = [d for d in self.findings if d.finding.severity == "error"]
         if errors:
             lines = [f"  {shown(d)}: {d.code} {d.message}" for d in errors]
@@ -101,6 +104,8 @@ class Report:
             raise UntrainedError(
                 f"{self.model or 'the model'} does not train as it should, {count}:\n" + "\n".join(lines)
             )
+        if self.unknown:
+            raise ProbeError(self.unknown[0].text)
 
     def _diagnostic(self, group: list[Verdict]) -> Diagnostic:
         first = group[0]

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nalu_lint.probe.containment import since
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.execution import as_main
 from nalu_lint.probe.merging import merged
@@ -38,6 +39,7 @@ class _Session:
         self._seed = seed
         self._steps = steps
         self._built = Construction(is_block=False)
+        self.begin = self._built.begin
         self.variables: dict[int, str] = {}  # by the identity of the probe: what the script calls its model
         self._session = Session(
             self._probe_of, steps=steps, before_backward=self._before_backward, on_step=on_step, on_done=_stop
@@ -125,7 +127,10 @@ def run_script(
     if not reports and is_interrupted:
         raise KeyboardInterrupt
     if not reports:
-        unseen = f"{path}: no backward pass of a model was seen, so there is nothing to report"
+        unseen = next(
+            (f"{path}: {unknown.text}" for unknown in since(session.begin)),
+            f"{path}: no backward pass of a model was seen, so there is nothing to report",
+        )
         raise ProbeError(problem or unseen) from failure
     report = merged(reports, [session.variables[id(probe)] for probe in trained], only)
     return replace(report, failure=problem, error=failure, is_interrupted=is_interrupted)

@@ -10,8 +10,9 @@ import torch
 from torch import distributed, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
-from nalu_lint.probe.optimizers import Optimizers, outermost_modules, parameters_of
+from nalu_lint.probe.optimizers import Known, Optimizers, outermost_modules, parameters_of
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.provenance import leaves_of
 from nalu_lint.probe.recording import Recorder
@@ -37,6 +38,7 @@ class Fresh:
         if parameter.requires_grad and parameter.is_leaf:
             parameter.register_post_accumulate_grad_hook(self._arrived)
 
+    @contained
     def _arrived(self, parameter: torch.Tensor) -> None:
         self.has_gradient |= parameter.grad is not None
 
@@ -123,9 +125,9 @@ class Session:
         self._stack.close()
         self.is_rerunning = True
         for probe in self.probes:
-            probe.settle()
+            contained(probe.settle)()
         for probe in self.probes:
-            probe.conclude(error)
+            contained(probe.conclude)(error)
 
     def _patch(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         original = getattr(owner, name)
@@ -184,6 +186,7 @@ class Session:
 
     # What happens meanwhile.
 
+    @contained
     def _made(self, parameter: torch.Tensor, data: torch.Tensor) -> None:
         if not self.recorder.is_in_forward or self.is_rerunning or torch.compiler.is_compiling():
             return
@@ -198,8 +201,7 @@ class Session:
             try:
                 self._note_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
                 result = original(tensors, *args, **kwargs)
-                for probe in self.probes:
-                    probe.tracks.look()
+                self._after_backward()
                 return result
             finally:
                 self._is_inside = False
@@ -213,6 +215,7 @@ class Session:
 
         return grad
 
+    @contained
     def _note_backward(self, losses: list[Any]) -> None:
         self._before_backward()
         self.has_seen_backward = True
@@ -224,6 +227,11 @@ class Session:
         else:
             self._discover(leaf for loss in tensors for leaf in leaves_of(loss) if isinstance(leaf, nn.Parameter))
 
+    @contained
+    def _after_backward(self) -> None:
+        for probe in self.probes:
+            probe.tracks.look()
+
     def _scaled(self, original: Any) -> Any:
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             if self.is_finished:
@@ -232,17 +240,22 @@ class Session:
             before = known.n_steps
             result = original(scaler, optimizer, *args, **kwargs)
             if known.n_steps == before and scaler.is_enabled():
-                known.n_skipped += 1
-                known.step_place = known.step_place or user_place()
-                if known.n_skipped & (known.n_skipped - 1) == 0:  # 1, 2, 4, 8, ...
-                    for probe in self.probes:
-                        probe.look_at_skipped(optimizer)
-                if self._limit is not None and known.n_skipped >= self._limit + _SKIPPED and not self.n_steps:
-                    self._end()
+                self._skipped(known, optimizer)
             return result
 
         return step
 
+    @contained
+    def _skipped(self, known: Known, optimizer: Any) -> None:
+        known.n_skipped += 1
+        known.step_place = known.step_place or user_place()
+        if known.n_skipped & (known.n_skipped - 1) == 0:  # 1, 2, 4, 8, ...
+            for probe in self.probes:
+                probe.look_at_skipped(optimizer)
+        if self._limit is not None and known.n_skipped >= self._limit + _SKIPPED and not self.n_steps:
+            self._end()
+
+    @contained
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.is_finished:
             return
@@ -254,6 +267,7 @@ class Session:
         for probe in self.probes:
             probe.before_step(optimizer, known.n_steps)
 
+    @contained
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.is_finished:
             return

@@ -83,6 +83,8 @@ def _headline(report: Report) -> str:
     warnings = len(report.findings) - errors
     found = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
     outcome = ", ".join(found) or "every Parameter trains as it should"
+    if report.unknown:
+        outcome = f"{', '.join(found) or 'no finding'}, but not everything was seen"
     processes = f", {report.world_size} processes" if report.world_size > 1 else ""
     steps = "constructed, not trained" if report.is_construction_only else _steps(report.n_steps)
     return f"{report.model}: {len(report.parameters)} Parameters, {steps} on {report.device}{processes}: {outcome}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.parameter import is_lazy
 
+from nalu_lint.probe.containment import contained
 from nalu_lint.probe.devices import Questions, is_capturing
 from nalu_lint.probe.distributed import local
 from nalu_lint.probe.facts import Gradient, ParameterFacts
@@ -38,6 +39,7 @@ class Track:
             self.hook.remove()
             self.hook = None
 
+    @contained
     def _arrived(self, parameter: torch.Tensor) -> None:
         # A compiled backward pass calls this also where it has no gradient to give.
         if parameter.grad is not None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nalu_lint.probe import diagnosis
-from nalu_lint.probe.distributed import alone, is_distributed, local, needs_others, reshard, unwrapped
+from nalu_lint.probe.containment import contained, now, since
+from nalu_lint.probe.distributed import (
+    alone,
+    is_distributed,
+    local,
+    needs_others,
+    refuse_unsupported,
+    reshard,
+    unwrapped,
+)
 from nalu_lint.probe.errors import ProbeError
 from nalu_lint.probe.facts import ParameterFacts
 from nalu_lint.probe.history import History, Log
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
     from nalu_lint.probe.places import Place
     from nalu_lint.probe.provenance import Construction, Derivation
+    from nalu_lint.probe.recording import Call
     from nalu_lint.probe.report import Report
     from nalu_lint.probe.session import Fresh
     from nalu_lint.probe.states import Kept
@@ -48,6 +59,7 @@ class Probe:
             raise ProbeError(f"expected a torch.nn.Module, got {type(model).__name__}")
         if isinstance(unwrapped(model), torch.jit.ScriptModule):
             raise ProbeError("TorchScript hides what its modules do: probe the module that was scripted")
+        refuse_unsupported(model)
         self.model = unwrapped(model)
         self.built = built
         self.seed = seed
@@ -63,6 +75,7 @@ class Probe:
         self._history = History(log) if history or log is not None else None
         self._session: Session | None = None
         self._stack = ExitStack()
+        self._begin = built.begin if built is not None else now()
         self._report: Report | None = None
 
     # The block.
@@ -212,15 +225,18 @@ class Probe:
         calls = recorder.calls_of([self.model])
         self.is_whole = bool(calls) or self.run is not None
         calls = calls or recorder.calls_of(self.model.modules())
+        self._report = contained(self._diagnosed)(calls, error) or diagnosis.unexplained(self)
+        if self._history is not None:
+            self._history.close()
+
+    def _diagnosed(self, calls: list[Call], error: BaseException | None) -> Report:
         # Where a process leaves the training with an error, the others may not.
         with alone() if error is not None and is_distributed() else nullcontext():
             run = self.run or (replay(calls) if calls else None)
             can_run = run is not None and (error is None or not needs_others(self.model))
             tensors = {**self.names, **{kept.name: kept.tensor for kept in self.kept}}
             rerun = Rerun(self.model, run, self.seed, tensors) if run is not None and can_run else None
-            self._report = diagnosis.report(self, rerun, error)
-        if self._history is not None:
-            self._history.close()
+            return diagnosis.report(self, rerun, error)
 
     def has_large_gradient(self, parameter: torch.Tensor) -> bool:
         """Whether the last gradient, times the learning rate, is more than the rounding of the Parameter's type."""
@@ -255,7 +271,7 @@ class Probe:
             raise ProbeError("the report is ready after the `with probe(...)` block")
         if not self.session.has_seen_backward and not any(facts.gradient for facts in self._report.parameters):
             raise ProbeError("nothing was trained: no backward pass was seen in the `with probe(...)` block")
-        return self._report
+        return replace(self._report, unknown=since(self._begin))
 
 
 def _holds(parameters: list[torch.Tensor], parameter: torch.Tensor) -> bool:

@@ -56,5 +56,7 @@ class Watch:
         self.report = self._probe.report()
         if self.report.rank == 0 and self.report.findings:
             print(self.report.render("concise"), file=sys.stderr, end="")  # noqa: T201
-        if self._is_strict and error is None:
+        for unknown in self.report.unknown:
+            print(f"nalu-probe: warning: {unknown.text}", file=sys.stderr)  # noqa: T201
+        if self._is_strict and error is None and not self.report.ok:
             self.report.raise_for_findings()
