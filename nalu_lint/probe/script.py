@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from nalu_lint.probe.execution import as_main
 from nalu_lint.probe.merging import merged
 from nalu_lint.probe.naming import distinct, variable_of
 from nalu_lint.probe.places import row_text, shown_from
+from nalu_lint.probe.processes import Children, Named, Settings
 from nalu_lint.probe.provenance import Construction
 from nalu_lint.probe.session import Session
 from nalu_lint.probe.training import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
@@ -34,15 +36,13 @@ class _Stop(BaseException):
 class _Session:
     """One run of a script, from its first line on."""
 
-    def __init__(self, steps: int, *, history: bool, seed: int, on_step: Callable[[int], None] | None) -> None:
-        self._history = history
-        self._seed = seed
-        self._steps = steps
+    def __init__(self, settings: Settings, on_step: Callable[[int], None] | None = None) -> None:
+        self._settings = settings
         self._built = Construction(is_block=False)
         self.begin = self._built.begin
         self.variables: dict[int, str] = {}  # by the identity of the probe: what the script calls its model
         self._session = Session(
-            self._probe_of, steps=steps, before_backward=self._before_backward, on_step=on_step, on_done=_stop
+            self._probe_of, steps=settings.steps, before_backward=self._before_backward, on_step=on_step, on_done=_stop
         )
 
     @property
@@ -60,8 +60,14 @@ class _Session:
         self._session.finish(error if isinstance(error, Exception) else None)
         self._session.close()
 
+    def abandon(self) -> None:
+        """Stop without a report: it goes on in the process that this one was forked from."""
+        self._session.is_finished = True
+        self._session.close()
+        self._built.close()
+
     def _probe_of(self, model: nn.Module) -> Probe:
-        probe = Probe(model, built=self._built, history=self._history, seed=self._seed)
+        probe = Probe(model, built=self._built, history=self._settings.history, seed=self._settings.seed)
         self.variables[id(probe)] = variable_of(model)
         return probe
 
@@ -70,13 +76,55 @@ class _Session:
 
     def _before_backward(self) -> None:
         self._built.pause()
-        if not self._session.optimizers.alive() and self._session.n_backwards == self._steps:
+        if not self._session.optimizers.alive() and self._session.n_backwards == self._settings.steps:
             self._session.finish()
             _stop()
 
 
 def _stop() -> None:
     raise _Stop
+
+
+_running: list[_Session] = []  # a process that is forked starts with a copy
+UNSEEN = (
+    "no backward pass of a model was seen, so there is nothing to report "
+    "(not watched: torch.func, torch.autograd.grad without an optimizer, subprocesses)"
+)
+
+
+def _observed(run: Callable[[], None], session: _Session) -> BaseException | None:
+    """Run until the session has seen enough; the exception that ended it before, if one did."""
+    _running.append(session)
+    try:
+        with redirect_stdout(sys.stderr), _quiet_threads(), session:
+            run()
+    except _Stop:
+        return None
+    except SystemExit as error:
+        return error if error.code not in (None, 0) else None
+    except ProbeError:
+        raise
+    except BaseException as error:
+        return error
+    finally:
+        _running.remove(session)
+    return None
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """A thread that has trained long enough is left without a word, as one that calls `sys.exit()`."""
+    original = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, _Stop):
+            original(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = original
 
 
 def run_script(
@@ -90,7 +138,7 @@ def run_script(
     only: str | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Report:
-    """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimiser steps.
+    """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimizer steps.
 
     What it prints goes to standard error. Where it fails or is interrupted, the report is about the steps until then.
 
@@ -98,42 +146,44 @@ def run_script(
         ProbeError: if it is not there or never calls `backward()`, or no model is called `only`.
     """
     folder = os.getcwd()
-    failure: BaseException | None = None
-    is_interrupted = False
-    session = _Session(steps, history=history, seed=seed, on_step=on_step)
+    settings = Settings(steps, history, seed)
+    session = _Session(settings, on_step)
+    children = Children(settings, folder)
     try:
-        with (
-            shown_from(folder),
-            as_main(path, arguments, is_module=is_module) as run,
-            redirect_stdout(sys.stderr),
-            session,
-        ):
-            run()
-    except _Stop:
-        pass
-    except SystemExit as error:
-        failure = error if error.code not in (None, 0) else None
-    except KeyboardInterrupt:
-        is_interrupted = True
-    except ProbeError:
-        raise
-    except BaseException as error:
-        failure = error
+        with shown_from(folder), children.watched(), as_main(path, arguments, is_module=is_module) as run:
+            failure = _observed(run, session)
     finally:
         os.chdir(folder)  # where the script may have left: outputs belong where they were asked for
-    trained = _trained(session)
-    reports = [probe.report() for probe in trained]
-    problem = f"{path}: {_failed(failure, os.path.abspath(path))}" if failure is not None else ""
-    if not reports and is_interrupted:
-        raise KeyboardInterrupt
-    if not reports:
-        unseen = next(
-            (f"{path}: {unknown.text}" for unknown in since(session.begin)),
-            f"{path}: no backward pass of a model was seen, so there is nothing to report",
-        )
-        raise ProbeError(problem or unseen) from failure
-    report = merged(reports, [session.variables[id(probe)] for probe in trained], only)
-    return replace(report, failure=problem, error=failure, is_interrupted=is_interrupted)
+    found = _reports(session) or children.found
+    if not found and isinstance(failure, KeyboardInterrupt):
+        raise failure
+    is_failed = failure is not None and not isinstance(failure, KeyboardInterrupt)
+    problem = f"{path}: {_failed(failure, os.path.abspath(path))}" if failure is not None and is_failed else ""
+    if not found:
+        unseen = next((unknown.text for unknown in since(session.begin)), UNSEEN)
+        raise ProbeError(problem or f"{path}: {unseen}") from failure
+    report = merged([named.report for named in found], [named.variable for named in found], only)
+    if not is_failed:
+        return replace(report, is_interrupted=failure is not None)
+    return replace(report, failure=problem, error=failure)
+
+
+def run_in_process(
+    run: Callable[[], None], settings: Settings, folder: str, write: Callable[[list[Named]], None]
+) -> None:
+    """Run a part of a script in a process of its own, and write down what was found. Raises what ended it."""
+    for inherited in _running:
+        inherited.abandon()
+    session = _Session(settings)
+    with shown_from(folder):
+        failure = _observed(run, session)
+    write(_reports(session))
+    if failure is not None:
+        raise failure
+
+
+def _reports(session: _Session) -> list[Named]:
+    return [Named(probe.report(), session.variables[id(probe)]) for probe in _trained(session)]
 
 
 def _failed(failure: BaseException, path: str) -> str:

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("rich")
 
 from nalu_lint.probe import cli
+from nalu_lint.probe.script import UNSEEN
 
 Run = Callable[..., tuple[int, str, str]]
 TRAINS = """\
@@ -240,7 +241,10 @@ def test_a_notebook(run: Run, tmp_path: Path) -> None:
     [
         (notebook("x = 1", "y = 2\nraise ValueError(y)"), "cell 2, line 2: ValueError: 2"),
         (notebook("x = 1", "y = (\n"), "cell 2, line 1: SyntaxError: '(' was never closed (train.ipynb, line 2)"),
-        (notebook("x = 1"), "no backward pass of a model was seen, so there is nothing to report"),
+        (
+            notebook("x = 1"),
+            UNSEEN,
+        ),
     ],
 )
 def test_a_notebook_that_fails(run: Run, text: str, message: str) -> None:
@@ -259,3 +263,89 @@ def test_a_broken_notebook(run: Run) -> None:
         2,
         "nalu-probe: error: empty.ipynb: no Python code in this notebook\n",
     )
+
+
+# Processes, threads, and what is not seen.
+
+TRAINED_BY = """\
+import threading
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used = nn.Linear(4, 1)
+        self.spare = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+def train(rank=0, net=None):
+    net = net or Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    data = DataLoader(TensorDataset(torch.randn(100, 4)), batch_size=8, num_workers=WORKERS)
+    for (x,) in data:
+        optimizer.zero_grad()
+        net(x).square().mean().backward()
+        optimizer.step()
+        print("a step")
+
+
+if __name__ == "__main__":
+    START
+    print("the end")
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "workers"),
+    [
+        ("mp.spawn(train, nprocs=1)", 0),
+        pytest.param("mp.spawn(train, nprocs=2)", 1, marks=pytest.mark.slow),
+        ("p = mp.get_context('fork').Process(target=train); p.start(); p.join(); assert p.exitcode == 0", 0),
+        ("t = threading.Thread(target=train); t.start(); t.join()", 0),
+        ("train()", 1),
+    ],
+)
+def test_training_elsewhere(run: Run, start: str, workers: int) -> None:
+    text = TRAINED_BY.replace("START", start).replace("WORKERS", str(workers))
+    code, out, err = run(text, options=("--steps", "3"))
+    assert code == 0, err
+    assert out.startswith("Net: 4 Parameters, 3 steps on cpu: 1 warning\n"), out + err
+    assert "`spare.weight`" in out
+    assert "Traceback" not in err
+    assert "a step" not in out
+
+
+def test_what_is_not_seen_is_said_in_one_line(run: Run) -> None:
+    text = """\
+import torch
+from torch import nn
+
+net = nn.Linear(4, 1)
+weights = dict(net.named_parameters())
+x = torch.randn(8, 4)
+for _ in range(12):
+    gradients = torch.func.grad(lambda w: torch.func.functional_call(net, w, x).square().mean())(weights)
+    weights = {name: weights[name] - 0.1 * gradients[name] for name in weights}
+"""
+    code, out, err = run(text)
+    assert (code, out) == (2, "")
+    assert err == f"nalu-probe: error: train.py: {UNSEEN}\n"
+
+
+def test_gradients_by_autograd_grad(run: Run) -> None:
+    text = TRAINS.replace(
+        "    (net(torch.randn(8, 4)) - 1).square().mean().backward()",
+        "    loss = (net(torch.randn(8, 4)) - 1).square().mean()\n"
+        "    for p, g in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters()))):\n"
+        "        p.grad = g",
+    )
+    code, out, err = run(text)
+    assert (code, err) == (0, "")
+    assert "10 steps on cpu: every Parameter trains as it should" in out

@@ -14,6 +14,7 @@ pytest.importorskip("rich")
 from helpers import ROOT
 
 from nalu_lint.probe import cli
+from nalu_lint.probe.script import UNSEEN
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "scripts" / "plain_loop.py"
@@ -77,7 +78,10 @@ def test_the_example_of_the_readme() -> None:
         (["--correct", "--fail-at", "2"], "line 38: RuntimeError: the data ran out"),
         (["--correct", "--exit-at", "2"], "exited with 3"),
         (["--correct", "--no-such-flag"], "exited with 2"),
-        (["--steps", "0"], "no backward pass of a model was seen, so there is nothing to report"),
+        (
+            ["--steps", "0"],
+            UNSEEN,
+        ),
     ],
 )
 def test_a_script_that_fails(arguments: list[str], message: str) -> None:
