@@ -65,6 +65,7 @@ class Children:
         self._folder = folder
         self._paths: list[str] = []
         self._place = ""
+        self.found: list[Named] = []  # after the block
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -83,7 +84,7 @@ class Children:
             try:
                 yield
             finally:
-                process.BaseProcess.start = start  # type: ignore[method-assign, assignment]
+                process.BaseProcess.start = start  # type: ignore[method-assign]
                 self.found = self._read()
 
     def _read(self) -> list[Named]:
