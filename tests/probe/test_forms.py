@@ -50,7 +50,7 @@ def cases() -> Iterator[object]:
             yield pytest.param(form, name, marks=marks, id=f"{form}-{name}")
 
 
-@pytest.mark.parametrize(("form", "name"), cases())
+@pytest.mark.parametrize(("form", "name"), list(cases()))
 @pytest.mark.filterwarnings("ignore")
 def test_form(form: str, name: str) -> None:
     try:
@@ -83,3 +83,18 @@ def test_as_a_process_of_its_own(command: list[str]) -> None:
     assert "NAL001 derived-parameter" in first.stdout
     assert second.returncode == 0, second.stderr[-3000:]
     assert "NAL" not in second.stdout
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_was_built_before_the_model_was_sharded() -> None:
+    command = [*TORCHRUN, "-m", "nalu_lint.probe", "--output-format", "concise", "scripts/fsdp_script.py"]
+    faulty, good = (
+        subprocess.run([*command, *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+        for arguments in (["--optimizer-first"], [])
+    )
+    assert faulty.returncode == 1, faulty.stderr[-3000:]
+    assert "NAL405" in faulty.stdout
+    for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
+        assert f"`{name}`" in faulty.stdout
+    assert good.returncode == 0, good.stderr[-3000:]
+    assert good.stdout == ""
