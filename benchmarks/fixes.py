@@ -275,7 +275,7 @@ def one(text: str, counts: Counter[str], reasons: Counter[str], *, with_probe: b
     tree = engine.parse(plain)
     findings = engine.find(plain, tree, CODES)
     counts["findings"] += len(findings)
-    for planned in with_fixes(Planner(plain, tree, findings, [], CODES), findings):
+    for planned in with_fixes(Planner(plain, tree, findings, [], CODES, recheck=engine.recheck), findings):
         if planned.fix is None:
             reasons[_general(planned.refusal)] += 1
     result = fix(text.encode(), "made.py", CODES, unsafe=True)

@@ -15,6 +15,7 @@ from nalu_lint import limits, reading, suppressions
 from nalu_lint.analysis.sieve import firing as sieve
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Diagnostic, Edit, Finding, Position, Source, Span
+from nalu_lint.errors import UnreadableError
 from nalu_lint.tasks import Content, Dependency, Outcome, Task
 
 if TYPE_CHECKING:
@@ -31,15 +32,6 @@ ALWAYS_PARSED_BYTES = 1024
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BOM = b"\xef\xbb\xbf"
 _PYTHON_2 = re.compile(r"'print'|'exec'|multiple exception types|leading zeros in decimal")
-
-
-class UnreadableError(Exception):
-    """A file cannot be checked, and why; with the place where that is known."""
-
-    def __init__(self, reason: str, row: int = 1, column: int = 1) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.position = Position(max(row, 1), max(column, 1))
 
 
 class InternalError(Exception):
@@ -180,7 +172,7 @@ def _kept(checked: _Checked, silences: Suppressions, *, with_fixes: bool) -> lis
     from nalu_lint.fixing import planning  # start-up time
 
     text, tree, path, project, findings, selected = checked
-    planner = planning.Planner(text, tree, findings, silenced, selected, path=path, project=project)
+    planner = planning.Planner(text, tree, findings, silenced, selected, recheck=recheck, path=path, project=project)
     try:
         return [
             planned.finding._replace(fix=planned.fix, fix_refused=planned.refusal or None)
@@ -295,6 +287,14 @@ def find(
     return list({(f.code, f.span): f for f in findings}.values())
 
 
+def recheck(
+    text: str, always: frozenset[str], selected: frozenset[str], path: str = "", project: Project | None = None
+) -> list[Finding]:
+    """What a check of a text finds, and what the rules `always` find in any case. Raises UnreadableError."""
+    codes = firing_in(text.encode("utf-8", "surrogatepass"), selected)
+    return find(text, parse(text), codes | always, path, project)
+
+
 def _defect(error: Exception) -> str:
     try:
         text = str(error).partition("\n")[0][:200]
@@ -365,7 +365,7 @@ def _source_in_cell(notebook: Notebook, source: Source, cell_number: int) -> Sou
 
 
 def _edit_in_cell(notebook: Notebook, edit: Edit, cell_number: int) -> Edit:
-    from nalu_lint.fixing.documents import in_cell  # start-up time
+    from nalu_lint.fixing.common.edits import in_cell  # start-up time
 
     number, inner = in_cell(notebook, edit)
     return inner if number == cell_number else inner._replace(cell=number)

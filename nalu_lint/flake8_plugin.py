@@ -117,5 +117,6 @@ class Plugin:
 
     def _not_checked(self, reason: str) -> Diagnostic:
         from nalu_lint import engine  # start-up time
+        from nalu_lint.errors import UnreadableError
 
-        return engine.unreadable(self.filename, engine.UnreadableError(reason))
+        return engine.unreadable(self.filename, UnreadableError(reason))

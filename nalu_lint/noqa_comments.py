@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint import engine, notebooks, suppressions
 from nalu_lint.config import UNREADABLE
 from nalu_lint.diagnostic import Position
+from nalu_lint.errors import UnreadableError
 from nalu_lint.notebook_positions import NotebookPositions
 
 if TYPE_CHECKING:
@@ -113,6 +114,6 @@ def _same_program(before: bytes, after: bytes, path: str) -> bool:
         else:
             texts = [engine.decode(content) for content in (before, after)]
         first, second = (ast.dump(engine.parse(text)) for text in texts)
-    except (engine.UnreadableError, notebooks.NotebookError, RecursionError):
+    except (UnreadableError, notebooks.NotebookError, RecursionError):
         return False
     return first == second

@@ -74,7 +74,7 @@ def read_notebook(source: bytes) -> Notebook:
     """
     rows: list[str] = []
     cells: list[Cell] = []
-    for number, code in enumerate(_code_cells(source), 1):
+    for number, code in enumerate(map(_with_new_lines, code_cells(source)), 1):
         cell_rows = code.split("\n")
         cells.append(Cell(number, len(rows) + 1, len(cell_rows)))
         rows += cell_rows if _parses(code) else _without_magics(cell_rows)
@@ -82,9 +82,13 @@ def read_notebook(source: bytes) -> Notebook:
 
 
 def cell_text(source: bytes, number: int) -> str | None:
-    """The code of a cell as it is written, magics included; None where there is no such cell."""
-    codes = _code_cells(source)
-    return codes[number - 1] if 1 <= number <= len(codes) else None
+    """The code of a cell, magics included, with `\\n` at the ends of rows; None where there is no such cell."""
+    codes = code_cells(source)
+    return _with_new_lines(codes[number - 1]) if 1 <= number <= len(codes) else None
+
+
+def _with_new_lines(code: str) -> str:
+    return code.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def broken_cells(notebook: Notebook) -> list[tuple[Cell, SyntaxError]]:
@@ -117,7 +121,8 @@ def _syntax_error(code: str) -> SyntaxError | None:
     return None
 
 
-def _code_cells(source: bytes) -> list[str]:
+def code_cells(source: bytes) -> list[str]:
+    """The code of all code cells as it is written, line endings included. Raises NotebookError."""
     document = _load(source)
     if _language(document) not in ("python", ""):
         return []
@@ -135,7 +140,7 @@ def _code_cells(source: bytes) -> list[str]:
             code = cell.get("source", cell.get("input", ""))
             if isinstance(code, list):
                 code = "".join(str(part) for part in code)
-            codes.append(str(code).replace("\r\n", "\n").replace("\r", "\n"))
+            codes.append(str(code))
     return codes
 
 

@@ -41,6 +41,7 @@ class Sources:
 
     def _text(self, diagnostic: Diagnostic) -> str | None:
         from nalu_lint import engine, notebooks  # start-up time
+        from nalu_lint.errors import UnreadableError
 
         source = self.read(diagnostic.path)
         if source is None:
@@ -49,7 +50,7 @@ class Sources:
             if not diagnostic.path.endswith(".ipynb"):
                 return engine.decode(source)
             return notebooks.cell_text(source, diagnostic.cell) if diagnostic.cell is not None else None
-        except (engine.UnreadableError, notebooks.NotebookError):
+        except (UnreadableError, notebooks.NotebookError):
             return None
 
     def in_file(self, diagnostic: Diagnostic, span: Span) -> Span:

@@ -17,7 +17,7 @@ print(" ".join(name for name in {names!r} if name in sys.modules))
 INTERPRETER = "nalu_lint.analysis.construction.interpreter"
 HEAVY = [
     INTERPRETER,
-    "nalu_lint.fixing.code",
+    "nalu_lint.fixing.common.code",
     "difflib",
     "torch",
     "libcst",
@@ -58,7 +58,7 @@ def test_the_command_on_one_file(tmp_path: Path, content: str, expected: set[str
     assert loaded >= expected
     assert not loaded & {"torch", "flake8"}
     assert loaded & {"libcst", INTERPRETER} == expected & {"libcst", INTERPRETER}
-    assert ("nalu_lint.fixing.code" in loaded) is (INTERPRETER in expected)
+    assert ("nalu_lint.fixing.common.code" in loaded) is (INTERPRETER in expected)
 
 
 @pytest.mark.parametrize(("name", "is_faulty"), [("nac.py", False), ("faux_nac.py", True)])
@@ -76,13 +76,13 @@ def test_the_version(tmp_path: Path) -> None:
 def test_fixes_are_loaded_where_there_is_something_to_fix(tmp_path: Path, flags: str) -> None:
     write(tmp_path, {"a.py": CLEAN, "b.py": "x = 1\n"})
     loaded = loaded_after(COMMAND.format(arguments=f"{flags}'a.py', 'b.py'"), tmp_path)
-    assert not loaded & {"nalu_lint.fixing.code", "libcst"}
+    assert not loaded & {"nalu_lint.fixing.common.code", "libcst"}
 
 
 def test_findings_in_a_line_each_need_no_fixes(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY})
     loaded = loaded_after(COMMAND.format(arguments="'--output-format', 'concise', 'a.py'"), tmp_path)
-    assert "nalu_lint.fixing.code" not in loaded
+    assert "nalu_lint.fixing.common.code" not in loaded
 
 
 def test_the_command_on_a_folder_without_torch_code(tmp_path: Path) -> None:

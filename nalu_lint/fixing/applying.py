@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import suppressions
+from nalu_lint import engine, suppressions
 from nalu_lint.fixing import documents
+from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.planning import Key, Planned, Planner, key, with_fixes
-from nalu_lint.fixing.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
@@ -37,10 +37,8 @@ def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool, fol
 
     `follow_imports`: as in `engine.check`.
 
-    A second call on the result changes nothing. Raises engine.UnreadableError for what cannot be parsed.
+    A second call on the result changes nothing. Raises UnreadableError for what cannot be parsed.
     """
-    from nalu_lint import engine  # it imports this package where it needs it
-
     done: tuple[Finding, ...] = ()
     file = _File(path, selected, unsafe=unsafe, follow_imports=follow_imports)
     if follow_imports:
@@ -109,8 +107,6 @@ class _File:
                 done.append(wanted[which].finding)
 
     def _read(self, source: bytes) -> _State:
-        from nalu_lint import engine  # it imports this package where it needs it
-
         if self._last is not None and self._last.document.source == source:
             return self._last
         document = documents.read(source, self.path)
@@ -122,7 +118,8 @@ class _File:
         silences = suppressions.read(document.text) if findings else suppressions.NONE
         silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
         kept = [f for f in findings if f not in silenced]
-        planner = Planner(document.text, tree, findings, silenced, self.selected, path=path, project=project)
+        text, again = document.text, engine.recheck
+        planner = Planner(text, tree, findings, silenced, self.selected, recheck=again, path=path, project=project)
         self._last = _State(document, kept, planner)
         return self._last
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nalu_lint import engine, limits
 from nalu_lint.config import UNREADABLE
+from nalu_lint.errors import UnreadableError
 
 if TYPE_CHECKING:
     from nalu_lint.commands.fixes import Mode
@@ -56,7 +57,7 @@ def fix_bytes(source: bytes, task: Task, mode: Mode) -> tuple[Outcome, bytes]:
         engine.forget()
         outcome = engine.check_bytes(source, task._replace(with_fixes=False))
         return outcome._replace(error=f"{task.path}: cannot be fixed: too complex"), source
-    except engine.UnreadableError:
+    except UnreadableError:
         return engine.check_bytes(source, task), source
     except Exception as error:  # whatever it is, the file stays and the others are fixed
         outcome = engine.check_bytes(source, task._replace(with_fixes=False))
@@ -73,11 +74,8 @@ def _diff(path: str, old: bytes, new: bytes) -> str:
         return _unified(path, _raw(old), _raw(new))
     from nalu_lint import notebooks  # start-up time
 
-    parts = []
-    number = 1
-    while (before := notebooks.cell_text(old, number)) is not None:
-        parts.append(_unified(f"{path}:cell {number}", before, notebooks.cell_text(new, number) or ""))
-        number += 1
+    cells = zip(notebooks.code_cells(old), notebooks.code_cells(new), strict=True)
+    parts = [_unified(f"{path}:cell {n}", before, after) for n, (before, after) in enumerate(cells, 1)]
     return "".join(parts)
 
 
@@ -88,7 +86,7 @@ def _raw(source: bytes) -> str:
 def _unified(name: str, old: str, new: str) -> str:
     import difflib  # start-up time
 
-    from nalu_lint.fixing.edits import lines_of
+    from nalu_lint.fixing.common.edits import lines_of
 
     lines = difflib.unified_diff(lines_of(old), lines_of(new), name, name)
     return "".join(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.diagnostic import Edit, Position, Span
-from nalu_lint.fixing.edits import apply, last_row
-from nalu_lint.fixing.refused import Refused
+from nalu_lint.fixing.common.edits import apply, in_cell, last_row, lines_of
+from nalu_lint.fixing.common.refused import Refused
 
 if TYPE_CHECKING:
+    from nalu_lint.diagnostic import Edit
     from nalu_lint.notebooks import Notebook
 
 _BOM = b"\xef\xbb\xbf"
@@ -43,39 +43,27 @@ class Document(NamedTuple):
         from nalu_lint.fixing.notebook_source import replace_cells
 
         rows = self.text.split("\n")
+        codes = notebooks.code_cells(self.source)
         by_cell: dict[int, list[Edit]] = {}
         for edit in edits:
             for row in range(edit.span.start.row, last_row(edit) + 1):
                 number, own_row = notebook.locate(row)
-                raw = (notebooks.cell_text(self.source, number) or "").split("\n")
-                if own_row <= len(raw) and raw[own_row - 1] != rows[row - 1]:
+                raw = lines_of(codes[number - 1])
+                if own_row <= len(raw) and raw[own_row - 1].rstrip("\r\n") != rows[row - 1]:
                     raise Refused(f"row {own_row} of cell {number} holds a magic")
             number, edit_in_cell = in_cell(notebook, edit)
             by_cell.setdefault(number, []).append(edit_in_cell)
         new = {}
         for number, found in by_cell.items():
-            code = notebooks.cell_text(self.source, number) or ""
+            code = codes[number - 1]
             new[number] = apply(code, found)
-            if not code.endswith("\n"):
-                new[number] = new[number].removesuffix("\n")
+            if not code.endswith(("\n", "\r")):
+                new[number] = new[number].removesuffix("\n").removesuffix("\r")
         return replace_cells(self.source, new)
 
 
-def in_cell(notebook: Notebook, edit: Edit) -> tuple[int, Edit]:
-    """The cell that an edit is about, and the edit in the rows of that cell.
-
-    Rows inserted between two cells belong to the end of the first.
-    """
-    start = edit.span.start
-    is_insertion = start == edit.span.end and start.column == 1 and start.row > 1
-    number, first = notebook.locate(start.row - is_insertion)
-    first += is_insertion
-    end = Position(first + edit.span.end.row - start.row, edit.span.end.column)
-    return number, Edit(edit.content, Span(Position(first, edit.span.start.column), end))
-
-
 def read(source: bytes, path: str) -> Document:
-    """The document in the bytes of a file. Raises engine.UnreadableError or notebooks.NotebookError."""
+    """The document in the bytes of a file. Raises UnreadableError or notebooks.NotebookError."""
     from nalu_lint import engine, notebooks  # they import this package where they need it
 
     if not path.endswith(".ipynb"):

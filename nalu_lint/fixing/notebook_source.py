@@ -8,7 +8,7 @@ import re
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import NamedTuple
 
-from nalu_lint.fixing.refused import Refused
+from nalu_lint.fixing.common.refused import Refused
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.diagnostic import Fix
-from nalu_lint.fixing.code import Code
-from nalu_lint.fixing.edits import apply, last_row, overlap
-from nalu_lint.fixing.refused import Refused
+from nalu_lint.errors import UnreadableError
+from nalu_lint.fixing.common.code import Code
+from nalu_lint.fixing.common.edits import apply, last_row, overlap
+from nalu_lint.fixing.common.refused import Refused
 
 if TYPE_CHECKING:
     import ast
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.index.project import Project
     from nalu_lint.diagnostic import Edit, Finding
-    from nalu_lint.fixing.changes import Rewrite
+    from nalu_lint.fixing.common.changes import Rewrite
 
 # Codes that say the same of one Parameter in different company: fixing one finding may turn another into it.
 _SAME = {"NAL002": "NAL001"}
 
+Recheck = Callable[[str, frozenset[str], frozenset[str], str, "Project | None"], "list[Finding]"]
 Key = tuple[str, "str | None", "str | None"]
 
 
@@ -43,7 +46,8 @@ class Planner:
     """Plans and proves the fixes of one text.
 
     `findings`: all that the selected rules find in it; `silenced`: those of them that comments silence; `project`:
-    the files that its imports are followed to, from `path`.
+    the files that its imports are followed to, from `path`;
+    `recheck`: `engine.recheck`, which is a shell around this.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Planner:
         silenced: list[Finding],
         selected: Iterable[str],
         *,
+        recheck: Recheck,
         path: str = "",
         project: Project | None = None,
     ) -> None:
@@ -61,6 +66,7 @@ class Planner:
         self.tree = tree
         self.findings = findings
         self.silenced = silenced
+        self.recheck = recheck
         self.path = path
         self.project = project
         self.reported = frozenset(selected)
@@ -141,8 +147,8 @@ class Planner:
 
     def _edits(self, rewrites: list[Rewrite | None]) -> list[Edit]:
         """The edits that rewrites, and the removal of what they leave unused, come to. Raises Refused."""
-        from nalu_lint.fixing.changes import Changes  # it loads libcst
-        from nalu_lint.fixing.leftovers import remove_leftovers
+        from nalu_lint.fixing.common.changes import Changes  # it loads libcst
+        from nalu_lint.fixing.common.leftovers import remove_leftovers
 
         with _refusing_on_defects():
             changes = Changes(self.code)
@@ -159,22 +165,18 @@ class Planner:
 
     def _check(self, fixed: list[Finding], edits: list[Edit]) -> None:
         """Raise Refused unless the findings are gone after the edits, and no other is new."""
-        from nalu_lint import engine  # it imports this package where it needs it
-
         if overlap(edits):
             raise Refused("its parts are too close to each other in the text")
         with _refusing_on_defects():
             text = apply(self.text, edits)
             if text not in self._results:
-                # What a check of the result would look for, and in any case what was found before.
-                codes = engine.firing_in(text.encode("utf-8", "surrogatepass"), self.selected)
-                codes |= {finding.code for finding in self.findings}
-                self._results = {text: self._find(text, engine.parse(text), codes)}
+                codes = frozenset(finding.code for finding in self.findings)
+                self._results = {text: self._find(text, codes)}
             found = self._results[text]
         if self._objection(fixed, found, Counter(map(key, self.findings))):
             # The sieve may have passed over what was there before: look again without it.
             if self._keys is None:
-                self._keys = Counter(map(key, self._find(self.text, self.tree, self.selected)))
+                self._keys = Counter(map(key, self._find(self.text, self.selected)))
             objection = self._objection(fixed, found, self._keys)
             if objection:
                 raise Refused(objection)
@@ -187,24 +189,20 @@ class Planner:
         new = [o for o in found if after[key(o)] > before[key(o)] and o.code in self.reported]
         return f"the result would be reported in turn: {new[0].code} `{new[0].parameter}`" if new else ""
 
-    def _find(self, text: str, tree: ast.Module, codes: frozenset[str]) -> list[Finding]:
-        from nalu_lint import engine  # it imports this package where it needs it
-
-        return engine.find(text, tree, codes, self.path, self.project)
+    def _find(self, text: str, always: frozenset[str]) -> list[Finding]:
+        return self.recheck(text, always, self.selected, self.path, self.project)
 
 
 @contextmanager
 def _refusing_on_defects() -> Iterator[None]:
     """Whatever goes wrong with a fix, the finding stands. Raises Refused."""
-    from nalu_lint import engine  # it imports this package where it needs it
-
     try:
         yield
     except Refused:
         raise
     except RecursionError as error:
         raise Refused("the code is nested too deeply") from error
-    except (SyntaxError, engine.UnreadableError) as error:
+    except (SyntaxError, UnreadableError) as error:
         raise Refused("the result would not parse") from error
     except Exception as error:
         text = str(error).partition("\n")[0][:100]

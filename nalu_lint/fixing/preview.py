@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.fixing.edits import apply, changed, lines_of
+from nalu_lint.fixing.common.edits import apply, changed, lines_of
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Fix

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nalu_lint.analysis.facts import ClassModel, FileModel, SourceParameter
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class Rule:
@@ -38,10 +38,10 @@ class Rule:
         return ()
 
     def fix(self, finding: Finding, code: Code) -> Rewrite | None:
-        """The edits that remove a finding of this rule; None where the rule has no fixes.
+        """What removes a finding of this rule; None where the rule has no fixes.
 
-        They need not be proven: the result is checked again before it counts. Raises `fixing.refused.Refused`, with
-        the reason, where there is none for this finding.
+        It need not be proven: the result is checked again before it counts. Raises `fixing.common.refused.Refused`,
+        with the reason, where there is none for this finding.
         """
         return None
 

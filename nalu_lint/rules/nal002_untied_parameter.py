@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import ClassModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class UntiedParameterRule(Rule):
@@ -88,6 +88,6 @@ class UntiedParameterRule(Rule):
                 yield finding(self, model, derived.span, message, derived.name, tuple(untied))
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.on_use import compute_on_use  # start-up time
+        from nalu_lint.fixing.on_use.plan import compute_on_use  # start-up time
 
         return compute_on_use(code, finding)._replace(applicability="display")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import ClassModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class RewrappedParameterRule(Rule):
@@ -90,6 +90,6 @@ class RewrappedParameterRule(Rule):
                 yield finding(self, model, derived.span, message, derived.name, tuple(sources))
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.tie import tie  # start-up time
+        from nalu_lint.fixing.small.tie import tie  # start-up time
 
         return tie(code, finding)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import ClassModel, LostParameter
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class LostParameterRule(Rule):
@@ -83,7 +83,7 @@ class LostParameterRule(Rule):
             yield finding(self, model, lost.span, _message(lost), lost.name)
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.wrapped_last import wrap_last  # start-up time
+        from nalu_lint.fixing.small.wrapped_last import wrap_last  # start-up time
 
         return wrap_last(code, finding)
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import ClassModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class HiddenParameterRule(Rule):
@@ -100,6 +100,6 @@ class HiddenParameterRule(Rule):
             yield finding(self, model, hidden.span, message, hidden.name)
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.containers import register  # start-up time
+        from nalu_lint.fixing.containers.register import register  # start-up time
 
         return register(code, finding)

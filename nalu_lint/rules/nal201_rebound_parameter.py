@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import ClassModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class ReboundParameterRule(Rule):
@@ -90,6 +90,6 @@ class ReboundParameterRule(Rule):
             yield finding(self, model, rebound.span, message, rebound.name, (rebound.source,))
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.rebound import keep  # start-up time
+        from nalu_lint.fixing.small.rebound import keep  # start-up time
 
         return keep(code, finding)

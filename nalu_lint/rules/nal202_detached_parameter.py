@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import ClassModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class DetachedParameterRule(Rule):
@@ -87,6 +87,6 @@ class DetachedParameterRule(Rule):
                 yield finding(self, model, cut.span, message, cut.name, (cut.source,))
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.cut_reads import read_plainly  # start-up time
+        from nalu_lint.fixing.small.cut_reads import read_plainly  # start-up time
 
         return read_plainly(code, finding)

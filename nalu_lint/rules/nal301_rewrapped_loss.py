@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import FileModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class RewrappedLossRule(Rule):
@@ -84,6 +84,6 @@ class RewrappedLossRule(Rule):
             yield finding(self, None, loss.span, message)
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.loss import unwrap  # start-up time
+        from nalu_lint.fixing.small.loss import unwrap  # start-up time
 
         return unwrap(code, finding)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.facts import FileModel
     from nalu_lint.diagnostic import Finding
-    from nalu_lint.fixing.changes import Rewrite
-    from nalu_lint.fixing.code import Code
+    from nalu_lint.fixing.common.changes import Rewrite
+    from nalu_lint.fixing.common.code import Code
 
 
 class RequiresGradWithoutEffectRule(Rule):
@@ -85,6 +85,6 @@ class RequiresGradWithoutEffectRule(Rule):
             yield finding(self, None, flag.span, message)
 
     def fix(self, finding: Finding, code: Code) -> Rewrite:
-        from nalu_lint.fixing.flags import set_flag  # start-up time
+        from nalu_lint.fixing.small.flags import set_flag  # start-up time
 
         return set_flag(code, finding)

@@ -14,8 +14,8 @@ from test_fixtures import FIXTURES
 from nalu_lint import check
 from nalu_lint.config import Config
 from nalu_lint.fixing.applying import fix
+from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.notebook_source import replace_cells
-from nalu_lint.fixing.refused import Refused
 
 NOTEBOOK = FIXTURES / "notebooks" / "faulty_and_right.ipynb"
 IMPORTS, _, CLASS = FAULTY.partition("\n\n\nclass")
@@ -151,3 +151,14 @@ def test_broken_cells_beside_it() -> None:
 def test_a_cell_without_source_is_refused() -> None:
     with pytest.raises(Refused, match="no source"):
         replace_cells(b'{"cells": [{"cell_type": "code"}]}', {1: "x = 1"})
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+@pytest.mark.parametrize("ends", [("\r\n",), ("\n", "\r\n"), ("\n", "\n", "\r\n")])
+def test_line_ends_inside_of_a_cell_stay(ends: tuple[str, ...], as_list: bool) -> None:
+    lines = [line + ends[n % len(ends)] for n, line in enumerate(FAULTY.splitlines())]
+    before = notebook(lines if as_list else "".join(lines))
+    (after,) = codes_of(rewritten(before))
+    kept = [line for line in after.splitlines(keepends=True) if line.strip() in map(str.strip, lines)]
+    assert kept == [line for line in lines if line in kept]
+    assert len(kept) == len(lines) - 2  # one goes, another one changes

@@ -127,5 +127,5 @@ def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = str(tmp_path / "stack.py")
     tree, selected = engine.parse(STACK), frozenset({"NAL102"})
     findings = engine.find(STACK, tree, selected, path, engine.project())
-    planner = Planner(STACK, tree, findings, [], selected, path=path, project=engine.project())
+    planner = Planner(STACK, tree, findings, [], selected, recheck=engine.recheck, path=path, project=engine.project())
     assert [planner.plan(finding).refusal for finding in findings * 2] == ["", ""]
