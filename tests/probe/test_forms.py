@@ -18,19 +18,14 @@ HERE = Path(__file__).parent
 
 # Wrong in some form so far; at the end there are none.
 FALLS_SHORT = """
-    layer_replaced_after_the_optimiser checkpoint_assigned half_of_the_checkpoint_assigned
-    layers_pruned vocabulary_extended loss_module_in_no_optimizer
-    uncertainty_weights_in_no_optimizer encoder_apart_cut_off module_apart_never_called
-    generator_cut_off bare_parameter_detached inner_loop_on_a_copy
-    head_reset_between_phases leaf_tensors leaf_tensor_of_a_part
-    leaf_tensors_in_a_list thawed_by_an_attribute frozen_by_an_attribute
-    thawed_by_a_misspelt_attribute token_wrapped_in_forward adapters_in_a_reentrant_checkpoint
-    called_by_another_method forces_without_energies cleared_before_step
-    cleared_to_zeros_before_step rate_of_zero_throughout rate_of_zero_for_a_group
-    clipped_to_zero step_forgotten scaler_that_skips_every_step
-"""
-FALLS_SHORT_IN_SCRIPTS = """
-    optimizer_of_another_instance grad_mode_left_off optimiser_of_a_copy
+    optimiser_of_a_copy layer_replaced_after_the_optimiser layers_pruned vocabulary_extended
+    optimizer_of_another_instance loss_module_in_no_optimizer uncertainty_weights_in_no_optimizer
+    encoder_apart_cut_off module_apart_never_called generator_cut_off bare_parameter_detached inner_loop_on_a_copy
+    head_reset_between_phases leaf_tensors leaf_tensor_of_a_part leaf_tensors_in_a_list thawed_by_an_attribute
+    frozen_by_an_attribute thawed_by_a_misspelt_attribute grad_mode_left_off token_wrapped_in_forward
+    adapters_in_a_reentrant_checkpoint called_by_another_method forces_without_energies cleared_before_step
+    cleared_to_zeros_before_step rate_of_zero_throughout rate_of_zero_for_a_group clipped_to_zero step_forgotten
+    scaler_that_skips_every_step
 """
 
 # Of these, every eighth program is run always, and all where slow tests are.
@@ -43,8 +38,6 @@ def cases() -> Iterator[object]:
             marks = []
             if name in FALLS_SHORT.split():
                 marks.append(pytest.mark.xfail(strict=False, reason="not mended yet"))
-            elif name in FALLS_SHORT_IN_SCRIPTS.split() and form in ("script", "module", "notebook", "torchrun"):
-                marks.append(pytest.mark.xfail(strict=False, reason="scripts are entered at their first backward pass"))
             if form in LONG and number % 8:
                 marks.append(pytest.mark.slow)
             yield pytest.param(form, name, marks=marks, id=f"{form}-{name}")
