@@ -24,12 +24,15 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# What runs may need is imported once, before they are forked: torch._dynamo, too, which optimizers use.
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch._dynamo
 
-# Whatever a run may need is imported before it is forked.
-from nalu_lint.probe import baseline, cli  # noqa: F401
+from nalu_lint.probe import cli
 from nalu_lint.probe.errors import in_one_line
+from nalu_lint.probe.script import run_script  # noqa: F401
 
 HERE = Path(__file__).resolve().parent
 LONGEST = 120  # seconds of a run
@@ -146,6 +149,8 @@ def judged(script: Path, arguments: list[str], n_backwards: int) -> tuple[str, s
         probed = run(script, arguments, n_backwards, report)
         same = "yes" if probed.losses == plain.losses else f"NO ({_differing(plain.losses, probed.losses)})"
         if not report.exists():
+            if "nothing to report" in probed.error:
+                return str(len(plain.losses)), same, "no model and no optimizer: says so"
             return str(len(plain.losses)), same, f"NO REPORT, exit code {probed.exit_code}: {probed.error}"
         findings = json.loads(report.read_text())["findings"]
     found = sorted({f"{f['severity']} {f['code']} `{f['parameter']}`" for f in findings})
@@ -160,12 +165,12 @@ def _differing(plain: list[str], probed: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repositories", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--only", default="", metavar="TEXT", help="scripts whose line contains it")
+    parser.add_argument("--only", default="", metavar="TEXT", help="scripts whose repository or path contains it")
     parser.add_argument("--steps", type=int, default=16, metavar="N", help="backward passes; default: %(default)s")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    os.environ["MPLBACKEND"] = "Agg"
+    plt.switch_backend("Agg")
     sys.path.insert(0, str(HERE / "stubs"))
     print("| script | losses | the same | reported |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
