@@ -82,12 +82,28 @@ def _headline(report: Report) -> str:
     errors = sum(d.finding.severity == "error" for d in report.findings)
     warnings = len(report.findings) - errors
     found = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
-    outcome = ", ".join(found) or "every Parameter trains as it should"
+    outcome = ", ".join(found) or _without_findings(report)
     if report.unknown:
         outcome = f"{', '.join(found) or 'no finding'}, but not everything was seen"
     processes = f", {report.world_size} processes" if report.world_size > 1 else ""
     steps = "constructed, not trained" if report.is_construction_only else _steps(report.n_steps)
     return f"{report.model}: {len(report.parameters)} Parameters, {steps} on {report.device}{processes}: {outcome}"
+
+
+def _without_findings(report: Report) -> str:
+    """What was seen, and no more."""
+    if report.is_construction_only:
+        return "no Parameter is computed from another"
+    trainable = [facts for facts in report.parameters if facts.is_trainable]
+    if not trainable:
+        return "no Parameter is trainable"
+    alive = [facts for facts in trainable if facts.gradient is Gradient.NONZERO and facts.has_moved]
+    n_left = len(trainable) - sum(facts.was_stepped for facts in alive)
+    if not n_left:
+        return "every Parameter trains as it should"
+    if not report.n_steps and len(alive) == len(trainable):
+        return "no optimizer; every Parameter got a gradient and moved"
+    return f"no finding, but {n_left} Parameter{'s were' if n_left != 1 else ' was'} not seen to train"
 
 
 def _steps(n: int) -> str:

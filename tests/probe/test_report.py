@@ -64,6 +64,30 @@ def test_the_table_has_the_findings_first_and_groups_the_rest_by_module() -> Non
     assert "\x1b[" not in text
 
 
+def test_the_headline_says_what_was_seen_and_no_more() -> None:
+    from dataclasses import replace
+
+    from nalu_lint.probe.facts import Gradient
+
+    found = check(lambda: nn.Linear(4, 1), loss, torch.randn(8, 4), steps=2, device="cpu")
+    weight, bias = found.parameters
+
+    def headline(**changes: Any) -> str:
+        facts = (replace(weight, **changes), bias)
+        n_steps = 0 if "was_stepped" in changes else 2
+        parameters = tuple(replace(f, was_stepped=n_steps > 0) for f in facts) if not n_steps else facts
+        return replace(found, parameters=parameters, n_steps=n_steps).table().splitlines()[0]
+
+    assert headline().endswith("2 steps on cpu: every Parameter trains as it should")
+    assert headline(has_moved=False).endswith(": no finding, but 1 Parameter was not seen to train")
+    assert headline(gradient=Gradient.ZERO).endswith(": no finding, but 1 Parameter was not seen to train")
+    assert headline(has_moved=None).endswith(": no finding, but 1 Parameter was not seen to train")
+    assert headline(was_stepped=False).endswith(
+        "0 steps on cpu: no optimizer; every Parameter got a gradient and moved"
+    )
+    assert "every Parameter trains" in headline(is_trainable=False), "what is frozen is meant"
+
+
 def test_colours_only_where_they_are_asked_for() -> None:
     assert "\x1b[" in report().table(color=True)
     assert str(report()) == report().table()
