@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.config import Config
-from nalu_lint.engine import check_files
+from nalu_lint.runner import check_files
 from nalu_lint.tasks import Task
 
 if TYPE_CHECKING:

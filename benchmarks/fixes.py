@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from nalu_lint import engine
+from nalu_lint import judging, source_text
 from nalu_lint.fixing.applying import fix
 from nalu_lint.fixing.planning import Planner, with_fixes
 
@@ -271,11 +271,11 @@ def main(classes: int = 5000, seed: int = 0, *, with_probe: bool = False) -> int
 
 def one(text: str, counts: Counter[str], reasons: Counter[str], *, with_probe: bool) -> str:
     """What is wrong with the fixes of one text, if anything."""
-    plain = engine.decode(text.encode())
-    tree = engine.parse(plain)
-    findings = engine.find(plain, tree, CODES)
+    plain = source_text.decode(text.encode())
+    tree = source_text.parse(plain)
+    findings = judging.find(plain, tree, CODES)
     counts["findings"] += len(findings)
-    for planned in with_fixes(Planner(plain, tree, findings, [], CODES, recheck=engine.recheck), findings):
+    for planned in with_fixes(Planner(plain, tree, findings, [], CODES, recheck=judging.recheck), findings):
         if planned.fix is None:
             reasons[_general(planned.refusal)] += 1
     result = fix(text.encode(), "made.py", CODES, unsafe=True)

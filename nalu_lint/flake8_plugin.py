@@ -90,7 +90,7 @@ class Plugin:
         return frozenset(all_rules()) - frozenset(self.left_out)
 
     def _check(self, source: bytes, firing: frozenset[str]) -> list[Diagnostic]:
-        from nalu_lint import config, engine  # start-up time
+        from nalu_lint import config, engine, followed, judging  # start-up time
 
         is_file = self.filename not in ("-", "stdin")
         # flake8 chooses among all rules but those that the table leaves out.
@@ -109,11 +109,11 @@ class Plugin:
                 firing=firing,
                 follow_imports=is_file,
             )
-        except (config.ConfigError, engine.InternalError) as error:
+        except (config.ConfigError, judging.InternalError) as error:
             # An exception in a plugin ends flake8 with a traceback, before it says anything of other files.
             return [self._not_checked(f"not checked: {error}")]
         finally:
-            engine.project().clear()  # else flake8's cycle collector goes through their trees, again and again
+            followed.project().clear()  # else flake8's cycle collector goes through their trees, again and again
 
     def _not_checked(self, reason: str) -> Diagnostic:
         from nalu_lint import engine  # start-up time

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import engine, notebooks, suppressions
+from nalu_lint import engine, notebooks, source_text, suppressions
 from nalu_lint.config import UNREADABLE
 from nalu_lint.diagnostic import Position
 from nalu_lint.errors import UnreadableError
@@ -53,7 +53,7 @@ def silence(source: bytes, path: str, config: Config, diagnostics: Sequence[Diag
 
 
 def _in_module(source: bytes, found: Sequence[Diagnostic]) -> bytes:
-    encoding = engine.encoding_of(source)
+    encoding = source_text.encoding_of(source)
     text = source.decode(encoding)
     start = 1 if text.startswith("\ufeff") else 0
     rows = _ROW_END.split(text[start:])
@@ -112,8 +112,8 @@ def _same_program(before: bytes, after: bytes, path: str) -> bool:
         if path.endswith(".ipynb"):
             texts = [notebooks.read_notebook(content).text for content in (before, after)]
         else:
-            texts = [engine.decode(content) for content in (before, after)]
-        first, second = (ast.dump(engine.parse(text)) for text in texts)
+            texts = [source_text.decode(content) for content in (before, after)]
+        first, second = (ast.dump(source_text.parse(text)) for text in texts)
     except (UnreadableError, notebooks.NotebookError, RecursionError):
         return False
     return first == second

@@ -15,7 +15,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from nalu_lint import config as configuration
-from nalu_lint import engine, files, noqa_comments
+from nalu_lint import files, followed, noqa_comments, runner
 from nalu_lint._version import __version__
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Position, Span
@@ -57,7 +57,7 @@ class Server(LanguageServer):
     def config_for(self, path: str) -> Config | None:
         """The configuration of a file; None where the file is excluded. A broken one is said, and the defaults hold."""
         configuration.forget()
-        engine.forget()
+        followed.forget()
         try:
             found = configuration.find_config(os.path.dirname(path))
             config = configuration.merge([*(() if found is None else configuration.read_config(found))])
@@ -96,7 +96,7 @@ class Server(LanguageServer):
 def examine(document: TextDocument, config: Config) -> Outcome:
     """What is found in the text of a document."""
     text = document.source.encode("utf-8", "replace")
-    return engine.check_bytes(_BOM + text, Task(document.path, config, is_named=True, with_fixes=True))
+    return runner.check_bytes(_BOM + text, Task(document.path, config, is_named=True, with_fixes=True))
 
 
 def make_server() -> Server:

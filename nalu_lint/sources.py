@@ -40,7 +40,7 @@ class Sources:
         return self._texts[key]
 
     def _text(self, diagnostic: Diagnostic) -> str | None:
-        from nalu_lint import engine, notebooks  # start-up time
+        from nalu_lint import notebooks, source_text  # start-up time
         from nalu_lint.errors import UnreadableError
 
         source = self.read(diagnostic.path)
@@ -48,7 +48,7 @@ class Sources:
             return None
         try:
             if not diagnostic.path.endswith(".ipynb"):
-                return engine.decode(source)
+                return source_text.decode(source)
             return notebooks.cell_text(source, diagnostic.cell) if diagnostic.cell is not None else None
         except (UnreadableError, notebooks.NotebookError):
             return None

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from nalu_lint import cli, config, engine
+from nalu_lint import cli, config, followed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,7 +55,7 @@ def call(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> sub
     data = stdin.encode() if isinstance(stdin, str) else stdin or b""
     stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     config.forget()
-    engine.forget()
+    followed.forget()
     before = os.getcwd()
     os.chdir(cwd)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import FAULTY, FINDING, concise, run, write
 
-from nalu_lint import check, engine, suppressions
+from nalu_lint import check, runner, suppressions, tasks
 from nalu_lint.config import Config
 
 DEEP = 20_000
@@ -175,8 +175,8 @@ def test_a_defect_outside_the_analysis_stops_nothing_either(monkeypatch: pytest.
 
     monkeypatch.setattr(suppressions, "read", broken)
     write(tmp_path, {"a.py": FAULTY, "b.py": "x = 1\n"})
-    tasks = [engine.Task(str(tmp_path / name), Config(), is_named=True) for name in ("a.py", "b.py")]
-    first, second = engine.check_files(tasks)
+    tasks = [tasks.Task(str(tmp_path / name), Config(), is_named=True) for name in ("a.py", "b.py")]
+    first, second = runner.check_files(tasks)
     assert [d.message for d in first.diagnostics] == ["internal error: KeyError: 'oops'; please report it"]
     assert "KeyError" in first.defect
     assert second.diagnostics == []
@@ -188,7 +188,7 @@ def test_a_worker_that_dies_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     program = (
         "import multiprocessing, os, sys, nalu_lint.engine as engine\n"
         "multiprocessing.set_start_method('fork')\n"
-        "engine.parse = lambda text: os.abort()\n"
+        "source_text.parse = lambda text: os.abort()\n"
         "from nalu_lint.cli import main\n"
         "sys.exit(main(['-j', '2', '.']))\n"
     )

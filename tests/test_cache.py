@@ -16,7 +16,7 @@ from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, concise, run, write
 from nalu_lint import Edit, Fix, cache, check
 from nalu_lint.cache import OWN_FOLDER, Cache, content_hash, hash_of
 from nalu_lint.config import Config
-from nalu_lint.engine import check_file
+from nalu_lint.runner import check_file
 from nalu_lint.tasks import Dependency, Task
 
 FOLDER = ".nalu_lint_cache"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import FAULTY, ROOT, UNTIED, concise, write
 
-from nalu_lint import engine
+from nalu_lint import engine, judging
 from nalu_lint.flake8_plugin import Plugin
 
 pytest.importorskip("flake8")
@@ -98,7 +98,7 @@ def test_the_cycle_collector_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, 
 
     def check(*_: object, **__: object) -> list[object]:
         seen.append(gc.isenabled())
-        raise engine.InternalError("internal error")
+        raise judging.InternalError("internal error")
 
     monkeypatch.setattr(engine, "check", check)
     (gc.enable if was_enabled else gc.disable)()

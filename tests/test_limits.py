@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import CLEAN, FAULTY, call, concise, write
 
-from nalu_lint import engine, limits, rules
+from nalu_lint import engine, limits, rules, runner
 from nalu_lint.cache import Cache
 from nalu_lint.config import Config
 from nalu_lint.fixing import planning
@@ -60,7 +60,7 @@ def test_it_is_no_record_of_the_file(tmp_path: Path) -> None:
     write(tmp_path, {"endless.py": FAULTY + MARK})
     task = Task(str(tmp_path / "endless.py"), Config(), is_named=True)
     held = Cache(str(tmp_path / "cache"), task.config)
-    held.add(task, engine.check_file(task, identify=True))
+    held.add(task, runner.check_file(task, identify=True))
     held.save()
     assert not (tmp_path / "cache").exists()
 
@@ -115,9 +115,9 @@ def test_without_the_main_thread_there_is_no_limit() -> None:
 
     found = []
     task = Task("m.py", Config(), is_named=True)
-    thread = threading.Thread(target=lambda: found.extend(engine.check_bytes(FAULTY.encode(), task).diagnostics))
+    thread = threading.Thread(target=lambda: found.extend(runner.check_bytes(FAULTY.encode(), task).diagnostics))
     thread.start()
     thread.join()
     assert [d.code for d in found] == ["NAL001"]
-    assert engine.check_bytes(CLEAN.encode(), task).diagnostics == []
+    assert runner.check_bytes(CLEAN.encode(), task).diagnostics == []
     assert "NAL901" in rules.codes()

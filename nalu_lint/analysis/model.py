@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.construction.heap import links_of
 from nalu_lint.analysis.construction.interpreter import Interpreter
-from nalu_lint.analysis.construction.registration import hidden_parameters, lost_parameters, unused_parameters
 from nalu_lint.analysis.construction.values import Container, Link, ModuleObject, Param, Tensor, single
 from nalu_lint.analysis.facts import ClassModel, DerivedParameter, DerivedTensor, SourceParameter
 from nalu_lint.analysis.forward.cut_parameters import Verdicts, cut_parameters
 from nalu_lint.analysis.index.outline import ClassInfo
 from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS
+from nalu_lint.analysis.registration import hidden_parameters, lost_parameters, unused_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable

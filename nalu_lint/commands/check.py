@@ -135,11 +135,11 @@ def _clear_left(tasks: list[Task]) -> None:
 
 def _check_input(source: bytes, tasks: list[Task], mode: Mode) -> tuple[list[Outcome], bytes]:
     """What becomes of standard input, and its bytes after fixes, which are written to standard output."""
-    from nalu_lint import engine  # start-up time
+    from nalu_lint import runner  # start-up time
 
     tasks = [task._replace(with_fixes=True) for task in tasks]
     if not mode.is_active:
-        return [engine.check_bytes(source, task) for task in tasks], source
+        return [runner.check_bytes(source, task) for task in tasks], source
     from nalu_lint.fixing.command import fix_bytes  # start-up time
 
     outcomes = []
@@ -195,7 +195,7 @@ def _check_files(
 ) -> list[Outcome]:
     import gc  # start-up time
 
-    from nalu_lint import engine
+    from nalu_lint import runner
 
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
@@ -206,8 +206,8 @@ def _check_files(
         from nalu_lint.fixing.command import fix_file
 
         work = partial(fix_file, mode=mode)
-        outcomes = engine.check_files(tasks, options.jobs, identify=identify, work=work)
+        outcomes = runner.check_files(tasks, options.jobs, identify=identify, work=work)
     else:
-        outcomes = engine.check_files(tasks, options.jobs, identify=identify)
+        outcomes = runner.check_files(tasks, options.jobs, identify=identify)
     gc.freeze()  # nor does Python look for them when it ends
     return outcomes

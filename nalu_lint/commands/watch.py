@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nalu_lint import config, engine
+from nalu_lint import config, followed
 from nalu_lint.commands import check
 from nalu_lint.config import CONFIG_NAMES
 from nalu_lint.errors import UsageError
@@ -46,7 +46,7 @@ def _check(options: argparse.Namespace) -> None:
     if sys.stdout.isatty():
         sys.stdout.write("\x1b[2J\x1b[H")
     config.forget()
-    engine.forget()
+    followed.forget()
     try:
         check.run(copy.copy(options))
     except UsageError as error:  # a configuration that is being edited

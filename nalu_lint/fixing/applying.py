@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import engine, suppressions
+from nalu_lint import followed, judging, source_text, suppressions
 from nalu_lint.fixing import documents
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.planning import Key, Planned, Planner, key, with_fixes
@@ -42,7 +42,7 @@ def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool, fol
     done: tuple[Finding, ...] = ()
     file = _File(path, selected, unsafe=unsafe, follow_imports=follow_imports)
     if follow_imports:
-        engine.project().trim()
+        followed.project().trim()
     while True:  # one fix may make another possible; each takes away a finding and adds none
         source, found = file.round(source)
         if not found:
@@ -110,15 +110,15 @@ class _File:
         if self._last is not None and self._last.document.source == source:
             return self._last
         document = documents.read(source, self.path)
-        tree = engine.parse(document.text)
+        tree = source_text.parse(document.text)
         codes = self.selected | {"NAL002"} if "NAL001" in self.selected else self.selected
         is_followed = self.follow_imports and document.notebook is None
-        path, project = (self.path, engine.project()) if is_followed else ("", None)
-        findings = engine.find(document.text, tree, codes, path, project)
+        path, project = (self.path, followed.project()) if is_followed else ("", None)
+        findings = judging.find(document.text, tree, codes, path, project)
         silences = suppressions.read(document.text) if findings else suppressions.NONE
         silenced = [f for f in findings if silences.silences(f.code, f.span.start.row, f.span.end.row)]
         kept = [f for f in findings if f not in silenced]
-        text, again = document.text, engine.recheck
+        text, again = document.text, judging.recheck
         planner = Planner(text, tree, findings, silenced, self.selected, recheck=again, path=path, project=project)
         self._last = _State(document, kept, planner)
         return self._last

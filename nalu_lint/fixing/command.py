@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nalu_lint import engine, limits
+from nalu_lint import followed, limits, runner, source_text
 from nalu_lint.config import UNREADABLE
 from nalu_lint.errors import UnreadableError
 
@@ -19,9 +19,9 @@ _TIMES = 10  # each round checks the file again
 def fix_file(task: Task, mode: Mode, *, identify: bool = False) -> Outcome:
     """Check a file, and fix it where it has findings.
 
-    `identify`: as in `engine.check_file`; what becomes of a file that has findings is never for the cache.
+    `identify`: as in `runner.check_file`; what becomes of a file that has findings is never for the cache.
     """
-    outcome = engine.check_file(task._replace(with_fixes=False), identify=identify)
+    outcome = runner.check_file(task._replace(with_fixes=False), identify=identify)
     if not any(diagnostic.code != UNREADABLE for diagnostic in outcome.diagnostics):
         return outcome
     outcome = outcome._replace(content=None)
@@ -37,9 +37,9 @@ def fix_file(task: Task, mode: Mode, *, identify: bool = False) -> Outcome:
 
     try:
         atomic.replace(task.path, source, result, project=task.project)
-        engine.forget()  # other files may import it
+        followed.forget()  # other files may import it
     except atomic.NotReplaced as error:
-        unfixed = engine.check_bytes(source, task)
+        unfixed = runner.check_bytes(source, task)
         return unfixed._replace(error=f"{task.path}: cannot be fixed: {error}")
     return fixed
 
@@ -54,16 +54,16 @@ def fix_bytes(source: bytes, task: Task, mode: Mode) -> tuple[Outcome, bytes]:
                 source, task.path, task.config.selected_for(task.path), unsafe=mode.unsafe, follow_imports=True
             )
     except limits.TooComplexError:
-        engine.forget()
-        outcome = engine.check_bytes(source, task._replace(with_fixes=False))
+        followed.forget()
+        outcome = runner.check_bytes(source, task._replace(with_fixes=False))
         return outcome._replace(error=f"{task.path}: cannot be fixed: too complex"), source
     except UnreadableError:
-        return engine.check_bytes(source, task), source
+        return runner.check_bytes(source, task), source
     except Exception as error:  # whatever it is, the file stays and the others are fixed
-        outcome = engine.check_bytes(source, task._replace(with_fixes=False))
+        outcome = runner.check_bytes(source, task._replace(with_fixes=False))
         reason = str(error).partition("\n")[0]
         return outcome._replace(error=f"{task.path}: cannot be fixed: {type(error).__name__}: {reason}"), source
-    outcome = engine.check_bytes(result.source, task)
+    outcome = runner.check_bytes(result.source, task)
     diff = _diff(task.path, source, result.source) if mode.diff and result.findings else ""
     return outcome._replace(fixed=result.findings, diff=diff), result.source
 
@@ -80,7 +80,7 @@ def _diff(path: str, old: bytes, new: bytes) -> str:
 
 
 def _raw(source: bytes) -> str:
-    return source.decode(engine.encoding_of(source), "backslashreplace").removeprefix("\ufeff")
+    return source.decode(source_text.encoding_of(source), "backslashreplace").removeprefix("\ufeff")
 
 
 def _unified(name: str, old: str, new: str) -> str:

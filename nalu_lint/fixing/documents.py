@@ -28,7 +28,7 @@ class Document(NamedTuple):
         """The bytes after edits of the text. Raises Refused where they would not be the same elsewhere."""
         if self.notebook is not None:
             return self._replaced_cells(self.notebook, edits)
-        from nalu_lint.engine import encoding_of  # it imports this package where it needs it
+        from nalu_lint.source_text import encoding_of
 
         encoding = encoding_of(self.source)
         mark = _BOM if self.source.startswith(_BOM) else b""
@@ -64,10 +64,10 @@ class Document(NamedTuple):
 
 def read(source: bytes, path: str) -> Document:
     """The document in the bytes of a file. Raises UnreadableError or notebooks.NotebookError."""
-    from nalu_lint import engine, notebooks  # they import this package where they need it
+    from nalu_lint import notebooks, source_text  # start-up time
 
     if not path.endswith(".ipynb"):
-        return Document(source, engine.decode(source), None)
+        return Document(source, source_text.decode(source), None)
     notebook = notebooks.read_notebook(source)
     broken = [cell for cell, _ in notebooks.broken_cells(notebook)]
     return Document(source, notebook.without(broken) if broken else notebook.text, notebook)

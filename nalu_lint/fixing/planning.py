@@ -47,7 +47,7 @@ class Planner:
 
     `findings`: all that the selected rules find in it; `silenced`: those of them that comments silence; `project`:
     the files that its imports are followed to, from `path`;
-    `recheck`: `engine.recheck`, which is a shell around this.
+    `recheck`: `judging.recheck`, which is a shell around this.
     """
 
     def __init__(

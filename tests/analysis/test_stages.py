@@ -14,7 +14,7 @@ from nalu_lint.analysis.index.candidates import Candidates
 from nalu_lint.analysis.index.outline import Outline
 from nalu_lint.analysis.sieve.firing import firing
 from nalu_lint.config import default_codes
-from nalu_lint.engine import find
+from nalu_lint.judging import find
 from nalu_lint.rules import codes
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures").glob("*/*.py"))

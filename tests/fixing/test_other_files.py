@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import run, write
 
-from nalu_lint import engine
+from nalu_lint import followed, judging, source_text
 from nalu_lint.fixing.planning import Planner
 
 HEAD = "import torch\nfrom torch import nn\n"
@@ -125,7 +125,9 @@ def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("nalu_lint.analysis.index.project.MAX_FILES", 0)
     write(tmp_path, {"layers.py": LAYERS, "stack.py": STACK})
     path = str(tmp_path / "stack.py")
-    tree, selected = engine.parse(STACK), frozenset({"NAL102"})
-    findings = engine.find(STACK, tree, selected, path, engine.project())
-    planner = Planner(STACK, tree, findings, [], selected, recheck=engine.recheck, path=path, project=engine.project())
+    tree, selected = source_text.parse(STACK), frozenset({"NAL102"})
+    findings = judging.find(STACK, tree, selected, path, followed.project())
+    planner = Planner(
+        STACK, tree, findings, [], selected, recheck=judging.recheck, path=path, project=followed.project()
+    )
     assert [planner.plan(finding).refusal for finding in findings * 2] == ["", ""]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from nalu_lint.analysis.construction.values import REQUIRES_GRAD, Const, Container, ModuleObject, Param, Tensor, single
 from nalu_lint.analysis.facts import CutParameter
 from nalu_lint.analysis.forward.flow_graph import DETACH, NO_GRADIENT_MODE, REWRAP, ZERO, Cut, Read
-from nalu_lint.analysis.forward.gradient_flow import GradientFlow
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.outline import ClassInfo
 from nalu_lint.analysis.knowledge.torch_semantics import (
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nalu_lint.analysis.construction.interpreter import Interpreter
+    from nalu_lint.analysis.forward.gradient_flow import GradientFlow
     from nalu_lint.analysis.index.after_construction import After
     from nalu_lint.analysis.index.freezing import Freezing
     from nalu_lint.analysis.index.positions import Lines
