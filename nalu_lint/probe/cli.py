@@ -78,6 +78,7 @@ def _of_script(options: argparse.Namespace) -> Report:
                 is_module=options.is_module,
                 history=options.figures or options.plot is not None,
                 seed=options.seed,
+                wait=options.wait,
                 only=options.only,
                 on_step=on_step,
             )
@@ -137,8 +138,12 @@ def _show(options: argparse.Namespace, report: Report) -> int:
     from nalu_lint.probe.baseline import read_baseline, write_baseline
 
     report = replace(report, selected=(*options.select, *report.selected), ignored=options.ignore)
-    if report.rank != 0:
-        return OK
+    report = report.restricted(watch=options.watch, frozen=options.frozen)
+    rank = report.rank or _launched_as()
+    if rank != 0:
+        if report.failure:
+            print(f"nalu-probe: warning: rank {rank}: {report.failure}", file=sys.stderr)
+        return CANNOT_RUN if report.failure else OK
     if options.update_baseline:
         write_baseline(options.baseline, report.reported)
         print(f"{options.baseline}: {len(report.reported)} accepted", file=sys.stderr)
@@ -161,6 +166,11 @@ def _show(options: argparse.Namespace, report: Report) -> int:
     if not report.ok or (options.strict and report.findings):
         return FINDINGS
     return CANNOT_RUN if report.failure or report.unknown else INTERRUPTED if report.is_interrupted else OK
+
+
+def _launched_as() -> int:
+    """The rank that torchrun gave this process: the script's process group may be gone."""
+    return int(os.environ.get("RANK", "0")) if "TORCHELASTIC_RUN_ID" in os.environ else 0
 
 
 def _text(options: argparse.Namespace, report: Report) -> str:

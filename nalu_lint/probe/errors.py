@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+_LONGEST = 200  # characters of a message
+
 
 class ProbeError(Exception):
     """The probe could not run as asked; the message is one line."""
@@ -25,5 +27,7 @@ def require(package: str) -> None:
 
 def in_one_line(error: BaseException) -> str:
     """`TypeError: first line of the message`."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    first = next(iter(str(error).strip().splitlines()), "")
+    if len(first) > _LONGEST:
+        first = f"{first[: first.rfind(' ', 0, _LONGEST)]} ..."
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

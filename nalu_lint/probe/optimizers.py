@@ -28,6 +28,7 @@ class Known:
     place: Place | None = None  # where it was built
     step_place: Place | None = None  # where it was stepped
     n_steps: int = 0
+    n_waited: int = 0  # steps before the watching began
     n_skipped: int = 0  # steps that a gradient scaler left out
     had_rate: bool = False  # whether a learning rate was other than 0 in some step
     has_schedule: bool = False

@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     script.add_argument("-m", metavar="MODULE", help="a module, run as `python -m MODULE` runs it")
     script.add_argument("--steps", type=_count, default=10, metavar="N", help="optimizer steps to watch (default: 10)")
     script.add_argument(
+        "--wait", type=_steps, default=0, metavar="N", help="optimizer steps to let go by before watching (default: 0)"
+    )
+    script.add_argument(
         "--only", metavar="NAME", help="of several models, report on this one: the name of its variable or class"
     )
     model = parser.add_argument_group("a model by itself, on random inputs")
@@ -124,6 +127,20 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--plot", metavar="FILE", help="plot gradients and updates of each step (.png, .svg or .pdf)")
     output.add_argument("--select", type=_codes, default=(), metavar="CODES", help="report these codes as well")
     output.add_argument("--ignore", type=_codes, default=(), metavar="CODES", help="do not report these codes")
+    output.add_argument(
+        "--watch",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="report only on Parameters whose names match, such as 'encoder.*'; repeat it for several patterns",
+    )
+    output.add_argument(
+        "--frozen",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="Parameters that are not meant to train: do not report them; repeat it for several patterns",
+    )
     output.add_argument("--strict", action="store_true", help="exit with 1 for warnings as well")
     output.add_argument("--baseline", metavar="FILE", help="do not report the findings that this file accepts")
     output.add_argument("--update-baseline", action="store_true", help="write the current findings to the baseline")
@@ -132,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("-v", "--verbose", action="store_true", help="list every Parameter; show tracebacks")
     parser.add_argument("--version", action="version", version=f"nalu-probe {__version__}")
     return parser
+
+
+def _steps(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of steps, got {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     steps: int
     history: bool = False
     seed: int = 0
+    wait: int = 0  # steps to let go by first
 
 
 class Named(NamedTuple):

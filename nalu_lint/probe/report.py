@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from nalu_lint.sources import Sources
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from nalu_lint.probe.containment import Unknown
     from nalu_lint.probe.diagnosis import Verdict
@@ -131,6 +133,44 @@ class Report:
     def _source(self, name: str, path: str) -> Source:
         place = next((facts.place for facts in self.parameters if facts.name == name), None)
         return Source(name, place.in_cell() if place is not None and place.path == path else None)
+
+    def restricted(self, *, watch: Sequence[str] = (), frozen: Sequence[str] = ()) -> Report:
+        """The report on a part of the Parameters, chosen by patterns of their names such as `encoder.*`.
+
+        Args:
+            watch: report only on these, and on what is computed from them; default: on all.
+            frozen: not meant to train: no finding is about them.
+
+        Raises:
+            ProbeError: if a pattern matches no Parameter, so that it does nothing.
+        """
+        names = {*(facts.name for facts in self.parameters), *(verdict.parameter for verdict in self.verdicts)} - {""}
+        for option, patterns in (("--watch", watch), ("--frozen", frozen)):
+            for pattern in patterns:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    first = ", ".join(sorted(names, key=natural)[:_SHOWN_NAMES])
+                    raise ProbeError(f"{option}: no Parameter matches {pattern!r}; there are {first}, ...")
+
+        def is_frozen(name: str) -> bool:
+            return any(fnmatchcase(name, pattern) for pattern in frozen)
+
+        def is_watched(*concerned: str) -> bool:
+            return not watch or any(fnmatchcase(name, pattern) for name in concerned for pattern in watch)
+
+        return replace(
+            self,
+            parameters=tuple(
+                replace(facts, is_trainable=facts.is_trainable and not is_frozen(facts.name))
+                for facts in self.parameters
+                if is_watched(facts.name)
+            ),
+            verdicts=tuple(
+                verdict
+                for verdict in self.verdicts
+                if not is_frozen(verdict.parameter)
+                and (not verdict.parameter or is_watched(verdict.parameter, *verdict.sources))
+            ),
+        )
 
     # Forms.
 

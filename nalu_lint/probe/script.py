@@ -42,7 +42,12 @@ class _Session:
         self.begin = self._built.begin
         self.variables: dict[int, str] = {}  # by the identity of the probe: what the script calls its model
         self._session = Session(
-            self._probe_of, steps=settings.steps, before_backward=self._before_backward, on_step=on_step, on_done=_stop
+            self._probe_of,
+            steps=settings.steps,
+            wait=settings.wait,
+            before_backward=self._before_backward,
+            on_step=on_step,
+            on_done=_stop,
         )
 
     @property
@@ -86,6 +91,7 @@ def _stop() -> None:
 
 
 _running: list[_Session] = []  # a process that is forked starts with a copy
+_DDP = "Expected to have finished reduction in the prior iteration"
 UNSEEN = (
     "no backward pass of a model was seen, so there is nothing to report "
     "(not watched: torch.func, torch.autograd.grad without an optimizer, subprocesses)"
@@ -135,10 +141,12 @@ def run_script(
     is_module: bool = False,
     history: bool = False,
     seed: int = 0,
+    wait: int = 0,
     only: str | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Report:
-    """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimizer steps.
+    """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimizer steps,
+    not counting the first `wait`.
 
     What it prints goes to standard error. Where it fails or is interrupted, the report is about the steps until then.
 
@@ -146,7 +154,7 @@ def run_script(
         ProbeError: if it is not there or never calls `backward()`, or no model is called `only`.
     """
     folder = os.getcwd()
-    settings = Settings(steps, history, seed)
+    settings = Settings(steps, history, seed, wait)
     session = _Session(settings, on_step)
     children = Children(settings, folder)
     try:
@@ -196,7 +204,10 @@ def _failed(failure: BaseException, path: str) -> str:
         for frame, number in traceback.walk_tb(failure.__traceback__):
             if os.path.abspath(frame.f_code.co_filename) == path:
                 row = number
-    return f"{row_text(path, row)}: {in_one_line(failure)}" if row else in_one_line(failure)
+    text = in_one_line(failure)
+    if _DDP in str(failure):
+        text += " (the report names the Parameters that got no gradient)"
+    return f"{row_text(path, row)}: {text}" if row else text
 
 
 def _trained(session: _Session) -> list[Probe]:

@@ -64,6 +64,7 @@ class Session:
         probe_of: Callable[[nn.Module], Probe],
         *,
         steps: int | None = None,
+        wait: int = 0,
         before_backward: Callable[[], None] = lambda: None,
         on_step: Callable[[int], None] | None = None,
         on_done: Callable[[], None] = lambda: None,
@@ -83,6 +84,7 @@ class Session:
         self._on_step = on_step
         self._on_done = on_done
         self._limit = steps
+        self._wait = wait  # steps that are still let go by; where there is no optimizer, backward passes
         self._is_inside = False
         self._n_searches = 0
         self._covered: dict[int, weakref.ref[torch.Tensor]] = {}  # tensors that were looked for
@@ -218,6 +220,9 @@ class Session:
     @contained
     def _note_backward(self, losses: list[Any]) -> None:
         self._before_backward()
+        if self._wait:
+            self._wait -= not self.optimizers.alive()
+            return
         self.has_seen_backward = True
         self.n_backwards += 1
         tensors = [loss for loss in losses if isinstance(loss, torch.Tensor)]
@@ -247,6 +252,8 @@ class Session:
 
     @contained
     def _skipped(self, known: Known, optimizer: Any) -> None:
+        if self._wait:
+            return
         known.n_skipped += 1
         known.step_place = known.step_place or user_place()
         if known.n_skipped & (known.n_skipped - 1) == 0:  # 1, 2, 4, 8, ...
@@ -257,7 +264,7 @@ class Session:
 
     @contained
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if self.is_finished:
+        if self.is_finished or self._wait:
             return
         known = self.optimizers.add(optimizer)
         known.step_place = known.step_place or user_place()
@@ -272,6 +279,10 @@ class Session:
         if self.is_finished:
             return
         known = self.optimizers.add(optimizer)
+        if self._wait:
+            known.n_waited += 1
+            self._wait *= known.n_waited < self._wait
+            return
         groups = getattr(optimizer, "param_groups", ())
         known.had_rate |= any(isinstance(g.get("lr", 1.0), torch.Tensor) or g.get("lr", 1.0) != 0 for g in groups)
         known.has_schedule |= any("initial_lr" in group for group in groups)

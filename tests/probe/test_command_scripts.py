@@ -134,6 +134,39 @@ def test_a_failure_that_nothing_explains(run: Run) -> None:
     assert err == "nalu-probe: error: train.py: line 11: AssertionError\n"
 
 
+# What is watched.
+
+
+def test_the_first_steps_may_be_let_go_by(run: Run) -> None:
+    text = UNUSED.replace("END", 'print("still here")').replace("step == 4", "step == 7")
+    code, out, err = run(text, options=("--steps", "3", "--wait", "5"))
+    assert code == 0
+    assert out.startswith("Net: 4 Parameters, 3 steps on cpu: ")
+    assert "still here" not in err, "it is left within its 8th step"
+    code, _, err = run(text, options=("--steps", "3", "--wait", "6"))
+    assert (code, err) == (0, "still here\n")
+
+
+def test_a_part_of_the_parameters_may_be_watched(run: Run) -> None:
+    text = UNUSED.replace("END", "pass")
+    code, out, _ = run(text, options=("--watch", "layer.*"))
+    assert code == 0
+    assert out.startswith("Net: 2 Parameters, 10 steps on cpu: every Parameter trains as it should")
+    assert run(text, options=("--watch", "encoder.*"))[::2] == (
+        2,
+        "nalu-probe: error: --watch: no Parameter matches 'encoder.*'; there are extra.bias, extra.weight, "
+        "layer.bias, ...\n",
+    )
+
+
+def test_what_is_not_meant_to_train_is_not_reported(run: Run) -> None:
+    text = UNUSED.replace("END", "pass")
+    code, out, _ = run(text, options=("--strict", "--frozen", "extra.*"))
+    assert code == 0
+    assert out.startswith("Net: 4 Parameters, 10 steps on cpu: every Parameter trains as it should")
+    assert run(text, options=("--strict", "--frozen", "extra.bias"))[0] == 1
+
+
 # Several models.
 
 
