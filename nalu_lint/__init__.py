@@ -9,6 +9,13 @@ The public interface is `check`, from source bytes to a list of `Diagnostic`:
 Importing this package loads neither torch nor anything else before it is used.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"] and "nalu_lint" in sys.orig_argv and not getattr(sys.flags, "safe_path", False):
+    # `python -m nalu_lint` looks for modules in the current folder first, which is the one that is checked: nothing of
+    # it is to run. This comes before all other imports.
+    del sys.path[0]
+
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint._version import __version__

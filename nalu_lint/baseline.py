@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import atomic
+from nalu_lint import atomic, reading
 from nalu_lint.config import UNREADABLE
 from nalu_lint.errors import UsageError
 
@@ -91,8 +91,7 @@ class Baseline:
 
 def _load(path: str, *, must_exist: bool) -> dict[str, list[Entry]]:
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = reading.read(path)
     except FileNotFoundError as error:
         if must_exist:
             raise UsageError(f"{path}: no such baseline; --update-baseline makes it") from error

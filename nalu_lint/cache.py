@@ -71,9 +71,15 @@ def _hash_of_folder(path: str) -> str:
     from nalu_lint.files import python_files  # few outcomes depend on a whole project
 
     now = time.time_ns()
-    files = [(name, os.stat(name)) for name in python_files(path)]
-    signs = [f"{name} {signature(status, now) or hash_of(name)}" for name, status in files]
+    signs = [f"{name} {_signature_of(name, now) or hash_of(name)}" for name in python_files(path)]
     return content_hash("\n".join(signs).encode("utf-8", "surrogateescape"))
+
+
+def _signature_of(path: str, now: int) -> str:
+    try:
+        return signature(os.stat(path), now)
+    except OSError:
+        return ""
 
 
 def signature(status: os.stat_result, now: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nalu_lint.commands import CANNOT_RUN, FINDINGS
 from nalu_lint.commands.arguments import make_parser
 from nalu_lint.errors import UsageError
+from nalu_lint.printable import say
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    if sys.stderr is None:  # `2>&-`: what is said there would go to standard output
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if sys.stdout is None:
+        say("nalu-lint: error: standard output is closed")
+        return CANNOT_RUN
     if getattr(sys.stdout, "errors", "") == "strict":
         # A file name or a source line that the encoding of the output lacks is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -31,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             return server.run(given[1:])
         return _run(make_parser().parse_args(given))
     except UsageError as error:
-        print(f"nalu-lint: error: {error}", file=sys.stderr)
+        say(f"nalu-lint: error: {error}")
         return CANNOT_RUN
     except BrokenPipeError:
         # The reader went away (`nalu-lint | head`): that is no error of ours.
@@ -39,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return FINDINGS
     except OSError as error:
         _discard_output()
-        print(f"nalu-lint: error: {error}", file=sys.stderr)
+        say(f"nalu-lint: error: {error}")
         return CANNOT_RUN
     except KeyboardInterrupt:
         return 130

@@ -12,9 +12,9 @@ import sys
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nalu_lint import reading
 from nalu_lint.errors import UsageError
 from nalu_lint.excludes import matches_path
-from nalu_lint.reading import is_within
 from nalu_lint.rules import all_rules, codes
 
 if TYPE_CHECKING:
@@ -204,10 +204,10 @@ def _config_in(folder: str) -> str | None:
 
 def _concerns_us(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
-            return os.path.basename(path) == "nalu-lint.toml" or _has_table(path, file.read())
+        content = reading.read(path)
     except OSError:
         return False
+    return os.path.basename(path) == "nalu-lint.toml" or _has_table(path, content)
 
 
 def _has_table(path: str, content: bytes) -> bool:
@@ -248,7 +248,7 @@ def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
     layer = layer_of(table, path, root)
     for key, place in (("cache-dir", layer.cache_dir), ("baseline", layer.baseline)):
         # Whoever checks a project has not agreed to have it write anywhere else.
-        if place is not None and not is_within(place, root):
+        if place is not None and not reading.is_within(place, root):
             raise ConfigError(f"{path}: `{key}` leads out of the folder of this file: only the flag --{key} may do so")
     if base is None:
         return [layer]
@@ -264,8 +264,7 @@ def _read_chain(path: str, above: tuple[str, ...]) -> list[Layer]:
 
 def _read_table(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            table = _parsed(path, file.read())
+        table = _parsed(path, reading.read(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if os.path.basename(path) == "pyproject.toml":
@@ -323,7 +322,10 @@ def _loads(text: str) -> dict[str, Any]:
         import tomllib  # start-up time
     else:
         import tomli as tomllib
-    loaded: dict[str, Any] = tomllib.loads(text)
+    try:
+        loaded: dict[str, Any] = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     return loaded
 
 
@@ -332,7 +334,8 @@ def inline_layer(setting: str) -> Layer:
     try:
         table = _loads(setting)
     except ValueError as error:
-        raise ConfigError(f"--config: neither a file nor `key = value` in TOML: {setting!r}") from error
+        shown = setting if len(setting) < 80 else f"{setting[:80]}..."
+        raise ConfigError(f"--config: neither a file nor `key = value` in TOML: {shown!r}") from error
     return layer_of(table, "--config", ".")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,24 +28,34 @@ def discover(folder: str, config_for: Callable[[str], Config]) -> list[tuple[str
     config = config_for(folder)
     ignores = _GitIgnores.above(folder) if config.respect_gitignore else None
     found: list[tuple[str, Config]] = []
-    _walk(folder, config, config_for, ignores, found)
+    pending = [_Entry(folder, config, ignores)]
+    while pending:  # not by recursion: folders may be nested more deeply than that goes
+        entry = pending.pop()
+        inner = _entries(entry, config_for) if entry.is_folder else None
+        if inner is None:  # a folder that cannot be read: reading it as a file fails as well, and says so
+            found.append((entry.path, entry.config))
+        else:
+            pending += reversed(inner)
     return found
 
 
-def _walk(
-    folder: str,
-    config: Config,
-    config_for: Callable[[str], Config],
-    ignores: _GitIgnores | None,
-    found: list[tuple[str, Config]],
-) -> None:
-    """Add the files below `folder`, for which `config` holds unless it has one of its own."""
+class _Entry(NamedTuple):
+    """A folder or file, and the configuration and .gitignore files that hold there."""
+
+    path: str
+    config: Config
+    ignores: _GitIgnores | None
+    is_folder: bool = True
+
+
+def _entries(entry: _Entry, config_for: Callable[[str], Config]) -> list[_Entry] | None:
+    """What is to be checked in a folder, sorted; None if it cannot be read."""
+    folder, config, ignores, _ = entry
     try:
         with os.scandir(folder) as scanned:
-            entries = sorted((entry.name, entry) for entry in scanned)
+            entries = sorted((one.name, one) for one in scanned)
     except OSError:
-        found.append((folder, config))  # reading it as a file fails for the same reason, and says so
-        return
+        return None
     names = {name for name, _ in entries}
     # Most folders have neither, and asking the file system is slow.
     if not names.isdisjoint(CONFIG_NAMES):
@@ -55,19 +66,26 @@ def _walk(
     prefix = "" if folder == "." else os.path.join(folder, "")
     here = ignores if ignores is not None and ignores.files else None
     absolute = os.path.join(os.path.abspath(folder), "") if here is not None else ""
-    for name, entry in entries:
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if not is_folder and not (name.endswith(SUFFIXES) and entry.is_file()):
+    found: list[_Entry] = []
+    for name, one in entries:
+        is_folder = one.is_dir(follow_symlinks=False)
+        if not is_folder and not (name.endswith(SUFFIXES) and _is_file(one)):
             continue
         path = prefix + name
         if matches(name, path, matchers, config.root):
             continue
         if here is not None and here.ignores(absolute + name, is_folder):
             continue
-        if is_folder:
-            _walk(path, config, config_for, ignores, found)
-        else:
-            found.append((path, config))
+        found.append(_Entry(path, config, ignores, is_folder))
+    return found
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link to one; or one that cannot be followed, which reading it says."""
+    try:
+        return entry.is_file()
+    except OSError:  # such as a link to itself
+        return True
 
 
 def is_excluded(path: str, config: Config) -> bool:
@@ -225,9 +243,10 @@ def python_files(top: str) -> list[str]:
     from nalu_lint.analysis.index.packages import MARKS  # few findings get here
 
     folders, found = [top], []
+    inside: list[tuple[str, bool]] = []
     if not any(os.path.exists(os.path.join(top, mark)) for mark in (*MARKS, "__init__.py")):
-        with os.scandir(top) as entries:
-            inside = sorted((entry.path, entry.is_dir()) for entry in entries)
+        with suppress(OSError), os.scandir(top) as entries:
+            inside = sorted((entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries)
         folders = [
             path for path, is_folder in inside if is_folder and os.path.isfile(os.path.join(path, "__init__.py"))
         ]

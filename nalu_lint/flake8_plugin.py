@@ -64,6 +64,7 @@ class Plugin:
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Row, column from 0, text and type of each finding."""
         from nalu_lint import limits  # start-up time
+        from nalu_lint.printable import printable
 
         with _without_cycle_collector():
             try:
@@ -73,7 +74,7 @@ class Plugin:
                 found = [self._not_checked(limits.REASON)]
         for diagnostic in found:
             row, column = diagnostic.span.start
-            yield row, column - 1, f"{diagnostic.code} {diagnostic.message}", type(self)
+            yield row, column - 1, printable(f"{diagnostic.code} {diagnostic.message}"), type(self)
 
     def _find(self) -> list[Diagnostic]:
         from nalu_lint.analysis.sieve.firing import firing as firing_in  # start-up time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_right
 from typing import Any, NamedTuple
@@ -84,11 +85,16 @@ def _code_literals(text: str) -> list[list[Literal]]:
     found: list[list[Literal]] = []
     for cell in cells:
         kind = cell.get("cell_type")
-        if isinstance(kind, Literal) and text[kind.start : kind.end] == "code":
+        if isinstance(kind, Literal) and _decoded(text[kind.start : kind.end]) == "code":
             code = cell.get("source", cell.get("input"))
             parts = code if isinstance(code, list) else [code]
             found.append([part for part in parts if isinstance(part, Literal)])
     return found
+
+
+def _decoded(content: str) -> str:
+    """What stands between the quotes of a JSON string, without its escapes."""
+    return str(json.loads(f'"{content}"', strict=False)) if "\\" in content else content
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -106,7 +112,7 @@ def _parsed(text: str) -> dict[str, Any]:
             continue
         container = stack[-1]
         if isinstance(container, dict) and keys[-1] is None:
-            keys[-1] = text[match.start(2) : match.end(2)]
+            keys[-1] = _decoded(text[match.start(2) : match.end(2)])
             continue
         value: Any = None
         if sign is not None:

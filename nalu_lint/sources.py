@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nalu_lint import reading
+
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Diagnostic, Span
     from nalu_lint.notebook_positions import NotebookPositions
@@ -26,8 +28,7 @@ class Sources:
             return self._standard_input
         if path not in self._bytes:
             try:
-                with open(path, "rb") as file:
-                    self._bytes[path] = file.read()
+                self._bytes[path] = reading.read(path)
             except OSError:
                 self._bytes[path] = None
         return self._bytes[path]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import FAULTY, FINDING, concise, run, write
+from helpers import FAULTY, FINDING, call, concise, run, write
 
 from nalu_lint import check, runner, suppressions, tasks
 from nalu_lint.config import Config
@@ -196,3 +196,112 @@ def test_a_worker_that_dies_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith("nalu-lint: error: a worker process died")
     assert "Traceback" not in result.stderr
+
+
+# What is no file, or leads nowhere: one line, and the others are checked.
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="there are no such files elsewhere")
+
+
+@posix_only
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_link_to_itself(tmp_path: Path, is_named: bool) -> None:
+    write(tmp_path, {"a.py": FAULTY, "z.py": FAULTY})
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    (tmp_path / "loop").symlink_to("loop")
+    for _ in range(2):
+        found = concise(*(["a.py", "loop.py", "z.py"] if is_named else []), cwd=tmp_path)
+        assert [line.partition(":")[0] for line in found] == ["a.py", "loop.py", "z.py"]
+        assert found[1] == "loop.py:1:1: NAL901 cannot be read: Too many levels of symbolic links"
+
+
+@posix_only
+def test_a_folder_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY})
+    here = os.open(tmp_path, os.O_RDONLY)
+    start = here
+    for _ in range(2500):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        if here != start:
+            os.close(here)
+        here = inner
+    os.close(here)
+    try:
+        found = concise(cwd=tmp_path)
+        assert found[0] == f"a.py:{FINDING}"
+        assert found[1].endswith(":1:1: NAL901 cannot be read: File name too long")
+        assert len(found) == 2
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+        os.close(start)
+
+
+@posix_only
+@pytest.mark.parametrize("name", ["m.py", "pyproject.toml", "nalu-lint.toml", ".gitignore", "baseline.json"])
+def test_a_pipe_that_nobody_writes_to(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {".git/HEAD": "", "z.py": FAULTY})
+    os.mkfifo(tmp_path / name)
+    assert concise(cwd=tmp_path) == [f"z.py:{FINDING}"]
+    if name == "m.py":
+        assert concise("m.py", "z.py", cwd=tmp_path)[0] == "m.py:1:1: NAL901 cannot be read: Not a regular file"
+    asked = {"nalu-lint.toml": ("--config", name), "baseline.json": ("--baseline", name)}.get(name)
+    if asked is not None:
+        result = call(*asked, cwd=tmp_path)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert name in result.stderr
+
+
+@posix_only
+def test_devices_and_sockets(tmp_path: Path) -> None:
+    import socket
+
+    write(tmp_path, {"z.py": FAULTY})
+    with socket.socket(socket.AF_UNIX) as listening:
+        before = os.getcwd()
+        os.chdir(tmp_path)
+        try:
+            listening.bind("socket.py")  # a relative path: long ones are refused
+        finally:
+            os.chdir(before)
+        assert concise(cwd=tmp_path) == [f"z.py:{FINDING}"]
+        found = concise("/dev/zero", "/dev/null", "socket.py", "z.py", cwd=tmp_path)
+    assert [line.split(": ", 1)[1].split(":")[0] for line in found[:3]] == ["NAL901 cannot be read"] * 3
+    assert found[3] == f"z.py:{FINDING}"
+
+
+@pytest.mark.parametrize("text", ["select = " + "[" * 1000, "a." * 100_000 + "b = 1", "x = '" + "\\'" * 1000])
+def test_configuration_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    inline = call("--config", text, cwd=tmp_path)
+    write(tmp_path, {"nalu-lint.toml": text})
+    for result in (inline, call(cwd=tmp_path)):
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith("nalu-lint: error: ")
+        assert len(result.stderr) < 400
+
+
+@posix_only
+def test_closed_streams(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY})
+    command = f"{sys.executable} -m nalu_lint --no-cache --output-format concise"
+
+    def outcome(rest: str) -> tuple[int, str, str]:
+        result = subprocess.run(
+            ["sh", "-c", f"{command} {rest}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return result.returncode, result.stdout, result.stderr
+
+    assert outcome(">&-") == (2, "", "nalu-lint: error: standard output is closed\n")
+    assert outcome("2>&-") == (1, f"m.py:{FINDING}\n", "")
+    assert outcome("- <&-") == (2, "", "nalu-lint: error: standard input is closed\n")
+    code, stdout, stderr = outcome("> /dev/full")
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+
+
+@posix_only
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    with open(os.path.join(os.fsencode(tmp_path), b"\xff.py"), "wb") as file:
+        file.write(FAULTY.encode())
+    for _ in range(2):  # from the cache as well
+        assert run("--output-format", "concise", cwd=tmp_path).stdout == f"\\xff.py:{FINDING}\n"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import FAULTY, concise, run, write
+from helpers import FAULTY, call, concise, run, write
 
 from nalu_lint import check
 from nalu_lint.notebooks import NotebookError, broken_cells, cell_text, read_notebook
@@ -138,3 +138,19 @@ def test_a_source_in_another_cell_has_no_place_in_this_one() -> None:
 
 def test_line_ends_within_a_cell() -> None:
     assert [d.span.start for d in check(notebook(IMPORTS + "\r\n", CLASS.replace("\n", "\r")), "nb.ipynb")] == [(5, 18)]
+
+
+@pytest.mark.parametrize("output_format", ["github", "sarif", "full", "gitlab", "junit", "json"])
+def test_names_of_json_may_be_escaped(tmp_path: Path, output_format: str) -> None:
+    plain = notebook(IMPORTS, CLASS).decode()
+    escaped = plain
+    for word in ("cells", "cell_type", "code", "source", "metadata", "outputs"):
+        escaped = escaped.replace(f'"{word}"', f'"{word[:-1]}\\u{ord(word[-1]):04x}"')
+    assert json.loads(escaped) == json.loads(plain)
+    write(tmp_path, {"nb.ipynb": plain})
+    expected = call("--output-format", output_format, cwd=tmp_path)
+    write(tmp_path, {"nb.ipynb": escaped})
+    found = call("--output-format", output_format, cwd=tmp_path)
+    assert (found.returncode, found.stdout.count("NAL001")) == (1, expected.stdout.count("NAL001"))
+    if output_format == "full":
+        assert found.stdout == expected.stdout

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from nalu_lint import atomic, noqa_comments
+from nalu_lint import atomic, noqa_comments, reading
 from nalu_lint.baseline import Baseline
 from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS
 from nalu_lint.errors import UsageError
 from nalu_lint.fingerprints import fingerprints
+from nalu_lint.printable import as_path, say
 from nalu_lint.sources import STDIN
 
 if TYPE_CHECKING:
@@ -39,15 +39,12 @@ def without_known(
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     if not options.quiet:
         for name, entry in compared.fixed:
-            print(f"fixed: {name}: {entry.code} {entry.message}", file=sys.stderr)
+            say(f"fixed: {name}: {entry.code} {entry.message}")
         if options.update_baseline:
             text = f"{_count(len(baseline), 'finding')} recorded: {len(compared.new)} new, {n_fixed} fixed and removed"
-            print(f"{path}: {text}", file=sys.stderr)
+            say(f"{as_path(path)}: {text}")
         elif n_fixed:
-            print(
-                f"{path}: {_count(n_fixed, 'recorded finding')} fixed; --update-baseline removes what is",
-                file=sys.stderr,
-            )
+            say(f"{as_path(path)}: {_count(n_fixed, 'recorded finding')} fixed; --update-baseline removes what is")
     return compared.new
 
 
@@ -66,8 +63,7 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
         if found is None:
             continue
         try:
-            with open(task.path, "rb") as file:
-                source = file.read()
+            source = reading.read(task.path)
             silenced = noqa_comments.silence(source, task.path, task.config, found)
             if silenced.added:
                 atomic.replace(task.path, source, silenced.content, project=task.project)
@@ -81,9 +77,9 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
         n_files += silenced.added > 0
         left += [f"{d.path}:{d.span.start.row}: {d.code} cannot be silenced by a comment" for d in silenced.left]
     for line in (*failed, *left):
-        print(f"nalu-lint: error: {line}", file=sys.stderr)
+        say(f"nalu-lint: error: {line}")
     if not options.quiet:
-        print(f"Added {_count(n_added, 'noqa comment')} in {_count(n_files, 'file')}.", file=sys.stderr)
+        say(f"Added {_count(n_added, 'noqa comment')} in {_count(n_files, 'file')}.")
     if failed:
         return CANNOT_RUN
     return FINDINGS if left and not options.exit_zero else CLEAN

@@ -12,6 +12,7 @@ from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS, report
 from nalu_lint.commands.fixes import Mode, summary
 from nalu_lint.commands.settings import Configs, cache_folder
 from nalu_lint.errors import UsageError
+from nalu_lint.printable import as_path, say
 from nalu_lint.sources import STDIN, Sources
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ def run(options: argparse.Namespace) -> int:
         return CLEAN
     tasks, missing = find_tasks(options, configs)
     if options.show_files:
-        print("".join(f"{task.path}\n" for task in tasks), end="")
+        print("".join(f"{as_path(task.path)}\n" for task in tasks), end="")
         return CANNOT_RUN if missing else CLEAN
     if options.output_file is not None:
         report.check_output_file(options.output_file, tasks)
+    if options.paths == [STDIN] and sys.stdin is None:
+        raise UsageError("standard input is closed")
     standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else None
     here = configs.for_folder(".")
     mode = _mode(options, here)
@@ -51,9 +54,10 @@ def run(options: argparse.Namespace) -> int:
         if options.verbose:
             sys.stderr.writelines(f"{task.path}: {note}\n" for note in outcome.notes)
         if outcome.defect and options.verbose:
-            print(outcome.defect, file=sys.stderr)
+            for line in outcome.defect.splitlines():
+                say(line)
         if outcome.error:
-            print(f"nalu-lint: error: {outcome.error}", file=sys.stderr)
+            say(f"nalu-lint: error: {outcome.error}")
         sys.stdout.write(outcome.diff)
     diagnostics = sorted((d for outcome in outcomes for d in outcome.diagnostics), key=lambda d: d.sort_key)
     sources = Sources(standard_input)
@@ -73,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
         report.warn_of_unused(tasks, outcomes)
         if not options.update_baseline:
             text = summary(outcomes, diagnostics, mode) if tasks else "warning: no Python files found"
-            print(text, file=sys.stderr)
+            for line in text.splitlines():
+                say(line)
     if missing or any(outcome.error for outcome in outcomes):
         return CANNOT_RUN
     if (mode.diff or options.exit_non_zero_on_fix) and any(outcome.fixed for outcome in outcomes):
@@ -119,7 +124,7 @@ def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task
             if not (config.force_exclude and files.is_excluded(path, config)):
                 tasks[path] = Task(path, config, is_named=True)
         else:
-            print(f"nalu-lint: error: {path}: no such file or directory", file=sys.stderr)
+            say(f"nalu-lint: error: {path}: no such file or directory")
             missing = True
     return list(tasks.values()), missing
 
@@ -159,8 +164,8 @@ def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode
     tasks = [task._replace(with_fixes=with_fixes) for task in tasks]
     if options.verbose:
         origins = sorted({os.path.relpath(path) for path in configs.by_file if path is not None})
-        print(f"configuration: {', '.join(origins) or 'flags and defaults only'}", file=sys.stderr)
-        print(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}", file=sys.stderr)
+        say(f"configuration: {', '.join(origins) or 'flags and defaults only'}")
+        say(f"checking {len(tasks)} file{'s' if len(tasks) != 1 else ''}")
     if options.no_cache:
         return _check_files(options, tasks, mode)
     caches: dict[int, Cache] = {}  # by the identity of configurations: their hash takes time
@@ -175,7 +180,7 @@ def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode
         known.append(None if outcome is not None and outcome.diagnostics and mode.is_active else outcome)
     new = [task for task, outcome in zip(tasks, known, strict=True) if outcome is None]
     if options.verbose:
-        print(f"{len(tasks) - len(new)} of them unchanged since the last run ({folder})", file=sys.stderr)
+        say(f"{len(tasks) - len(new)} of them unchanged since the last run ({folder})")
     fresh = iter(_check_files(options, new, mode, identify=True) if new else [])
     outcomes = [next(fresh) if outcome is None else outcome for outcome in known]
     for task, before, outcome in zip(tasks, known, outcomes, strict=True):
@@ -186,7 +191,7 @@ def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode
             held.save()
     except OSError as error:  # the next run is as slow as this one
         if options.verbose or options.cache_dir is not None:
-            print(f"warning: the cache cannot be written: {error}", file=sys.stderr)
+            say(f"warning: the cache cannot be written: {error}")
     return outcomes
 
 
@@ -200,6 +205,8 @@ def _check_files(
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
     gc.disable()
+    # Python starts workers with the current folder, which is being checked, before its own modules. (From 3.11 on.)
+    os.environ["PYTHONSAFEPATH"] = "1"
     if mode.is_active:
         from functools import partial  # start-up time
 

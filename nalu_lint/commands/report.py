@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nalu_lint.errors import UsageError
+from nalu_lint.printable import say
 
 if TYPE_CHECKING:
     import argparse
@@ -123,4 +124,4 @@ def warn_of_unused(tasks: list[Task], outcomes: list[Outcome]) -> None:
         for one in outcome.unused
     ]
     for path, cell, row, message in sorted(warnings):
-        print(f"warning: {path}:{f'cell {cell}:' if cell else ''}{row}: {message}", file=sys.stderr)
+        say(f"warning: {path}:{f'cell {cell}:' if cell else ''}{row}: {message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint import config
@@ -10,6 +11,7 @@ from nalu_lint.cache import DEFAULT_FOLDER
 from nalu_lint.commands import CLEAN
 from nalu_lint.errors import UsageError
 from nalu_lint.output import formats
+from nalu_lint.printable import say
 from nalu_lint.sources import STDIN
 
 if TYPE_CHECKING:
@@ -111,9 +113,9 @@ def show(options: argparse.Namespace) -> int:
     }
     if found.baseline is not None:
         settings["baseline"] = found.baseline
-    print(f"# Settings for {path}")
-    print(f"# From {'the flags and defaults' if origin is None else origin}")
-    print(f"# Patterns are relative to {found.root}")
+    say(f"# Settings for {path}", sys.stdout)
+    say(f"# From {'the flags and defaults' if origin is None else origin}", sys.stdout)
+    say(f"# Patterns are relative to {found.root}", sys.stdout)
     for key, value in settings.items():
         print(f"{key} = {_toml(value)}")
     return CLEAN

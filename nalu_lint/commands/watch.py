@@ -12,6 +12,7 @@ from nalu_lint.commands import check
 from nalu_lint.config import CONFIG_NAMES
 from nalu_lint.errors import UsageError
 from nalu_lint.files import SUFFIXES
+from nalu_lint.printable import say
 from nalu_lint.sources import STDIN
 
 if TYPE_CHECKING:
@@ -50,5 +51,5 @@ def _check(options: argparse.Namespace) -> None:
     try:
         check.run(copy.copy(options))
     except UsageError as error:  # a configuration that is being edited
-        print(f"nalu-lint: error: {error}", file=sys.stderr)
+        say(f"nalu-lint: error: {error}")
     print("Watching for changes; stop with Ctrl-C.", file=sys.stderr, flush=True)

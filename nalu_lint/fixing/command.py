@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nalu_lint import followed, limits, runner, source_text
+from nalu_lint import followed, limits, reading, runner, source_text
 from nalu_lint.config import UNREADABLE
 from nalu_lint.errors import UnreadableError
+from nalu_lint.printable import printable
 
 if TYPE_CHECKING:
     from nalu_lint.commands.fixes import Mode
@@ -26,8 +27,7 @@ def fix_file(task: Task, mode: Mode, *, identify: bool = False) -> Outcome:
         return outcome
     outcome = outcome._replace(content=None)
     try:
-        with open(task.path, "rb") as file:
-            source = file.read()
+        source = reading.read(task.path)
     except OSError as error:
         return outcome._replace(error=f"{task.path}: cannot be fixed: {error.strerror or error}")
     fixed, result = fix_bytes(source, task, mode)
@@ -71,11 +71,11 @@ def fix_bytes(source: bytes, task: Task, mode: Mode) -> tuple[Outcome, bytes]:
 def _diff(path: str, old: bytes, new: bytes) -> str:
     """A unified diff; of a notebook, one for each code cell that changes."""
     if not path.endswith(".ipynb"):
-        return _unified(path, _raw(old), _raw(new))
+        return _unified(printable(path), _raw(old), _raw(new))
     from nalu_lint import notebooks  # start-up time
 
     cells = zip(notebooks.code_cells(old), notebooks.code_cells(new), strict=True)
-    parts = [_unified(f"{path}:cell {n}", before, after) for n, (before, after) in enumerate(cells, 1)]
+    parts = [_unified(f"{printable(path)}:cell {n}", before, after) for n, (before, after) in enumerate(cells, 1)]
     return "".join(parts)
 
 

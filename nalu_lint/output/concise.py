@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nalu_lint.printable import as_path, printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -11,18 +13,11 @@ if TYPE_CHECKING:
     from nalu_lint.output import View
 
 
-# Control characters in a file name or a source line would reach the terminal: their pictures do not.
-CONTROL_PICTURES = {
-    **{code: 0x2400 + code for code in range(32) if chr(code) != "\t"},
-    **dict.fromkeys(range(127, 160), 0x2421),
-}
-
-
 def place(diagnostic: Diagnostic) -> str:
     """`path:row:column`, with the number of the cell in a notebook."""
     cell = "" if diagnostic.cell is None else f"cell {diagnostic.cell}:"
     row, column = diagnostic.span.start
-    return f"{diagnostic.path.translate(CONTROL_PICTURES)}:{cell}{row}:{column}"
+    return f"{as_path(diagnostic.path)}:{cell}{row}:{column}"
 
 
 def linked_place(diagnostic: Diagnostic, view: View) -> str:
@@ -39,4 +34,6 @@ def linked_place(diagnostic: Diagnostic, view: View) -> str:
 
 def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
     bold, red, reset = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if view.color else ("", "", "")
-    return "".join(f"{bold}{linked_place(d, view)}{reset}: {red}{d.code}{reset} {d.message}\n" for d in diagnostics)
+    return "".join(
+        f"{bold}{linked_place(d, view)}{reset}: {red}{d.code}{reset} {printable(d.message)}\n" for d in diagnostics
+    )

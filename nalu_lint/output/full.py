@@ -6,7 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint.output.concise import CONTROL_PICTURES, linked_place
+from nalu_lint.output.concise import linked_place
+from nalu_lint.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
 
 
 def _one(diagnostic: Diagnostic, view: View, style: _Style) -> str:
-    what, advice = _split(diagnostic.message)
+    what, advice = _split(printable(diagnostic.message))
     name = diagnostic.finding.name
     paint = style.red if diagnostic.finding.severity == "error" else style.yellow
     lines = [f"{paint}{diagnostic.code}{style.reset} {style.bold}{name}: {what}{style.reset}"]
@@ -102,9 +103,9 @@ def _fix(diagnostic: Diagnostic, source: str | None, width: int, style: _Style) 
     fix, refused = diagnostic.finding.fix, diagnostic.finding.fix_refused
     mark = f"{' ' * width} {style.blue}={style.reset}"
     if fix is None:
-        return [f"{mark} {style.bold}no fix{style.reset}: {refused}".translate(CONTROL_PICTURES)] if refused else []
+        return [f"{mark} {style.bold}no fix{style.reset}: {printable(refused)}"] if refused else []
     kind = {"safe": "fix", "unsafe": "unsafe fix"}.get(fix.applicability, "suggestion")
-    lines = [f"{mark} {style.bold}{kind}{style.reset}: {fix.message}"]
+    lines = [f"{mark} {style.bold}{kind}{style.reset}: {printable(fix.message)}"]
     if fix.edits and source is not None:
         from nalu_lint.fixing.preview import changed_rows  # start-up time
 
@@ -125,7 +126,8 @@ def _labels(diagnostic: Diagnostic, rows: list[str]) -> list[_Label]:
     labels = _label_rows(diagnostic.span, rows, "", is_primary=True)
     for source in diagnostic.sources:
         if source.span is not None:
-            labels += _label_rows(source.span, rows, f"`{source.name}` is defined here", is_primary=False)[:1]
+            text = f"`{printable(source.name)}` is defined here"
+            labels += _label_rows(source.span, rows, text, is_primary=False)[:1]
     return labels
 
 
@@ -192,7 +194,7 @@ def _underline(label: _Label, content: str, offset: int, width: int, style: _Sty
 
 
 def _expand(text: str) -> str:
-    return text.translate(CONTROL_PICTURES).replace("\t", _TAB)
+    return printable(text).replace("\t", _TAB)
 
 
 def _cells(text: str) -> int:

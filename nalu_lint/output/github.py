@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nalu_lint.output.concise import CONTROL_PICTURES, place
+from nalu_lint.output.concise import place
+from nalu_lint.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from nalu_lint.output import View
 
 # A control character in a message would end the command, or start another one.
-_DATA: dict[int, str | int] = {**CONTROL_PICTURES, ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
+_DATA: dict[int, str | int] = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
 _PROPERTY: dict[int, str | int] = {**_DATA, ord(":"): "%3A", ord(","): "%2C"}
 
 
@@ -32,6 +33,6 @@ def _command(diagnostic: Diagnostic, view: View) -> str:
     if start.row == end.row:  # columns of other annotations are refused
         properties |= {"col": start.column, "endColumn": end.column}
     level = "error" if diagnostic.finding.severity == "error" else "warning"
-    listed = ",".join(f"{name}={str(value).translate(_PROPERTY)}" for name, value in properties.items())
-    message = f"{place(diagnostic)}: {diagnostic.code} {diagnostic.message}".translate(_DATA)
-    return f"::{level} {listed}::{message}\n"
+    listed = ",".join(f"{name}={printable(str(value).translate(_PROPERTY))}" for name, value in properties.items())
+    message = f"{place(diagnostic)}: {diagnostic.code} {diagnostic.message}"
+    return f"::{level} {listed}::{printable(message.translate(_DATA))}\n"

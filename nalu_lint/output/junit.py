@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from nalu_lint.output.concise import place
+from nalu_lint.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,4 +55,4 @@ def _add_case(suite: ET.Element, diagnostic: Diagnostic, view: View) -> None:
 
 def _xml(text: str) -> str:
     """XML 1.0 has no way to write some characters."""
-    return _NOT_XML.sub("\ufffd", text)
+    return _NOT_XML.sub("\ufffd", printable(text))
