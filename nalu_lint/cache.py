@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = ".nalu_lint_cache"
 OWN_FOLDER = "nalu-lint-records"
-_FORMAT = "2"
+_FORMAT = "3"
 _ENDING = ".records"
 _OWN_NAME = re.compile(r"[0-9a-f]{8}\.records")
 # A file changed twice within this time may look the same: some file systems count in steps of two seconds.
@@ -75,6 +75,14 @@ def _hash_of_folder(path: str) -> str:
     return content_hash("\n".join(signs).encode("utf-8", "surrogateescape"))
 
 
+def place_of(folder: str) -> str:
+    """What stands for the packages and the project of the files in a folder, in dependencies: no hash looks like it."""
+    from nalu_lint.analysis.index.packages import place  # start-up time
+
+    found = repr(place(os.path.join(folder, "")))
+    return f"@{content_hash(found.encode('utf-8', 'surrogatepass'))}"
+
+
 def _signature_of(path: str, now: int) -> str:
     try:
         return signature(os.stat(path), now)
@@ -107,6 +115,7 @@ class Cache:
         self._records = _load(self._path, self._key)
         self._changed: dict[str, str] = {}
         self._hashes: dict[str, str] = {}
+        self._places: dict[str, str] = {}
         self._prefix = os.path.join(os.getcwd(), "")
         self._now = time.time_ns()
 
@@ -176,7 +185,15 @@ class Cache:
     def _hold(self, dependencies: str) -> bool:
         import json  # start-up time
 
-        return all(self._hash(path) == hashed for path, hashed in json.loads(dependencies))
+        return all(
+            (self._place(os.path.dirname(path)) if hashed.startswith("@") else self._hash(path)) == hashed
+            for path, hashed in json.loads(dependencies)
+        )
+
+    def _place(self, folder: str) -> str:
+        if folder not in self._places:
+            self._places[folder] = place_of(folder)
+        return self._places[folder]
 
 
 def _key(config: Config) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,16 @@ def forget() -> None:
 
 
 def dependencies(path: str) -> tuple[Dependency, ...]:
-    """The files that were looked for to follow the imports of a file."""
+    """The files that were looked for to follow the imports of a file, and where it stands."""
     if not project.cache_info().currsize:
         return ()
-    return tuple(Dependency(needed, _hash_of(needed)) for needed in project().needs(path))
+    from nalu_lint.cache import place_of  # start-up time
+
+    needed, places = project().needs(path)
+    return (
+        *(Dependency(one, _hash_of(one)) for one in needed),
+        *(Dependency(one, place_of(os.path.dirname(one))) for one in places),
+    )
 
 
 @cache

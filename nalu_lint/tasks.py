@@ -31,7 +31,7 @@ class Dependency(NamedTuple):
     """Another file that an outcome depends on.
 
     The path is absolute. The hash is `cache.hash_of(path)`, which is empty where there is no such file:
-    an outcome may depend on that, too.
+    an outcome may depend on that, too. What `cache.place_of` says of its folder stands for where the file stands.
     """
 
     path: str

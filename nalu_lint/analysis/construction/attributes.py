@@ -22,6 +22,7 @@ from nalu_lint.analysis.construction.values import (
     Super,
     Tensor,
     Value,
+    in_order,
     single,
 )
 from nalu_lint.analysis.index import names
@@ -83,7 +84,7 @@ class Attributes(LibraryCalls):
 
     def load(self, base: Value, name: str) -> Value:
         result: Value = frozenset()
-        for atom in base:
+        for atom in in_order(base):
             result |= self.load_one(atom, name)
         return result
 

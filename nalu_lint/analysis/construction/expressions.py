@@ -28,6 +28,7 @@ from nalu_lint.analysis.construction.values import (
     Tensor,
     Value,
     constant,
+    in_order,
     same,
     single,
     truth,
@@ -336,7 +337,7 @@ class Expressions(Calls):
         calls, self.calls = self.calls, (*self.calls[-8:], id(node))
         site = Site(self.frames[-1].segment, node)
         result: Value = frozenset()
-        for atom in callee:
+        for atom in in_order(callee):
             result |= self.call_one(atom, arguments, keywords, site, is_statement=is_statement)
         self.calls = calls
         self.rebind_in_place(node.func, callee, result)

@@ -8,9 +8,12 @@ hold lives in the interpreter's heap, so that branches can be joined.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import libcst as cst
 
     from nalu_lint.analysis.construction.tree import Segment, Site
@@ -53,11 +56,15 @@ class Param:
         return f"Param(#{self.serial})"
 
 
+_MADE = count()  # the order in which objects are made
+
+
 class ModuleObject:
     """A Module: of a class in the file, of a layer by canonical name, or of neither."""
 
     def __init__(self, kind: ClassInfo | str | None) -> None:
         self.kind = kind
+        self.made = next(_MADE)
 
     def __repr__(self) -> str:
         return f"ModuleObject({getattr(self.kind, 'name', self.kind)})"
@@ -164,6 +171,17 @@ GRAD_CONTEXT: Value = frozenset({Marker("enable_grad")})
 ANY = Marker("any element")
 LENGTH = Marker("length")
 REQUIRES_GRAD = Marker("requires_grad")
+
+
+def in_order(value: Value) -> Iterable[Any]:
+    """The alternatives in the order in which their objects were made: that of a set is another one each time."""
+    return value if len(value) < 2 else sorted(value, key=_made)
+
+
+def _made(atom: Any) -> int:
+    while isinstance(atom, Method | Function):
+        atom = atom.receiver
+    return atom.made if isinstance(atom, ModuleObject) else -1
 
 
 def single(atom: Atom) -> Value:

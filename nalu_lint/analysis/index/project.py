@@ -112,16 +112,24 @@ class Project:
         files = [file for file in self._files.values() if file is not None]
         return next((f for f in files if function in f.outline.functions.get(function.name, ())), None)
 
-    def needs(self, path: str) -> list[str]:
-        """The files that what is known of the file at `path` depends on, those that are not there included."""
+    def needs(self, path: str) -> tuple[list[str], list[str]]:
+        """What is known of the file at `path` depends on: files, those that are not there included, and places.
+
+        Places are the files of which it counts in which package and project they stand; the file itself is the first.
+        """
         start = os.path.abspath(path)
+        if start not in self._asked:
+            return [], []
         found: set[str] = set()
-        pending = [start]
+        pending, places = [start], [start]
         while pending:
-            new = self._asked.get(pending.pop(), set()) - found
+            asker = pending.pop()
+            new = self._asked.get(asker, set()) - found
             found |= new
             pending += new
-        return sorted(found - {start})
+            if new and asker != start:
+                places.append(asker)
+        return sorted(found - {start}), places
 
     def _module_path(self, module: str, asker: SourceFile) -> str | None:
         key = (module, asker.roots)

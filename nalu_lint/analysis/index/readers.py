@@ -61,7 +61,7 @@ class Readers:
 
     def _files(self, info: ClassInfo, name: str) -> Iterator[SourceFile]:
         """The files in which an attribute of this name is taken of another object than `self`, or of a subclass."""
-        word, class_name = name.encode(), info.name.encode()
+        word, class_name = name.encode("utf-8", "surrogatepass"), info.name.encode()
         whole = re.compile(rb"\b%s\b" % re.escape(word))
         for path, content in self._project.contents(self._asker):
             if word not in content:

@@ -60,7 +60,7 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
     wanted = set(_WORDS) | {_LAYER_ATTRIBUTE}
     pending = {place: _words(source, *place) for place in dict.fromkeys(construction)}
     while True:
-        seen = {word.encode() for word in wanted}
+        seen = {word.encode("utf-8", "surrogatepass") for word in wanted}
         places = [place for place, words in pending.items() if not seen.isdisjoint(words)]
         places.sort(key=lambda place: place[1] - place[0])  # a short one may settle it
         if not places:
@@ -90,7 +90,9 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
         own |= {target for target, source in usage.aliases if source in everywhere}
         if _flows(usage, own, everywhere):
             return True
-        if inherits and any(not is_assigned(source, name.encode()) for name in usage.own_flows - sizes):
+        if inherits and any(
+            not is_assigned(source, name.encode("utf-8", "surrogatepass")) for name in usage.own_flows - sizes
+        ):
             return True
     return False
 
