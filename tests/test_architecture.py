@@ -19,6 +19,10 @@ FLOORS = {
     "nalu_lint.analysis.construction": 4,
     "nalu_lint.analysis.forward": 5,
     "nalu_lint.analysis": 6,
+    "nalu_lint.fixing.common": 7,
+    "nalu_lint.fixing.containers": 8,
+    "nalu_lint.fixing.on_use": 8,
+    "nalu_lint.fixing.small": 8,
     "nalu_lint.judging": 8,
     "nalu_lint.fixing": 9,
     "nalu_lint.engine": 10,
@@ -99,9 +103,15 @@ def test_all_of_the_analysis_has_a_floor() -> None:
     assert all(floor(name) != FLOORS["nalu_lint.analysis"] for name in wings)
 
 
-@pytest.mark.parametrize("name", ["knowledge", "index", "sieve", "construction", "forward"])
+WINGS = [
+    *(f"analysis.{name}" for name in ("knowledge", "index", "sieve", "construction", "forward")),
+    *(f"fixing.{name}" for name in ("common", "containers", "on_use", "small")),
+]
+
+
+@pytest.mark.parametrize("name", WINGS)
 def test_a_wing_says_what_comes_in_what_goes_out_and_what_it_may_know_of(name: str) -> None:
-    text = " ".join((modules()[f"nalu_lint.analysis.{name}"].read_text(encoding="utf-8")).split())
+    text = " ".join((modules()[f"nalu_lint.{name}"].read_text(encoding="utf-8")).split())
     assert all(word in text for word in (" In: ", " Out: ", "now")), text
 
 

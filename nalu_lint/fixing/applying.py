@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nalu_lint import followed, judging, source_text, suppressions
 from nalu_lint.fixing import documents
 from nalu_lint.fixing.common.refused import Refused
-from nalu_lint.fixing.planning import Key, Planned, Planner, key, with_fixes
+from nalu_lint.fixing.planning import Key, Planned, Planner, key, shares_source, with_fixes
 
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Finding
@@ -68,7 +68,8 @@ class _File:
             if failed is None:
                 return result
             # What would be left behind looks less serious than it is: leave those that share its sources alone, too.
-            wanted = {k: one for k, one in wanted.items() if k != failed and not _shares(one, wanted[failed])}
+            cause = wanted[failed].finding
+            wanted = {k: v for k, v in wanted.items() if k != failed and not shares_source(v.finding, cause)}
         return Fixed(source, ())
 
     def _applicable(self, state: _State) -> dict[_Which, Planned]:
@@ -136,8 +137,3 @@ def _numbered(findings: list[Finding]) -> list[tuple[_Which, Finding]]:
         found.append(((about, counts[about]), finding))
         counts[about] += 1
     return found
-
-
-def _shares(one: Planned, other: Planned) -> bool:
-    same = one.finding.module_class == other.finding.module_class
-    return same and bool({s.name for s in one.finding.sources} & {s.name for s in other.finding.sources})

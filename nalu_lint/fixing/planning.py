@@ -230,25 +230,18 @@ def with_fixes(planner: Planner, findings: list[Finding]) -> list[Planned]:
     than it is, since its sources would be in use.
     """
     planned = planner.plan_all(findings)
-    changed = True
-    while changed:
-        changed = False
-        for index, one in enumerate(planned):
-            blocker = next((other for other in planned if one.fix and _is_left_behind(one, other)), None)
-            if blocker is not None:
-                reason = f"`{blocker.finding.parameter}` is computed from the same source and cannot be fixed"
-                planned[index] = Planned(one.finding, None, reason)
-                changed = True
-    return planned
+    while True:
+        left = [one.finding for one in planned if one.fix is None and one.finding.code == "NAL001"]
+        blocked = {
+            n: f for n, one in enumerate(planned) if one.fix for f in reversed(left) if shares_source(one.finding, f)
+        }
+        if not blocked:
+            return planned
+        for index, blocker in blocked.items():
+            reason = f"`{blocker.parameter}` is computed from the same source and cannot be fixed"
+            planned[index] = Planned(planned[index].finding, None, reason)
 
 
-def _is_left_behind(fixed: Planned, other: Planned) -> bool:
-    if (
-        other.fix is not None
-        or other.finding is fixed.finding
-        or "NAL001" not in (fixed.finding.code, other.finding.code)
-    ):
-        return False
-    if other.finding.code != "NAL001" or other.finding.module_class != fixed.finding.module_class:
-        return False
-    return bool({s.name for s in fixed.finding.sources} & {s.name for s in other.finding.sources})
+def shares_source(one: Finding, other: Finding) -> bool:
+    same = one.module_class == other.module_class
+    return same and bool({s.name for s in one.sources} & {s.name for s in other.sources})

@@ -11,7 +11,7 @@ from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.outline import ClassInfo, Outline
 from nalu_lint.diagnostic import Position, Span
 from nalu_lint.fixing.common.bases import Bases
-from nalu_lint.fixing.common.names import FUNCTIONS, Function, loads_of
+from nalu_lint.fixing.common.names import FUNCTIONS, Function, loads_of, self_name
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from nalu_lint.analysis.index.project import Project
     from nalu_lint.fixing.common.pieces import Piece, Pieces
+
+_FILLING = frozenset({"add", "append", "extend", "insert", "remove", "update"})
 
 
 class Code:
@@ -51,13 +53,18 @@ class Code:
         return FileUsage(self.outline)
 
     @cached_property
-    def attributes(self) -> dict[str, list[ast.Attribute]]:
-        """All `x.name`, by name."""
-        found: dict[str, list[ast.Attribute]] = {}
+    def attributes(self) -> dict[str, dict[ast.Attribute, ast.ClassDef | None]]:
+        """All `x.name`, by name; each with the class whose `self` it is taken of, if any."""
+        found: dict[str, dict[ast.Attribute, ast.ClassDef | None]] = {}
         for node in self.parents:
             if isinstance(node, ast.Attribute):
-                found.setdefault(node.attr, []).append(node)
+                found.setdefault(node.attr, {})[node] = self.class_of_self(node.value)
         return found
+
+    @cached_property
+    def not_local(self) -> set[str]:
+        """The names that functions declare to be of outside."""
+        return {name for node in self.parents if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
 
     @cached_property
     def literals(self) -> dict[str, list[ast.Constant]]:
@@ -81,6 +88,19 @@ class Code:
     def imported(self) -> set[str]:
         """The names that import statements bind, anywhere."""
         return {(alias.asname or alias.name).split(".")[0] for node in self.imports for alias in node.names}
+
+    @cached_property
+    def filled(self) -> set[str]:
+        """The names of what something is added to, or taken from, in place."""
+        found: set[str] = set()
+        for node in self.parents:
+            inner = node.target if isinstance(node, ast.AugAssign) else None
+            is_filled = isinstance(node, ast.Attribute) and node.attr in _FILLING
+            if is_filled or (isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load)):
+                inner = node.value  # type: ignore[attr-defined]
+            if isinstance(inner, ast.Name | ast.Attribute):
+                found.add(syntax.last_name(inner))
+        return found
 
     # Places.
 
@@ -173,9 +193,34 @@ class Code:
                 return value
         raise ValueError("a statement stands in no block")
 
+    @cached_property
+    def _owners(self) -> dict[ast.AST, ClassInfo]:
+        return {method: info for info in reversed(self.outline.classes) for method in info.methods.values()}
+
     def class_of(self, function: ast.AST) -> ClassInfo | None:
         """The class whose method a function is."""
-        for info in self.outline.classes:
-            if any(method is function for method in info.methods.values()):
-                return info
+        return self._owners.get(function)
+
+    def class_around(self, function: ast.AST) -> ast.ClassDef | None:
+        """The class in whose body a function is defined, `if` and `try` there included."""
+        for node in self.above(function):
+            if isinstance(node, ast.ClassDef):
+                return node
+            if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+                return None
         return None
+
+    def class_of_self(self, node: ast.AST) -> ast.ClassDef | None:
+        """The class whose instance an expression is; None where it may be anything."""
+        if isinstance(node, ast.Name):
+            for function in self.above(node):
+                if isinstance(function, FUNCTIONS) and self_name(function) == node.id:
+                    return self.class_around(function)
+        return None
+
+    def is_self(self, node: ast.AST) -> bool:
+        """Whether an expression is an instance: the first argument of the method around it."""
+        if not isinstance(node, ast.Name):
+            return False
+        functions = [f for f in self.above(node) if isinstance(f, FUNCTIONS)]
+        return any(self_name(f) == node.id and self.class_around(f) is not None for f in functions)

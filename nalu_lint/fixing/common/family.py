@@ -32,7 +32,7 @@ class Family:
         for member in self.members:
             for node in ast.walk(member.node):
                 if isinstance(node, FUNCTIONS) and self.code.parents[node] is not None:
-                    if _class_around(self.code, node) is member.node:
+                    if self.code.class_around(node) is member.node:
                         found[node] = None
         return list(found)
 
@@ -65,11 +65,7 @@ class Family:
         return next((c for c in choices if c not in taken and self.info.scope.lookup(c) is None), None)
 
     def is_self(self, node: ast.AST) -> bool:
-        """Whether an expression is the instance: the first argument of the method around it."""
-        if not isinstance(node, ast.Name):
-            return False
-        functions = [f for f in self.code.above(node) if isinstance(f, FUNCTIONS)]
-        return any(self_name(f) == node.id and _class_around(self.code, f) is not None for f in functions)
+        return self.code.is_self(node)
 
     def called(self, call: ast.AST) -> tuple[Function | None, int]:
         """The function of the file that is called, and how many of its arguments its receiver gives."""
@@ -86,30 +82,8 @@ class Family:
 
     def attributes(self, name: str) -> list[ast.Attribute]:
         """All `x.name` of the file, but those of the `self` of other classes."""
-        own = {member.node for member in self.members}
-        return [node for node in self.code.attributes.get(name, ()) if self.class_of_self(node.value) in (None, *own)]
+        return [n for n, owner in self.code.attributes.get(name, {}).items() if owner is None or owner in self._nodes]
 
-    def class_of_self(self, node: ast.AST) -> ast.AST | None:
-        """The class whose instance an expression is; None where it may be anything."""
-        if isinstance(node, ast.Name):
-            for function in self.code.above(node):
-                if isinstance(function, FUNCTIONS) and self_name(function) == node.id:
-                    return _class_around(self.code, function)
-        return None
-
-
-def _class_around(code: Code, function: ast.AST) -> ast.AST | None:
-    """The class in whose body a function is defined, `if` and `try` there included."""
-    for node in code.above(function):
-        if isinstance(node, ast.ClassDef):
-            return node
-        if isinstance(node, (*FUNCTIONS, ast.Lambda)):
-            return None
-    return None
-
-
-def self_name(function: Function) -> str | None:
-    """The name of the instance in a method; None for static and class methods."""
-    arguments = [*function.args.posonlyargs, *function.args.args]
-    kinds = {d.id for d in function.decorator_list if isinstance(d, ast.Name)}
-    return arguments[0].arg if arguments and not kinds & {"staticmethod", "classmethod"} else None
+    @cached_property
+    def _nodes(self) -> set[ast.ClassDef]:
+        return {member.node for member in self.members}

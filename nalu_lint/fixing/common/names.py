@@ -116,3 +116,10 @@ def annotation_and_default(function: Function, name: str) -> tuple[ast.expr | No
     defaults.update({a.arg: d for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d})
     annotation = next((a.annotation for a in (*every, *arguments.kwonlyargs) if a.arg == name), None)
     return annotation, defaults.get(name)
+
+
+def self_name(function: Function) -> str | None:
+    """The name of the instance in a method; None for static and class methods."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    kinds = {d.id for d in function.decorator_list if isinstance(d, ast.Name)}
+    return arguments[0].arg if arguments and not kinds & {"staticmethod", "classmethod"} else None

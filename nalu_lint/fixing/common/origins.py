@@ -47,7 +47,7 @@ def origins(code: Code, name: ast.Name) -> list[Origin] | None:
     scope = scope_of(code, name)
     if scope is None or (isinstance(scope, (*FUNCTIONS, ast.Lambda)) and name.id in argument_names(scope)):
         return None
-    if any(isinstance(n, ast.Global | ast.Nonlocal) and name.id in n.names for n in code.parents):
+    if name.id in code.not_local:
         return None
     found = [_origin(code, store) for store in variable_stores(code, scope, name.id)]
     known = [origin for origin in found if origin is not None]

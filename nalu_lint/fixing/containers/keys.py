@@ -21,7 +21,6 @@ _NUMBER = re.compile(r"0?\d*[di]?")  # the format of an integer that gives digit
 _DIGITS = r"-?\d+"
 _CALLS_OF_INTEGERS = frozenset({"int", "len", "ord"})
 _SAME_ELEMENTS = frozenset({"list", "reversed", "set", "sorted", "tuple"})
-_CHANGES = frozenset({"add", "append", "extend", "insert", "remove", "update"})
 _MOST = 200  # keys that are looked at
 
 Pattern = str  # of a regular expression, whose plain text is escaped
@@ -231,16 +230,7 @@ class Keys:
 
     def _is_changed(self, node: ast.expr) -> bool:
         """Whether something is added to what has this name, somewhere."""
-        name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
-        for outer in self.code.parents:
-            is_filled = isinstance(outer, ast.Attribute) and outer.attr in _CHANGES
-            if is_filled or (isinstance(outer, ast.Subscript) and not isinstance(outer.ctx, ast.Load)):
-                inner = outer.value  # type: ignore[attr-defined]
-            else:
-                inner = outer.target if isinstance(outer, ast.AugAssign) else None
-            if inner is not None and name in (getattr(inner, "id", None), getattr(inner, "attr", None)):
-                return True
-        return False
+        return (node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")) in self.code.filled
 
     def _limited(self, texts: Iterable[Pattern]) -> list[Pattern]:
         found = list(texts)

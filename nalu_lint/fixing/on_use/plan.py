@@ -9,9 +9,9 @@ import libcst as cst
 
 from nalu_lint.analysis.knowledge.torch_semantics import BUFFER, INITIALISERS, PARAMETER
 from nalu_lint.fixing.common.changes import Changes, Rewrite
-from nalu_lint.fixing.common.family import Family, self_name
+from nalu_lint.fixing.common.family import Family
 from nalu_lint.fixing.common.leftovers import is_pure
-from nalu_lint.fixing.common.names import FUNCTIONS, Function, locals_of, names_in
+from nalu_lint.fixing.common.names import FUNCTIONS, Function, locals_of, names_in, self_name
 from nalu_lint.fixing.common.nodes import comment_line, comments_in, expression, in_place_of
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.common.stores import registered_name, stores_of, wrapped_by

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from nalu_lint.analysis.index.names import canonical
 from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
-from nalu_lint.fixing.common.family import Family, self_name
-from nalu_lint.fixing.common.names import Function, argument_names, is_in_place, locals_of
+from nalu_lint.fixing.common.names import Function, argument_names, is_in_place, locals_of, self_name
 from nalu_lint.fixing.common.refused import Refused
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import Scope
     from nalu_lint.fixing.common.code import Code
+    from nalu_lint.fixing.common.family import Family
 
 _RANDOM = frozenset(
     {

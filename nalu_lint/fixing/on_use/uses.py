@@ -41,8 +41,9 @@ class Uses:
         self.foreign_reads: list[ast.Attribute] = []
         self.annotations: list[ast.stmt] = []
         self.by_name: list[ast.AST] = []  # getattr(self, "name")
+        self._methods = set(family.all_methods)
         self._check_definitions()
-        for attribute in code.attributes.get(name, ()):
+        for attribute in family.attributes(name):
             self._attribute(attribute)
         for literal in code.literals.get(name, ()):
             self._string(literal)
@@ -73,8 +74,7 @@ class Uses:
         return isinstance(parent, ast.Call) and parent.func is node
 
     def _is_of_family(self, node: ast.AST) -> bool:
-        methods = set(self.family.all_methods)
-        return any(outer in methods for outer in self.code.above(node))
+        return any(outer in self._methods for outer in self.code.above(node))
 
     def _own(self, node: ast.Attribute, statement: ast.stmt) -> None:
         method = self._method(node)
@@ -96,8 +96,7 @@ class Uses:
             self.reads.setdefault(method, []).append(node)
 
     def _method(self, node: ast.AST) -> Function:
-        methods = set(self.family.all_methods)
-        return next(outer for outer in self.code.above(node) if outer in methods)
+        return next(outer for outer in self.code.above(node) if outer in self._methods)
 
     def _only_initialises(self, statement: ast.stmt, node: ast.Attribute) -> bool:
         """Whether all that a statement does is to change the attribute in place."""

@@ -7,8 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.fixing.common.changes import Changes
-from nalu_lint.fixing.common.family import Family, self_name
-from nalu_lint.fixing.common.names import FUNCTIONS, SCOPES, Function, Names, argument_names, locals_of, names_in
+from nalu_lint.fixing.common.names import (
+    FUNCTIONS,
+    SCOPES,
+    Function,
+    Names,
+    argument_names,
+    locals_of,
+    names_in,
+    self_name,
+)
 from nalu_lint.fixing.common.nodes import expression, with_argument
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.common.stores import registered_name, stores_of
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo
     from nalu_lint.diagnostic import Source
     from nalu_lint.fixing.common.code import Code
+    from nalu_lint.fixing.common.family import Family
 
 
 class Value:

@@ -19,8 +19,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     PARAMETER_ITERATORS,
 )
 from nalu_lint.fixing.common.changes import Changes, Rewrite
-from nalu_lint.fixing.common.family import Family, self_name
-from nalu_lint.fixing.common.names import FUNCTIONS, Function, is_in_place
+from nalu_lint.fixing.common.family import Family
+from nalu_lint.fixing.common.names import FUNCTIONS, Function, is_in_place, self_name
 from nalu_lint.fixing.common.nodes import shortened, without_link
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.common.stores import Registered, registered_name, wrapped_by
@@ -164,7 +164,7 @@ class _Local:
         """Whether `register_parameter` and the like are called for this attribute after construction."""
         function = registered.call.func
         receiver = function.value if isinstance(function, ast.Attribute) else registered.call.args[0]
-        is_of_another = self.family.class_of_self(receiver) not in {None, *(m.node for m in self.family.members)}
+        is_of_another = self.code.class_of_self(receiver) not in {None, *(m.node for m in self.family.members)}
         return not (is_of_another or self._is_made_there(registered.call))
 
     def _is_made_there(self, node: ast.AST) -> bool:

@@ -6,8 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from nalu_lint.fixing.common.changes import Changes, Rewrite
-from nalu_lint.fixing.common.family import self_name
-from nalu_lint.fixing.common.names import FUNCTIONS
+from nalu_lint.fixing.common.names import FUNCTIONS, self_name
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.common.stores import registered_name, wrapped_by
 

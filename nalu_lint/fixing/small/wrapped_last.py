@@ -6,8 +6,8 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.fixing.common.changes import Changes, Rewrite
-from nalu_lint.fixing.common.family import Family, self_name
-from nalu_lint.fixing.common.names import FUNCTIONS, is_in_place
+from nalu_lint.fixing.common.family import Family
+from nalu_lint.fixing.common.names import FUNCTIONS, is_in_place, self_name
 from nalu_lint.fixing.common.nodes import atom
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.common.stores import check_initialised, wrapped_by
