@@ -39,7 +39,7 @@ class _FromCuda:
 
     def __init__(self, flags: torch.Tensor) -> None:
         with torch.cuda.device(flags.device):
-            self._host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+            self._host = torch.empty(flags.shape, dtype=flags.dtype, device="cpu", pin_memory=True)
             self._host.copy_(flags, non_blocking=True)
             self._event = torch.cuda.Event()
             self._event.record(torch.cuda.current_stream(flags.device))

@@ -34,7 +34,7 @@ class History:
     def before(self, tracks: list[Track]) -> None:
         for track in tracks:
             gradient = track.parameter.grad
-            norm = torch.zeros(()) if gradient is None else _norm(local(gradient))
+            norm = torch.zeros((), device="cpu") if gradient is None else _norm(local(gradient))
             self._norms.setdefault(id(track), []).append(norm)
             self._samples[id(track)] = _sample(track.parameter)
             rows = _rows(gradient)

@@ -49,7 +49,7 @@ class _Group:
         self._sizes = [_sample(p).numel() for p in parameters]
         self._exchanged: set[int] = set()  # they hold other memory than at the begin
         self._device = local(parameters[0]).device
-        self._owner = torch.repeat_interleave(torch.tensor(self._sizes)).to(self._device)
+        self._owner = torch.repeat_interleave(torch.tensor(self._sizes, device="cpu")).to(self._device)
         self._first = self._last = self._samples()
         self._moves = torch.zeros(len(parameters), dtype=torch.int64, device=self._device)
         self._n_looks = 0

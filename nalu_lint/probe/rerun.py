@@ -296,7 +296,7 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 def _mixed(outputs: list[torch.Tensor]) -> torch.Tensor:
     """A scalar with a different weight for each element, so that nothing cancels."""
-    total = torch.zeros(())
+    total = torch.zeros((), device="cpu")
     for tensor in outputs:
         weights = torch.linspace(0.5, 1.5, max(tensor.numel(), 1), device=tensor.device)[: tensor.numel()]
         values = torch.view_as_real(tensor).sum(-1) if tensor.is_complex() else tensor
@@ -317,7 +317,7 @@ def _noise(parameters: Mapping[str, torch.Tensor], scale: float, seed: int) -> I
                     size = values.abs().double().square().mean().sqrt().item()
                     shard = rank() if values is not parameter else 0  # the shards must not move alike
                     generator = torch.Generator().manual_seed(seed + zlib.crc32(f"{name}:{shard}".encode()))
-                    noise = torch.randn(values.shape, generator=generator) * scale * max(size, 0.1)
+                    noise = torch.randn(values.shape, generator=generator, device="cpu") * scale * max(size, 0.1)
                     values.add_(noise.to(values.device, values.dtype))
         yield
     finally:

@@ -101,7 +101,7 @@ def _mse(output: Any, generator: torch.Generator) -> torch.Tensor:
     parts = []
     for tensor in output_tensors(output):
         if tensor.is_floating_point():
-            target = torch.randn(tensor.shape, generator=generator).to(tensor.device, tensor.dtype)
+            target = torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor.device, tensor.dtype)
             parts.append((tensor - target).square().mean())
     return _total(parts)
 
@@ -112,7 +112,7 @@ def _cross_entropy(output: Any, generator: torch.Generator) -> torch.Tensor:
     for tensor in output_tensors(output):
         if tensor.is_floating_point() and tensor.dim() > 0:
             scores = tensor.reshape(-1, tensor.shape[-1])
-            classes = torch.randint(0, scores.shape[1], (len(scores),), generator=generator)
+            classes = torch.randint(0, scores.shape[1], (len(scores),), generator=generator, device="cpu")
             parts.append(nn.functional.cross_entropy(scores, classes.to(tensor.device)))
     return _total(parts)
 

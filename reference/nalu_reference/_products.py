@@ -19,8 +19,8 @@ _SMALL_FACTOR = 2.0**-24
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # since torch 2.7
 
 
-def _applied(function: type[torch.autograd.Function], *values: Any) -> Tensor:
-    return cast("Tensor", function.apply(*values))
+def _applied(function: type[torch.autograd.Function], *values: Any) -> Any:
+    return function.apply(*values)
 
 
 def product(factors: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def gated_product(input: Tensor, weight: Tensor) -> Tensor:
     flat = x.reshape(-1, x.shape[-1])
     if torch.compiler.is_compiling():
         wide = torch.promote_types(kind, torch.float32)
-        result = _applied(_FusedProduct, flat.to(wide), w.to(wide)).to(kind)
+        result: Tensor = _applied(_FusedProduct, flat.to(wide), w.to(wide))[0].to(kind)
     else:
         result = _applied(_BlockedProduct, flat, w)
     return result.view(*x.shape[:-1], w.shape[0])
@@ -175,26 +175,30 @@ class _BlockedProduct(torch.autograd.Function):
 
 
 class _FusedProduct(torch.autograd.Function):
-    """The same for the compiler, which fuses each line below into the reduction that ends it.
+    """The same for the compiler, which fuses the factors into each reduction that reads them.
 
     A factor of 0 is replaced by the root of the smallest normal number: over that one, the product is the product of
-    the others, and over any other it is 0 to the rounding of float32.
+    the others, and over any other it is 0 to the rounding of float32. The second result is the product with it.
     """
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor) -> Tensor:
-        return _factors(x, w).prod(-1)
+    def forward(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        return _factors(x, w).prod(-1), _nonzero_factors(x, w).prod(-1)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, w = ctx.saved_tensors
-        factors = _factors(x, w)
-        factors = torch.where(factors == 0, torch.finfo(factors.dtype).tiny ** 0.5, factors)
-        return _gradients((gradient * factors.prod(-1)).unsqueeze(-1) / factors, x, w)
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        x, w, nonzero = ctx.saved_tensors
+        return _gradients((gradient * nonzero).unsqueeze(-1) / _nonzero_factors(x, w), x, w)
+
+
+def _nonzero_factors(x: Tensor, w: Tensor) -> Tensor:
+    factors = _factors(x, w)
+    return torch.where(factors == 0, torch.finfo(factors.dtype).tiny ** 0.5, factors)
 
 
 def may_have_any(values: Tensor) -> bool:
@@ -213,7 +217,7 @@ def clamp_one_sided(weight: Tensor, low: float, high: float) -> Tensor:
     The gradient of `torch.clamp` is zero outside of the bounds, so that a weight which has left them never returns.
     """
     kind = _OneSidedClamp if torch.compiler.is_compiling() else _OneSidedClampWithJvp
-    return _applied(kind, weight, low, high)
+    return cast("Tensor", _applied(kind, weight, low, high))
 
 
 class _OneSidedClamp(torch.autograd.Function):
