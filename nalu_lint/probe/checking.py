@@ -42,7 +42,7 @@ def check(
             what its Parameters were computed from.
         loss_fn: called with the model and the batch, returns the loss, a scalar tensor.
         batch: anything; tensors in tuples, lists and dicts are moved to the device.
-        steps: optimiser steps, at least 1.
+        steps: optimizer steps, at least 1.
         device: "auto" takes CUDA where there is one, else the CPU.
         optimizer: called with the model's Parameters; default: SGD with a learning rate of 0.01.
         history: record what `report.plot()` draws.

@@ -127,7 +127,7 @@ CODES = {
     "NAL404": Code(
         "not-optimized",
         "error",
-        "Give it to the optimizer, or freeze it with requires_grad_(False)",
+        "Give it to the optimizer, after the last change to the model, or freeze it with requires_grad_(False)",
         "Gradients reach the Parameter, but no optimizer holds it.",
     ),
     "NAL405": Code(

@@ -37,6 +37,7 @@ class Verdict(NamedTuple):
     place: Place | None
     sources: tuple[str, ...] = ()
     module_class: str = ""
+    cause: object = None  # verdicts with the same one are one finding
 
     @property
     def message(self) -> str:
@@ -65,7 +66,7 @@ def _report(probe: Probe, facts: dict[str, ParameterFacts], verdicts: list[Verdi
     parameter = next(iter(probe.names.values()))
     return Report(
         parameters=tuple(facts[name] for name in facts if name not in probe.hidden),
-        verdicts=tuple(_placed(verdict, probe.model) for verdict in verdicts),
+        verdicts=tuple(_placed(verdict, probe.model, probe.made_at) for verdict in verdicts),
         n_steps=probe.n_steps,
         device=parameter.device.type,
         model=_class_name(probe.model),
@@ -166,8 +167,16 @@ class _Diagnosis:
         self._optimized()
         return sorted(self._found, key=lambda verdict: (CODES[verdict.code].severity, verdict.code, verdict.parameter))
 
-    def _add(self, code: str, parameter: str, what: str, place: Place | None, sources: tuple[str, ...] = ()) -> None:
-        self._found.append(Verdict(code, parameter, what, place, sources))
+    def _add(
+        self,
+        code: str,
+        parameter: str,
+        what: str,
+        place: Place | None,
+        sources: tuple[str, ...] = (),
+        cause: object = None,
+    ) -> None:
+        self._found.append(Verdict(code, parameter, what, place, sources, cause=cause))
         self._explained.add(parameter)
 
     def _suspects(self) -> list[str]:
@@ -205,13 +214,13 @@ class _Diagnosis:
                 continue
             if id(after) in fresh:
                 what = (
-                    f"Parameter `{name}` was replaced by a new one on the forward path; the optimiser keeps the old one"
+                    f"Parameter `{name}` was replaced by a new one on the forward path; the optimizer keeps the old one"
                 )
                 self._add("NAL201", name, what, fresh[id(after)].place)
             elif id(before) in held and (after is None or id(after) not in held):
                 how = "removed" if after is None else "replaced"
-                what = f"the optimiser holds a Parameter `{name}` that the model has {how} since"
-                self._add("NAL405", name, what, self._facts[name].place if name in self._facts else None)
+                what = f"Parameter `{name}` was {how} after the optimizer was built, which still holds the old one"
+                self._add("NAL405", name, what, self._facts[name].place if name in self._facts else None, cause=how)
             else:
                 self._explained.add(name)
 
@@ -240,7 +249,7 @@ class _Diagnosis:
             if name is not None:
                 if any(facts.name == name and facts.is_in_optimizer for facts in self._facts.values()):
                     continue
-                what = f"Parameter `{name}` is made on the forward path, where no optimiser knows it"
+                what = f"Parameter `{name}` is made on the forward path, where no optimizer knows it"
             self._add("NAL103", name or "", what, made.place)
 
     def _hidden(self) -> None:
@@ -325,7 +334,7 @@ class _Diagnosis:
             made = self._facts[name].place
             if self._rerun is None or self._trace is None:
                 what = f"no gradient reached Parameter `{name}` {steps}; whether the loss depends on it is not known"
-                self._add("NAL402", name, f"{what} ({self._reason})", made)
+                self._add("NAL402", name, f"{what} ({self._reason})", made, cause=self._reason)
             elif name in dependent:
                 self._cut(name)
             elif name in self._trace.reads or name in self._trace.reaching or name in self._trace.escaped:
@@ -347,7 +356,7 @@ class _Diagnosis:
         # Said only where the position of the finding does not say it already.
         where = f" ({at})" if at is not None and place is not None and str(at) != str(place) else ""
         what = f"no gradient reaches Parameter `{name}`, though the loss depends on it: {how}{where}"
-        self._add(code, name, what, place)
+        self._add(code, name, what, place, cause=at)
 
     def _with_zero_gradient(self, names: list[str]) -> None:
         names = [name for name in names if name not in self._explained]
@@ -376,12 +385,13 @@ class _Diagnosis:
                 self._add("NAL402", name, what, place)
             elif cut is not None and cut.reason in ("zero-gradient", "non-differentiable"):
                 how = f"every path to the loss passes `{as_written(cut.operation, cut.place)}` ({cut.place})"
-                self._add("NAL204", name, f"the gradient of Parameter `{name}` is exactly zero: {how}", place)
+                what = f"the gradient of Parameter `{name}` is exactly zero: {how}"
+                self._add("NAL204", name, what, place, cause=cut.place)
             else:
                 what = f"the gradient of Parameter `{name}` was exactly zero {steps}, though the loss depends on it"
-                self._add("NAL403", name, what, place)
+                self._add("NAL403", name, what, place, cause="zeros")
 
-    # Causes on the side of the optimiser.
+    # Causes on the side of the optimizer.
 
     def _optimized(self) -> None:
         foreign = self._foreign()
@@ -394,8 +404,8 @@ class _Diagnosis:
             elif facts.gradient is not Gradient.NONZERO:
                 continue
             elif not facts.is_in_optimizer and self._is_optimizer_known and not facts.has_moved:
-                what = f"Parameter `{name}` gets a gradient, but no optimiser holds it"
-                self._add("NAL404", name, what + foreign, place)
+                what = f"Parameter `{name}` gets a gradient, but no optimizer holds it"
+                self._add("NAL404", name, what + foreign, place, cause="optimizer")
             elif facts.is_in_optimizer and facts.was_stepped and facts.has_moved is False and self._is_lost(name):
                 what = f"no bit of Parameter `{name}` changed {_steps(self._probe.n_steps)}, though it was stepped"
                 dtype = str(self._probe.names[name].dtype).removeprefix("torch.")
@@ -415,7 +425,7 @@ class _Diagnosis:
     def _foreign(self) -> str:
         own = {id(parameter) for parameter in (*self._now.values(), *self._probe.names.values())}
         n = sum(id(parameter) not in own for parameter in self._held)
-        return f" (optimisers hold {n} Parameters that are not the model's)" if n else ""
+        return f" (the optimizer holds {n} Parameters that are not part of the model)" if n else ""
 
 
 def _derived_text(target: str, trainable: tuple[str, ...], orphans: list[str]) -> str:
@@ -442,9 +452,10 @@ def _cause(cut: Cut | None) -> tuple[str, str]:
     if cut is None:
         return "NAL401", "its graph is cut in a place that is not seen"
     code, words = _CAUSES[cut.reason]
+    since = f", since {cut.since}" if cut.since is not None else ""
     # The rules speak of reads of the Parameter; what is cut further on is a cut.
     is_read = cut.is_direct or cut.reason in ("non-differentiable", "zero-gradient")
-    return code if is_read else "NAL401", words.format(as_written(cut.operation, cut.place))
+    return code if is_read else "NAL401", words.format(as_written(cut.operation, cut.place)) + since
 
 
 def _steps(n: int) -> str:
@@ -459,18 +470,24 @@ def _class_name(module: nn.Module) -> str:
     return type(module).__name__
 
 
-def _owner(model: nn.Module, name: str) -> nn.Module:
-    """The module that holds a Parameter, or the innermost one on the way to it."""
-    module = model
+def _owners(model: nn.Module, name: str) -> list[nn.Module]:
+    """The module that holds a Parameter, and those that hold this one, from the innermost on the way to it."""
+    found = [model]
     for part in name.split(".")[:-1]:
-        child = module._modules.get(part)
+        child = found[0]._modules.get(part)
         if child is None:
             break
-        module = child
-    return module
+        found.insert(0, child)
+    return found
 
 
-def _placed(verdict: Verdict, model: nn.Module) -> Verdict:
-    """A verdict always points somewhere: to the class, if nothing better is known."""
-    owner = _owner(model, verdict.parameter)
-    return verdict._replace(place=verdict.place or place_of_class(type(owner)), module_class=_class_name(owner))
+def _placed(verdict: Verdict, model: nn.Module, seen_at: Place | None = None) -> Verdict:
+    """A verdict always points somewhere: to the user's class that holds the Parameter, if nothing better is known.
+
+    Args:
+        seen_at: the place for models that are put together of other people's classes.
+    """
+    owners = _owners(model, verdict.parameter)
+    classes = (place_of_class(type(owner)) for owner in owners)
+    place = verdict.place or next(filter(None, classes), seen_at)
+    return verdict._replace(place=place, module_class=_class_name(owners[0]))

@@ -27,13 +27,13 @@ class ParameterFacts:
         shape: its shape; the whole one where it is sharded.
         is_trainable: whether it requires a gradient at the end.
         gradient: the best gradient seen in any step.
-        is_in_optimizer: whether some optimiser that stepped, or was given, holds it.
+        is_in_optimizer: whether some optimizer that stepped, or was given, holds it.
         has_moved: whether any bit of it changed; None if it has no values (meta device).
         is_updated_by_hand: whether it changes all the time though no gradient ever arrives, as an average of
             others does.
-        was_stepped: whether an optimiser stepped it with a gradient and a learning rate other than 0.
+        was_stepped: whether an optimizer stepped it with a gradient and a learning rate other than 0.
         has_bad_gradient: whether a gradient was infinite or NaN in a step that a gradient scaler left out.
-        is_finite: False once its value, or a gradient that an optimiser used, was infinite or NaN.
+        is_finite: False once its value, or a gradient that an optimizer used, was infinite or NaN.
         was_finite: the same before the first step.
         place: where it was made, if that was observed.
         computed_from: names of the Parameters that it was computed from at construction.

@@ -31,6 +31,7 @@ class Cut(NamedTuple):
     reason: str  # one of REASONS
     place: Place | None
     is_direct: bool = True  # applied to the origin itself, not to something computed from it
+    since: Place | None = None  # where gradients were disabled, if that is why
 
 
 REASONS = ("no_grad", "checkpoint", "function", "detach", "non-differentiable", "zero-gradient")
@@ -100,6 +101,7 @@ class Lineage(TorchFunctionMode):
         self._alive: dict[int, StorageWeakRef] = {}
         self._noted: dict[int, tuple[weakref.ref[torch.Tensor], Links]] = {}
         self._on_write = on_write
+        self._disabled_at: Place | None = None
         self.escapes: dict[Origin, Cut] = {}
         # Numbers, lists and arrays that values left torch as: held, so that their identity stays theirs.
         self._outside: dict[int, tuple[Any, Links]] = {}
@@ -252,6 +254,9 @@ class Lineage(TorchFunctionMode):
             self._n_operations = 0
             self._is_over = not self.is_wanted()
         name = getattr(func, "__name__", "")
+        if name == "_set_grad_enabled":
+            self._disabled_at = None if args[0] else self._disabled_at or user_place()
+            return
         if name == "__get__":
             owner = getattr(func, "__self__", None)
             name = getattr(owner, "__name__", "")
@@ -312,7 +317,7 @@ class Lineage(TorchFunctionMode):
         for origin, cut in links.items():
             source = origin.tensor
             if cut is None and source is not None and source.requires_grad:
-                made = made or _cut(name, has_zero_gradient)
+                made = made or _cut(name, has_zero_gradient, self._disabled_at)
                 cut = made._replace(is_direct=any(tensor is source for tensor in inputs))
             passed[origin] = cut
         return passed
@@ -365,7 +370,7 @@ def _is_bound_to_the_bottom(mode: TorchFunctionMode) -> bool:
     return isinstance(mode, DeviceContext) and hasattr(mode, "old_device")
 
 
-def _cut(name: str, has_zero_gradient: bool) -> Cut:
+def _cut(name: str, has_zero_gradient: bool, disabled_at: Place | None) -> Cut:
     """Why an operation, which is running, gives its result no graph."""
     if name in operations.DETACHING:
         return Cut(name, "detach", user_place())
@@ -376,7 +381,9 @@ def _cut(name: str, has_zero_gradient: bool) -> Cut:
     if is_inside("torch/utils/checkpoint.py"):
         return Cut(name, "checkpoint", user_place())
     function, place = autograd_function()
-    return Cut(function, "function", place) if function else Cut(name, "no_grad", user_place())
+    if function:
+        return Cut(function, "function", place)
+    return Cut(name, "no_grad", user_place(), since=disabled_at)
 
 
 def _is_in_place(name: str, target: torch.Tensor, result: Any) -> bool:

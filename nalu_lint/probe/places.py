@@ -171,14 +171,16 @@ def _column(path: str, row: int, offset: int) -> int:
 
 
 def place_of_class(kind: type) -> Place | None:
-    """The statement that defines a class, or None where its source is not to be had."""
+    """The statement that defines a class; None for those of torch, and where the source is not to be had."""
     try:
         path = inspect.getsourcefile(kind)
+        if path is None or _kind(path) is _Kind.SKIPPED:
+            return None
         _, row = inspect.getsourcelines(kind)
     except (OSError, TypeError):
         return None
     position = Position(max(row, 1), 1)
-    return Place(path or "", Span(position, position)) if path else None
+    return Place(path, Span(position, position))
 
 
 def is_inside(part: str) -> bool:

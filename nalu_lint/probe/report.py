@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from nalu_lint.probe.facts import ParameterFacts
 
 _NOWHERE = Place("<model>", Span(Position(1, 1), Position(1, 1)))
-# About the optimizer: one cause, wherever the Parameters are made.
-_WHOLE_MODEL = frozenset({"NAL404", "NAL405", "NAL408"})
 _SHOWN_NAMES = 3  # in the message of a finding that concerns many Parameters
 
 
@@ -40,7 +38,7 @@ class Report:
     Attributes:
         parameters: the facts, in the order of `named_parameters()`.
         verdicts: what is wrong, one for each Parameter concerned, whatever is selected.
-        n_steps: how many optimiser steps were observed.
+        n_steps: how many optimizer steps were observed.
         device: the type of the device that the Parameters were on.
         model: the name of the model's class.
         world_size: how many processes trained it together; the report is about all of them.
@@ -237,8 +235,8 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 
 def _cause(verdict: Verdict) -> tuple[Any, ...]:
     """The same for all that one change of the code would mend."""
-    if verdict.code in _WHOLE_MODEL:
-        return verdict.code, verdict.what.replace(f"`{verdict.parameter}`", "``")
+    if verdict.cause is not None:
+        return verdict.code, "cause", verdict.cause
     return (verdict.code, verdict.place) if verdict.place is not None else (verdict.code, verdict.parameter)
 
 

@@ -24,6 +24,7 @@ from nalu_lint.probe.errors import ProbeError
 from nalu_lint.probe.facts import ParameterFacts
 from nalu_lint.probe.history import History, Log
 from nalu_lint.probe.optimizers import parameters_of
+from nalu_lint.probe.places import user_place
 from nalu_lint.probe.rerun import Rerun, replay
 from nalu_lint.probe.session import Session
 from nalu_lint.probe.states import derived_tensors, hidden_parameters, is_finite, shape_of
@@ -61,6 +62,7 @@ class Probe:
             raise ProbeError("TorchScript hides what its modules do: probe the module that was scripted")
         refuse_unsupported(model)
         self.model = unwrapped(model)
+        self.made_at = user_place()
         self.built = built
         self.seed = seed
         self.tracks = Tracks()
@@ -305,7 +307,7 @@ def probe(
         model: what is trained; DistributedDataParallel, fully sharded and compiled models, too.
         optimizer: one, or several; others that step its Parameters meanwhile are noticed.
         built: the record of `construction()`, for where Parameters come from.
-        steps: stop watching after so many optimiser steps; default: at the end of the block.
+        steps: stop watching after so many optimizer steps; default: at the end of the block.
         history: record the norm of each gradient and the size of each update, for `report.plot()`.
         log: called after each step of an optimizer with the number of the step and the figures, floats by names
             such as `gradient_norm/layer.weight` and `update_ratio/layer.weight`. It waits for the device.
