@@ -74,10 +74,36 @@ def examine(
     with_fixes: bool = False,
 ) -> Outcome:
     """`check`, and which suppressions suppress nothing."""
+    from nalu_lint import nesting  # start-up time
+
     config = Config() if config is None else config
     selected = config.selected_for(path)
     if not selected:
         return Outcome([])
+    with nesting.room():
+        return _examined(
+            source,
+            path,
+            selected,
+            tree=tree,
+            honour_noqa=honour_noqa,
+            firing=firing,
+            follow_imports=follow_imports,
+            with_fixes=with_fixes,
+        )
+
+
+def _examined(
+    source: bytes,
+    path: str,
+    selected: frozenset[str],
+    *,
+    tree: ast.Module | None,
+    honour_noqa: bool,
+    firing: frozenset[str] | None,
+    follow_imports: bool,
+    with_fixes: bool,
+) -> Outcome:
     try:
         if path.endswith(".ipynb"):
             outcome = _check_notebook(source, path, selected, with_fixes=with_fixes)

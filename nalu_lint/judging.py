@@ -35,12 +35,14 @@ def find(
     notes: list[str] | None = None,
 ) -> list[Finding]:
     """What the rules `codes` find in one text, each thing once. What they cannot judge is added to `notes`."""
+    from nalu_lint import nesting
     from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.analysis.index.outline import SourceFile
     from nalu_lint.rules import all_rules
 
     rules = [rule for code, rule in all_rules().items() if code in codes]
     try:
+        nesting.check(tree, text)
         file = SourceFile(text, tree, path, project)
         model = file_model(file, codes)
         findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
@@ -49,7 +51,7 @@ def find(
             notes += model.unfollowed
         file.release()
     except RecursionError as error:
-        raise UnreadableError("nested too deeply to be followed") from error
+        raise UnreadableError(nesting.REASON) from error
     except Exception as error:
         raise InternalError(defect(error)) from error
     # A class, those that inherit from it and those that hold one may show the same place: by its own names.

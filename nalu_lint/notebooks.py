@@ -110,10 +110,12 @@ def _syntax_error(code: str) -> SyntaxError | None:
     import ast  # start-up time
     import warnings
 
+    from nalu_lint import nesting
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(code)
+            nesting.check(ast.parse(code), code)
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError) as error:

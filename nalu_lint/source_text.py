@@ -67,16 +67,20 @@ def parse(text: str) -> ast.Module:
     import ast  # start-up time
     import warnings
 
+    from nalu_lint import nesting
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes are not our subject
-            return ast.parse(text)
+            tree = ast.parse(text)
+            nesting.check(tree, text)
+            return tree
     except SyntaxError as error:
         raise UnreadableError(syntax_reason(error), error.lineno or 1, error.offset or 1) from error
     except ValueError as error:
         raise UnreadableError(f"syntax error: {error}") from error
     except (RecursionError, MemoryError) as error:
-        raise UnreadableError("nested too deeply to be parsed") from error
+        raise UnreadableError(nesting.REASON) from error
 
 
 def syntax_reason(error: SyntaxError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import followed, judging, source_text, suppressions
+from nalu_lint import followed, judging, nesting, source_text, suppressions
 from nalu_lint.fixing import documents
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.planning import Key, Planned, Planner, key, shares_source, with_fixes
@@ -43,11 +43,12 @@ def fix(source: bytes, path: str, selected: frozenset[str], *, unsafe: bool, fol
     file = _File(path, selected, unsafe=unsafe, follow_imports=follow_imports)
     if follow_imports:
         followed.project().trim()
-    while True:  # one fix may make another possible; each takes away a finding and adds none
-        source, found = file.round(source)
-        if not found:
-            return Fixed(source, done)
-        done += found
+    with nesting.room():
+        while True:  # one fix may make another possible; each takes away a finding and adds none
+            source, found = file.round(source)
+            if not found:
+                return Fixed(source, done)
+            done += found
 
 
 class _File:

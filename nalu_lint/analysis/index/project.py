@@ -11,7 +11,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING
 
-from nalu_lint import limits, reading
+from nalu_lint import limits, nesting, reading
 from nalu_lint.analysis.index.outline import SourceFile
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ class Project:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(text)
+            nesting.check(tree, text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             return None  # unknown; if it is linted, it is reported there
         return SourceFile(text, tree, path, self)

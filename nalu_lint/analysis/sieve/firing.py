@@ -6,6 +6,7 @@ are imported where they are needed: start-up time.
 
 from __future__ import annotations
 
+from nalu_lint import nesting
 from nalu_lint.analysis.sieve.text import Text
 
 # What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
@@ -30,7 +31,8 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
     if max(map(len, source.split(b"\n"))) > _MAX_ROW:
         return codes
     try:
-        return _firing(Text(source), codes)
+        with nesting.room():
+            return _firing(Text(source), codes)
     except RecursionError:  # too deeply nested to look at: the engine says so
         return codes
 

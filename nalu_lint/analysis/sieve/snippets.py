@@ -7,6 +7,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
+from nalu_lint import nesting
 from nalu_lint.analysis.index.outline import Scope, bind_statement
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ def parsed(text: bytes) -> list[ast.stmt]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text).body
+            tree = ast.parse(text)
+        nesting.check(tree, text.decode("utf-8", "replace"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []  # a string with lines that are indented less, for example
+    return tree.body
 
 
 def imported(source: bytes) -> Scope:
