@@ -362,3 +362,17 @@ def test_what_shares_a_source_with_one_that_cannot_be_fixed_stays() -> None:
     text = cell(init=init, forward="return x * self.w + self.v")
     assert rewritten(text) == text
     assert "`v` is computed from the same source" in refusals(text)[0]
+
+
+@pytest.mark.parametrize("depth", [150, 3000])
+@pytest.mark.parametrize(
+    "deep",
+    ["x = 1" + "{0}", "x = 1 and (1" + "{1})", "x = (" + "{2})", "if n: pass\n" + "{3}"],
+    ids=["sum", "and", "text", "elif"],
+)
+def test_code_too_deep_for_libcst_is_no_crash(deep: str, depth: int) -> None:
+    parts = [part * depth for part in (" + 1", " and 1", "'a' ", "elif n: pass\n")]
+    rows = "".join(f"    {row}\n" for row in deep.format(*parts).splitlines())
+    init = "self.a = nn.Parameter(torch.rand(n))\nself.w = nn.Parameter(self.a * 2)"
+    found = refusals(cell(init=init, more=f"def other(self, n):\n{rows}"))
+    assert found in ([], [""], ["the code is nested too deeply"])

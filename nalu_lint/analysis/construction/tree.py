@@ -35,11 +35,20 @@ class NotFollowedError(Exception):
     """The construction of a class cannot be followed to its end, and why."""
 
 
+def parsed(text: str, *statements: ast.stmt) -> cst.Module:
+    """The text of some statements as a module. Raises RecursionError where it is nested too deeply for the parser,
+    cst.ParserSyntaxError where libcst does not know its syntax."""
+    for statement in statements:
+        _check_depth(statement)
+    if _LONG_TEXT.search(text):
+        raise RecursionError
+    return cst.parse_module(text)
+
+
 class Segment:
     """One statement of a file as a libcst module of its own."""
 
     def __init__(self, file: SourceFile, statement: ast.stmt) -> None:
-        _check_depth(statement)
         self.file = file
         decorators = getattr(statement, "decorator_list", ())
         self._first_row = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
@@ -48,10 +57,8 @@ class Segment:
             # An indented statement is one only inside another: columns stay as they are.
             text = f"if 1:\n{text}"
             self._first_row -= 1
-        if _LONG_TEXT.search(text):
-            raise RecursionError
         try:
-            self.module = cst.parse_module(text)
+            self.module = parsed(text, statement)
         except cst.ParserSyntaxError as error:
             raise NotFollowedError(f"libcst cannot parse what begins in line {statement.lineno}") from error
         self._positions: dict[cst.CSTNode, CodeRange] | None = None

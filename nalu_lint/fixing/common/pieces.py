@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,19 +10,18 @@ from typing import TYPE_CHECKING
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
+from nalu_lint.analysis.construction.tree import parsed
 from nalu_lint.analysis.index import syntax
 from nalu_lint.fixing.common.refused import Refused
 
 if TYPE_CHECKING:
-    import ast
     from collections.abc import Mapping
 
     from libcst.metadata import CodeRange
 
     from nalu_lint.diagnostic import Span
 
-# libcst's parser is native and recurses without a bound of its own, and what walks its trees takes some ten calls of
-# Python for each level.
+# What walks the trees of libcst takes up to ten calls of Python for each level.
 _DEEPEST = 60
 _STATEMENTS = (cst.BaseSmallStatement, cst.BaseCompoundStatement)
 _BRACKETED = (cst.Tuple, cst.GeneratorExp)  # `ast` counts their parentheses as theirs
@@ -39,10 +39,12 @@ class Piece:
     @cached_property
     def module(self) -> cst.Module:
         """Raises Refused."""
-        if any(_is_deeper(statement, _DEEPEST) for statement in self.statements):
+        if any(_is_deeper(statement) for statement in self.statements):
             raise Refused("the code is nested too deeply")
         try:
-            return cst.parse_module(self.text)
+            return parsed(self.text, *self.statements)
+        except RecursionError as error:
+            raise Refused("the code is nested too deeply") from error
         except cst.ParserSyntaxError as error:
             row = self.first + error.raw_line - 1
             raise Refused(f"libcst, which writes the fix, cannot parse row {row}") from error
@@ -101,9 +103,11 @@ class Pieces:
         return self._pieces[bisect_right(self._starts, row) - 1]
 
 
-def _is_deeper(root: ast.AST, bound: int) -> bool:
+def _is_deeper(root: ast.AST) -> bool:
     level = [root]
-    while level and bound:
+    for _ in range(_DEEPEST):
+        # `a and b and c` is one node for `ast`, a chain for libcst.
+        if any(isinstance(node, ast.BoolOp) and len(node.values) > _DEEPEST for node in level):
+            return True
         level = [child for node in level for child in syntax.children(node)]
-        bound -= 1
     return bool(level)
