@@ -6,6 +6,9 @@ Magics are replaced by blanks or `pass`, so that rows and columns of everything 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ _LINE_MAGIC = re.compile(
     r"|(?:cd|ls|cat|cp|mv|rm|mkdir)(?: +[-\w./~]|$)"  # magics that need no sign
     r"|[\w.\[\]]*\?{1,2}[ \t]*$)"
 )
-_ASSIGNED_MAGIC = re.compile(r"[ \t]*[\w.,\[\] \t]+=[ \t]*[%!]")
+_ASSIGNED_MAGIC = re.compile(r"[\w.,\[\] \t]+=[ \t]*[%!]")
 
 
 class NotebookError(Exception):
@@ -46,25 +49,28 @@ class Notebook(NamedTuple):
 
     def locate(self, row: int) -> tuple[int, int]:
         """The number of the cell that holds a row of the text, and the row within that cell."""
-        for cell in reversed(self.cells):
-            if row >= cell.first_row:
-                return cell.number, row - cell.first_row + 1
-        raise ValueError(f"row {row} is before the first cell")
-
-    def rows(self) -> list[str]:
-        return [f"{row}\n" for row in self.text.split("\n")[:-1]]
+        index = bisect_right(self.cells, row, key=attrgetter("first_row")) - 1
+        if index < 0:
+            raise ValueError(f"row {row} is before the first cell")
+        cell = self.cells[index]
+        return cell.number, row - cell.first_row + 1
 
     def text_of(self, cell: Cell) -> str:
         """The code of one cell as it is checked: magics blanked out."""
-        return "".join(self.rows()[cell.first_row - 1 : cell.first_row - 1 + cell.row_count])
+        return "".join(_rows(self.text)[cell.first_row - 1 : cell.first_row - 1 + cell.row_count])
 
     def without(self, cells: Iterable[Cell]) -> str:
         """The text with these cells blanked out and every other row where it was."""
-        rows = self.rows()
+        rows = list(_rows(self.text))
         for cell in cells:
             for index in range(cell.first_row - 1, cell.first_row - 1 + cell.row_count):
                 rows[index] = "\n"
         return "".join(rows)
+
+
+@lru_cache(maxsize=1)  # the cells of a notebook are asked for one after the other
+def _rows(text: str) -> tuple[str, ...]:
+    return tuple(f"{row}\n" for row in text.split("\n")[:-1])
 
 
 def read_notebook(source: bytes) -> Notebook:
@@ -74,7 +80,7 @@ def read_notebook(source: bytes) -> Notebook:
     """
     rows: list[str] = []
     cells: list[Cell] = []
-    for number, code in enumerate(map(_with_new_lines, code_cells(source)), 1):
+    for number, code in enumerate(_codes(source), 1):
         cell_rows = code.split("\n")
         cells.append(Cell(number, len(rows) + 1, len(cell_rows)))
         rows += cell_rows if _parses(code) else _without_magics(cell_rows)
@@ -83,8 +89,13 @@ def read_notebook(source: bytes) -> Notebook:
 
 def cell_text(source: bytes, number: int) -> str | None:
     """The code of a cell, magics included, with `\\n` at the ends of rows; None where there is no such cell."""
-    codes = code_cells(source)
-    return _with_new_lines(codes[number - 1]) if 1 <= number <= len(codes) else None
+    codes = _codes(source)
+    return codes[number - 1] if 1 <= number <= len(codes) else None
+
+
+@lru_cache(maxsize=1)
+def _codes(source: bytes) -> tuple[str, ...]:
+    return tuple(map(_with_new_lines, code_cells(source)))
 
 
 def _with_new_lines(code: str) -> str:
