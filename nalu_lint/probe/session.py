@@ -86,6 +86,8 @@ class Session:
         self._limit = steps
         self._wait = wait  # steps that are still let go by; where there is no optimizer, backward passes
         self._is_inside = False
+        self._has_news = True  # a Parameter or an optimizer was made since graphs were last looked at
+        self._n_optimizers = 0
         self._n_searches = 0
         self._covered: dict[int, weakref.ref[torch.Tensor]] = {}  # tensors that were looked for
         self._stack = ExitStack()
@@ -190,6 +192,7 @@ class Session:
 
     @contained
     def _made(self, parameter: torch.Tensor, data: torch.Tensor) -> None:
+        self._has_news = True
         if not self.recorder.is_in_forward or self.is_rerunning or torch.compiler.is_compiling():
             return
         if not is_inside("torch/distributed/") and all(f.reference() is not parameter for f in self.fresh[-8:]):
@@ -229,8 +232,15 @@ class Session:
         if tensors and all(loss.grad_fn is None for loss in tensors):
             self.leaf_backward = (True, user_place())
             self._discover(p for module in outermost_modules() if self._is_called(module) for p in module.parameters())
-        else:
+        elif self._is_worth_a_look():
             self._discover(leaf for loss in tensors for leaf in leaves_of(loss) if isinstance(leaf, nn.Parameter))
+
+    def _is_worth_a_look(self) -> bool:
+        """Whether this graph may have leaves that others had not: to walk through it takes time in each step."""
+        n_optimizers = sum(1 for _ in self.optimizers.alive())
+        has_news = self._has_news or n_optimizers != self._n_optimizers
+        self._has_news, self._n_optimizers = False, n_optimizers
+        return has_news or self.n_backwards <= _SEARCHES or self.n_backwards & (self.n_backwards - 1) == 0
 
     @contained
     def _after_backward(self) -> None:
