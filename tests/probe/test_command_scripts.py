@@ -382,3 +382,17 @@ def test_gradients_by_autograd_grad(run: Run) -> None:
     code, out, err = run(text)
     assert (code, err) == (0, "")
     assert "10 steps on cpu: every Parameter trains as it should" in out
+
+
+def test_figures_are_shown_on_demand(run: Run) -> None:
+    dead = "with torch.no_grad():\n    net[0].bias[:3] = -100\n"
+    text = TRAINS.replace("nn.Tanh()", "nn.ReLU()").replace("optimizer = ", f"{dead}optimizer = ")
+    code, out, err = run(text, options=("--figures",))
+    assert (code, err) == (0, "")
+    rows = {line.split()[0]: line for line in out.partition("first gradient")[2].splitlines() if line.startswith("0.")}
+    assert "3 of 8 rows never got a gradient" in rows["0.weight"]
+    assert float(rows["0.weight"].split()[1]) > 0
+    assert "first gradient" not in run(text)[1]
+    report = json.loads(run(text, options=("--figures", "--output-format", "json"))[1])
+    assert [len(facts["gradient_norms"]) for facts in report["parameters"]] == [10] * 4
+    assert "gradient_norms" not in run(text, options=("--output-format", "json"))[1]
