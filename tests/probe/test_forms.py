@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 
 # Wrong in some form so far; at the end there are none.
 FALLS_SHORT = """
+    critic_trained_to_begin_with
     optimiser_of_a_copy layer_replaced_after_the_optimiser layers_pruned vocabulary_extended
     optimizer_of_another_instance loss_module_in_no_optimizer uncertainty_weights_in_no_optimizer
     encoder_apart_cut_off module_apart_never_called generator_cut_off bare_parameter_detached inner_loop_on_a_copy

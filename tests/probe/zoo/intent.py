@@ -125,6 +125,24 @@ def heads_first_and_then_the_body() -> Program:
 
 
 @correct
+def critic_trained_to_begin_with() -> Program:
+    """The generator has its optimizer, and its turn comes after the steps that are watched."""
+
+    def train(program: Program, model: Any, optimizers: list[torch.optim.Optimizer]) -> None:
+        for_critic = optimizers[1]
+        for _ in range(12):
+            fake = model.generator(program.batch).detach()
+            for_critic.zero_grad()
+            (model.critic(fake).sigmoid().mean() - model.critic(program.batch).sigmoid().mean()).backward()
+            for_critic.step()
+
+    def optimizer(model: Any) -> list[torch.optim.Optimizer]:
+        return [torch.optim.Adam(m.parameters()) for m in (model.generator, model.critic)]
+
+    return Program(Players, train=train, optimizer=optimizer, is_plain_only=True)
+
+
+@correct
 def critic_stepped_more_often() -> Program:
     def train(program: Program, model: Any, optimizers: list[torch.optim.Optimizer]) -> None:
         for_generator, for_critic = optimizers
