@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -34,6 +34,14 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone.reset(token)
+
+
+@contextmanager
+def on_device_of(model: nn.Module) -> Iterator[None]:
+    """What the processes tell each other goes through the current GPU, which has to be one of their own for each."""
+    device = next((parameter.device for parameter in model.parameters() if parameter.is_cuda), None)
+    with torch.cuda.device(device) if device is not None else nullcontext():
+        yield
 
 
 def is_distributed() -> bool:

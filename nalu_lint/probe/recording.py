@@ -28,7 +28,7 @@ class Call:
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    autocast: tuple[str, torch.dtype] | None
+    autocast: tuple[tuple[str, torch.dtype], ...]
     number: int = 0  # in the order of the calls
     used: set[int] = field(default_factory=set)  # outputs that a gradient came back to
     has_graph: set[int] = field(default_factory=set)  # outputs that a gradient could have come back to
@@ -116,7 +116,7 @@ class Recorder:
         self._called[id(inner)] = self._n_calls
         if torch.is_grad_enabled():
             kwargs, output = rest
-            call = Call(inner, args, kwargs, _autocast(args, kwargs), self._n_calls)
+            call = Call(inner, args, kwargs, _autocast(), self._n_calls)
             for index, tensor in enumerate(output_tensors(output)):
                 if tensor.requires_grad and tensor.grad_fn is not None:
                     call.has_graph.add(index)
@@ -140,8 +140,11 @@ def _mark(call: Call, index: int) -> Callable[[torch.Tensor], None]:
     return mark
 
 
-def _autocast(args: Any, kwargs: Any) -> tuple[str, torch.dtype] | None:
-    device = next((tensor.device.type for tensor in output_tensors((args, kwargs))), "cpu")
-    if device != "meta" and torch.is_autocast_enabled(device):
-        return device, torch.get_autocast_dtype(device)
-    return None
+def _autocast() -> tuple[tuple[str, torch.dtype], ...]:
+    """The types of devices that compute in lower precision now, and in which."""
+    types = ("cpu", *(name for name in ("cuda", "xpu", "mps") if getattr(torch, name).is_available()))
+    return tuple(
+        (name, torch.get_autocast_dtype(name))
+        for name in types
+        if torch.amp.is_autocast_available(name) and torch.is_autocast_enabled(name)
+    )

@@ -258,8 +258,7 @@ def replay(calls: list[Call]) -> Run:
         outputs: list[torch.Tensor] = []
         for call in calls:
             with ExitStack() as stack:
-                if call.autocast is not None:
-                    device, dtype = call.autocast
+                for device, dtype in call.autocast:
                     stack.enter_context(torch.autocast(device, dtype=dtype))
                 output = call.module(*call.args, **call.kwargs)
             made = list(output_tensors(output))

@@ -16,6 +16,7 @@ from nalu_lint.probe.distributed import (
     is_distributed,
     local,
     needs_others,
+    on_device_of,
     refuse_unsupported,
     reshard,
     unwrapped,
@@ -227,7 +228,8 @@ class Probe:
         calls = recorder.calls_of([self.model])
         self.is_whole = bool(calls) or self.run is not None
         calls = calls or recorder.calls_of(self.model.modules())
-        self._report = contained(self._diagnosed)(calls, error) or diagnosis.unexplained(self)
+        with on_device_of(self.model):
+            self._report = contained(self._diagnosed)(calls, error) or diagnosis.unexplained(self)
         if self._history is not None:
             self._history.close()
 
