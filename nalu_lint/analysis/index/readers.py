@@ -10,6 +10,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
+from nalu_lint import limits
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.outline import is_module_class
@@ -29,6 +30,7 @@ class Readers:
         self._project = project
         self._usages: dict[str, FileUsage] = {}
         self._known: dict[tuple[str, str, str], bool] = {}
+        self._taking: dict[bytes, list[tuple[str, bytes, bool]]] = {}
 
     @classmethod
     def of(cls, asker: SourceFile) -> Readers | None:
@@ -56,22 +58,29 @@ class Readers:
         key = (kind, info.name, name)
         if key not in self._known:
             test = {"reads": self._reads, "uses": self._uses, "takes": self._takes}[kind]
-            self._known[key] = any(test(file, info, name) for file in self._files(info, name))
+            with limits.paused():  # how large the project is says nothing of this file
+                self._known[key] = any(test(file, info, name) for file in self._files(info, name))
         return self._known[key]
 
     def _files(self, info: ClassInfo, name: str) -> Iterator[SourceFile]:
         """The files in which an attribute of this name is taken of another object than `self`, or of a subclass."""
         word, class_name = name.encode("utf-8", "surrogatepass"), info.name.encode()
-        whole = re.compile(rb"\b%s\b" % re.escape(word))
-        for path, content in self._project.contents(self._asker):
-            if word not in content:
-                continue
-            before = (content[max(0, m.start() - 80) : m.start()].rstrip() for m in whole.finditer(content))
-            is_own_enough = class_name in content
-            if any(_is_taken(text, is_own_enough=is_own_enough) for text in before):
+        if word not in self._taking:
+            self._taking[word] = list(self._mentioning(word))
+        for path, content, is_certain in self._taking[word]:
+            if is_certain or class_name in content:
                 file = self._project.parsed(path)
                 if file is not None:
                     yield file
+
+    def _mentioning(self, word: bytes) -> Iterator[tuple[str, bytes, bool]]:
+        """The files in which an attribute may be taken: path, content, and whether even where no class of ours is."""
+        whole = re.compile(rb"\b%s\b" % re.escape(word))
+        for path, content in self._project.contents(self._asker):
+            if word in content:
+                before = [content[max(0, m.start() - 80) : m.start()].rstrip() for m in whole.finditer(content)]
+                if any(_is_taken(text, is_own_enough=True) for text in before):
+                    yield path, content, any(_is_taken(text, is_own_enough=False) for text in before)
 
     def _usage(self, file: SourceFile) -> FileUsage:
         if file.path not in self._usages:
