@@ -67,7 +67,7 @@ def paused() -> Iterator[None]:
         yield
     finally:
         _active = True
-        signal.setitimer(signal.ITIMER_VIRTUAL, max(left, _AGAIN), _AGAIN)
+        signal.setitimer(signal.ITIMER_VIRTUAL, max(left, 1e-6), _AGAIN)
 
 
 def _start(seconds: float) -> tuple[Any] | None:

@@ -110,6 +110,23 @@ def test_the_clock_stops_with_the_block() -> None:
         _without_end()
 
 
+def test_what_is_done_for_all_files_does_not_count_but_gives_no_more_time() -> None:
+    import time
+
+    with limits.limited(0, 0.05), limits.paused():
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+
+    def often() -> None:
+        while True:
+            with limits.paused():
+                pass
+
+    with pytest.raises(limits.TooComplexError), limits.limited(0, 0.05):
+        often()
+
+
 def test_without_the_main_thread_there_is_no_limit() -> None:
     import threading
 
