@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nalu_lint.probe.checking import check
     from nalu_lint.probe.errors import ProbeError, UntrainedError
     from nalu_lint.probe.facts import ParameterFacts
+    from nalu_lint.probe.intent import frozen
     from nalu_lint.probe.provenance import Construction, construction
     from nalu_lint.probe.report import Report
     from nalu_lint.probe.training import Probe, probe
@@ -31,6 +32,7 @@ _HOMES = {
     "UntrainedError": "errors",
     "check": "checking",
     "construction": "provenance",
+    "frozen": "intent",
     "probe": "training",
 }
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "UntrainedError",
     "check",
     "construction",
+    "frozen",
     "probe",
 ]
 

@@ -103,6 +103,13 @@ CODES = {
         "backward() was called on a tensor that has no graph, such as torch.tensor(loss, requires_grad=True). No "
         "Parameter gets a gradient from it.",
     ),
+    "NAL302": Code(
+        "requires-grad-without-effect",
+        "error",
+        "Call requires_grad_() of the module",
+        "The code sets requires_grad on a module, or a misspelt name of it. That makes a new attribute that nothing "
+        "reads: what it was to freeze goes on training, and what it was to thaw stays frozen.",
+    ),
     "NAL401": Code(
         "cut",
         "error",
@@ -149,5 +156,20 @@ CODES = {
         "error",
         "Look for a division by zero, a log or sqrt of zero, or too high a learning rate",
         "The gradient of the Parameter became infinite or NaN, and an optimizer used it.",
+    ),
+    "NAL408": Code(
+        "never-stepped",
+        "error",
+        "Call zero_grad(), backward() and step() in this order, with a finite gradient and a learning rate above 0",
+        "The Parameter gets gradients and an optimizer holds it, but no step used one of them: each was cleared before "
+        "step() or clipped to zero, the learning rate was 0 throughout, a gradient scaler skipped every step, or "
+        "step() was never called.",
+    ),
+    "NAL409": Code(
+        "unregistered-leaf",
+        "error",
+        "Make it an nn.Parameter, or give it to the optimizer",
+        "A module keeps a tensor with requires_grad=True that is not a Parameter. It gets gradients, but parameters() "
+        "does not yield it and no optimizer holds it.",
     ),
 }

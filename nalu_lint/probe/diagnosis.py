@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torch import nn
+
 from nalu_lint.probe import distributed
 from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.facts import Gradient, ParameterFacts
-from nalu_lint.probe.optimizers import parameters_of
 from nalu_lint.probe.places import Place, place_of_class
+from nalu_lint.probe.states import contradicted_flags
 from nalu_lint.probe.wording import as_written
 from nalu_lint.rules.base import quoted_names
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from nalu_lint.probe.lineage import Cut
     from nalu_lint.probe.provenance import Construction, Derivation
@@ -38,6 +39,11 @@ class Verdict(NamedTuple):
     sources: tuple[str, ...] = ()
     module_class: str = ""
     cause: object = None  # verdicts with the same one are one finding
+    severity: str = ""  # where it is another one than that of the code
+
+    @property
+    def level(self) -> str:
+        return self.severity or CODES[self.code].severity
 
     @property
     def message(self) -> str:
@@ -141,9 +147,8 @@ class _Diagnosis:
         self._now = dict(probe.model.named_parameters(remove_duplicate=False))
         self._reason = "" if rerun is not None else _UNSEEN
         self._trace: Trace | None = None
-        optimizers = [optimizer for optimizer, _ in probe.session.optimizers.alive()]
-        self._is_optimizer_known = bool(optimizers)
-        self._held = [parameter for optimizer in optimizers for parameter in parameters_of(optimizer)]
+        self._stepping = probe.session.stepping
+        self._held = self._stepping.held
 
     def verdicts(self) -> list[Verdict]:
         if self._loss_has_no_graph():
@@ -151,6 +156,7 @@ class _Diagnosis:
         self._replaced()
         self._made_in_forward()
         self._hidden()
+        self._flags()
         suspects = self._suspects()
         followed = {name: self._probe.names[name] for name in suspects}
         kept = {kept.name: kept.tensor for kept in self._probe.kept if kept.is_still_there}
@@ -165,7 +171,15 @@ class _Diagnosis:
         self._without_gradient([name for name in suspects if self._facts[name].gradient is Gradient.NONE])
         self._with_zero_gradient([name for name in suspects if self._facts[name].gradient is Gradient.ZERO])
         self._optimized()
-        return sorted(self._found, key=lambda verdict: (CODES[verdict.code].severity, verdict.code, verdict.parameter))
+        if self._is_untrained():
+            self._found = [verdict._replace(severity="error") for verdict in self._found]
+        return sorted(self._found, key=lambda verdict: (verdict.level, verdict.code, verdict.parameter))
+
+    def _is_untrained(self) -> bool:
+        """Whether an optimizer holds the model, and no gradient reached any Parameter of it."""
+        return any(facts.is_in_optimizer for facts in self._facts.values()) and not any(
+            facts.gradient is not Gradient.NONE or facts.is_updated_by_hand for facts in self._facts.values()
+        )
 
     def _add(
         self,
@@ -175,8 +189,9 @@ class _Diagnosis:
         place: Place | None,
         sources: tuple[str, ...] = (),
         cause: object = None,
+        severity: str = "",
     ) -> None:
-        self._found.append(Verdict(code, parameter, what, place, sources, cause=cause))
+        self._found.append(Verdict(code, parameter, what, place, sources, cause=cause, severity=severity))
         self._explained.add(parameter)
 
     def _suspects(self) -> list[str]:
@@ -189,7 +204,19 @@ class _Diagnosis:
             and not (facts.gradient is Gradient.NONE and facts.is_updated_by_hand)
             and facts.name not in self._probe.hidden
             and facts.name not in self._explained
+            and not self._is_meant(facts)
         ]
+
+    def _is_meant(self, facts: ParameterFacts) -> bool:
+        """Whether it is not to train, or not yet: of teachers, targets and references, no optimizer knows."""
+        if self._stepping.is_waiting(self._probe.tensor(facts.name)) or self._probe.is_frozen(facts.name):
+            return True
+        return (
+            facts.gradient is Gradient.NONE
+            and not facts.is_in_optimizer
+            and not facts.has_moved
+            and self._stepping.is_optimizer_known
+        )
 
     # Causes that facts alone prove.
 
@@ -253,11 +280,23 @@ class _Diagnosis:
             self._add("NAL103", name or "", what, made.place)
 
     def _hidden(self) -> None:
-        for name, (_, place) in self._probe.hidden.items():
+        for name, (tensor, place) in self._probe.hidden.items():
             facts = self._facts[name]
-            if facts.gradient is not Gradient.NONE and not facts.is_in_optimizer:
+            if facts.gradient is Gradient.NONE or facts.is_in_optimizer or self._probe.is_frozen(name):
+                continue
+            if isinstance(tensor, nn.Parameter):
                 what = f"Parameter `{name}` gets a gradient, but is in a container that parameters() does not look into"
                 self._add("NAL102", name, what, place)
+            elif not facts.has_moved and self._probe.is_kept(name):
+                what = f"tensor `{name}` gets a gradient, but is not a Parameter and no optimizer holds it"
+                self._add("NAL409", name, what, place)
+
+    def _flags(self) -> None:
+        for flag in contradicted_flags(self._probe.model):
+            target = f"`{flag.owner}`" if flag.owner else "the model"
+            state = "frozen" if flag.value else "trainable"
+            what = f"`{flag.attribute} = {flag.value}` was set on {target} and has no effect: it is still {state}"
+            self._add("NAL302", flag.owner, what, None)
 
     # Causes at construction.
 
@@ -328,11 +367,19 @@ class _Diagnosis:
                     dependent = set(self._trace.reaching) if self._trace is not None else set()
                 else:
                     dependent = self._rerun.depends_on({name: self._probe.names[name] for name in names})
+                    # One factor of a product of zeros changes nothing alone.
+                    cut = [n for n in names if self._trace is not None and self._trace.reaching.get(n) is not None]
+                    if set(cut) - dependent:
+                        dependent |= self._rerun.depends_jointly_on({n: self._probe.names[n] for n in cut})
             except CannotRerun as reason:
                 self._rerun, self._reason = None, str(reason).partition("\n")[0]
+        is_called = self._probe.session.recorder.was_used(self._probe.model.modules())
         for name in names:
             made = self._facts[name].place
-            if self._rerun is None or self._trace is None:
+            if not is_called and not self._probe.is_loose and (self._trace is None or name not in self._trace.reaching):
+                what = f"no gradient reached Parameter `{name}` {steps}: its model was never called"
+                self._add("NAL205", name, what, made)
+            elif self._rerun is None or self._trace is None:
                 what = f"no gradient reached Parameter `{name}` {steps}; whether the loss depends on it is not known"
                 self._add("NAL402", name, f"{what} ({self._reason})", made, cause=self._reason)
             elif name in dependent:
@@ -394,22 +441,43 @@ class _Diagnosis:
     # Causes on the side of the optimizer.
 
     def _optimized(self) -> None:
-        foreign = self._foreign()
         for facts in self._facts.values():
             name, place = facts.name, facts.place
-            if name in self._probe.hidden or name in self._explained or not facts.is_trainable:
+            if name in self._probe.hidden or name in self._explained or not facts.is_trainable or self._is_meant(facts):
                 continue
-            if facts.was_finite and not facts.is_finite:
+            is_reached = facts.gradient is Gradient.NONZERO
+            never = self._stepping.never_stepped(self._probe.tensor(name), facts) if is_reached else None
+            if never is not None:
+                what = f"Parameter `{name}` gets a gradient, but no step used it: {never.reason}{self._bad_gradients()}"
+                self._add("NAL408", name, what, never.place)
+            elif facts.was_finite and not facts.is_finite:
                 self._add("NAL407", name, f"the gradient of Parameter `{name}` became infinite or NaN", place)
-            elif facts.gradient is not Gradient.NONZERO:
+            elif not is_reached:
                 continue
-            elif not facts.is_in_optimizer and self._is_optimizer_known and not facts.has_moved:
-                what = f"Parameter `{name}` gets a gradient, but no optimizer holds it"
-                self._add("NAL404", name, what + foreign, place, cause="optimizer")
+            elif not facts.is_in_optimizer and self._stepping.is_optimizer_known and not facts.has_moved:
+                self._not_optimized(facts)
             elif facts.is_in_optimizer and facts.was_stepped and facts.has_moved is False and self._is_lost(name):
                 what = f"no bit of Parameter `{name}` changed {_steps(self._probe.n_steps)}, though it was stepped"
                 dtype = str(self._probe.names[name].dtype).removeprefix("torch.")
                 self._add("NAL406", name, f"{what} ({dtype})", place)
+
+    def _bad_gradients(self) -> str:
+        bad = [facts.name for facts in self._facts.values() if facts.has_bad_gradient]
+        if not bad:
+            return ""
+        more = f" and {len(bad) - 2} more" if len(bad) > 2 else ""
+        return f" (the gradient of {quoted_names(tuple(bad[:2]))}{more} is infinite or NaN)"
+
+    def _not_optimized(self, facts: ParameterFacts) -> None:
+        """A module that no optimizer holds at all may be meant, such as the network of a perceptual loss."""
+        severity = ""
+        session = self._probe.session
+        if session.is_trained_beside(self._probe) and not any(f.is_in_optimizer for f in self._facts.values()):
+            if not self._probe.model.training or not session.is_in_use(self._probe):
+                return
+            severity = "warning"
+        what = f"Parameter `{facts.name}` gets a gradient, but no optimizer holds it{self._foreign()}"
+        self._add("NAL404", facts.name, what, facts.place, cause="optimizer", severity=severity)
 
     def _is_lost(self, name: str) -> bool:
         """Whether an update should have shown: not where a gradient is next to nothing in full precision, or is

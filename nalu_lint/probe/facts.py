@@ -32,6 +32,8 @@ class ParameterFacts:
         is_updated_by_hand: whether it changes all the time though no gradient ever arrives, as an average of
             others does.
         was_stepped: whether an optimizer stepped it with a gradient and a learning rate other than 0.
+        had_rate: whether an optimizer stepped it with a learning rate other than 0, with a gradient or without.
+        at_step: the best gradient that it had when an optimizer stepped it with such a rate.
         has_bad_gradient: whether a gradient was infinite or NaN in a step that a gradient scaler left out.
         is_finite: False once its value, or a gradient that an optimizer used, was infinite or NaN.
         was_finite: the same before the first step.
@@ -50,6 +52,8 @@ class ParameterFacts:
     has_moved: bool | None = None
     is_updated_by_hand: bool = False
     was_stepped: bool = False
+    had_rate: bool = False
+    at_step: Gradient = Gradient.NONE
     has_bad_gradient: bool = False
     is_finite: bool = True
     was_finite: bool = True
@@ -66,6 +70,8 @@ class ParameterFacts:
         self.has_moved = other.has_moved if self.has_moved is None else self.has_moved or bool(other.has_moved)
         self.is_updated_by_hand |= other.is_updated_by_hand
         self.was_stepped |= other.was_stepped
+        self.had_rate |= other.had_rate
+        self.at_step = max(self.at_step, other.at_step)
         self.has_bad_gradient |= other.has_bad_gradient
         self.is_finite &= other.is_finite
         self.was_finite &= other.was_finite

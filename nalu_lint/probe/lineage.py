@@ -222,7 +222,7 @@ class Lineage(TorchFunctionMode):
             for origin, cut in found.items():
                 source = origin.tensor
                 if cut is None and source is not tensor and source is not None and source.requires_grad:
-                    found[origin] = UNSEEN
+                    found[origin] = UNSEEN._replace(is_direct=self._key(source) == self._key(tensor))
         return found
 
     def _gather(self, tensors: Iterable[torch.Tensor]) -> Links:

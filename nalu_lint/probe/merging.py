@@ -32,17 +32,19 @@ def merged(reports: Sequence[Report], variables: Sequence[str], only: str | None
         (index,) = wanted
         title = reports[0].model if len(reports) == 1 else titles[index]
         return replace(reports[index], model=title, n_steps=n_steps)
-    renamed = [_renamed(reports[index], titles[index]) for index in wanted]
+    chosen = [renamed(reports[index], titles[index]) for index in wanted]
     return replace(
-        renamed[0],
-        parameters=tuple(facts for report in renamed for facts in report.parameters),
-        verdicts=tuple(verdict for report in renamed for verdict in report.verdicts),
+        chosen[0],
+        parameters=tuple(facts for report in chosen for facts in report.parameters),
+        verdicts=tuple(verdict for report in chosen for verdict in report.verdicts),
         n_steps=n_steps,
-        model=", ".join(report.model for report in renamed),
+        model=", ".join(report.model for report in chosen),
     )
 
 
-def _renamed(report: Report, title: str) -> Report:
+def renamed(report: Report, title: str) -> Report:
+    """A report in which all names start with what the model is called."""
+
     def full(name: str) -> str:
         return f"{title}.{name}" if name else ""
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
+    import torch
+
 _SHOWN = 20  # elements of a list or dict of models that are looked at
 
 
@@ -51,6 +53,20 @@ def variable_of(model: nn.Module) -> str:
     return ""
 
 
+def variable_of_tensor(tensor: torch.Tensor) -> str:
+    """What the code that runs calls a tensor that is in no module, or ""."""
+    for values in _namespaces():
+        for name, value in list(values.items()):
+            if not name.isidentifier() or name.startswith("__"):
+                continue
+            if value is tensor:
+                return name
+            for key, item in _items(value):
+                if item is tensor:
+                    return f"{name}[{key!r}]"
+    return ""
+
+
 def _namespaces() -> Iterator[Mapping[str, Any]]:
     """The variables of the user's frames, from the outermost on, then the attributes of their `self`."""
     frame = sys._getframe(1)
@@ -82,15 +98,16 @@ def _variables(frame: FrameType) -> Mapping[str, Any]:
 def _name_in(name: str, value: Any, model: nn.Module) -> str:
     if isinstance(value, nn.Module):
         return name if unwrapped(value) is model else ""
-    items: list[tuple[Any, Any]] = []
-    if isinstance(value, (list, tuple)):
-        items = list(enumerate(value[:_SHOWN]))
-    elif type(value) is dict:
-        items = list(value.items())[:_SHOWN]
-    for key, item in items:
+    for key, item in _items(value):
         if isinstance(item, nn.Module) and unwrapped(item) is model:
             return f"{name}[{key!r}]"
     return ""
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, (list, tuple)):
+        return list(enumerate(value[:_SHOWN]))
+    return list(value.items())[:_SHOWN] if type(value) is dict else []
 
 
 def titles(names: Sequence[tuple[str, str]]) -> list[str]:

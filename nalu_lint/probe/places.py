@@ -142,8 +142,26 @@ def _is_of_model(frame: FrameType) -> bool:
     return owner.__module__.partition(".")[0] == package
 
 
+_pretended: list[Place] = []
+
+
+@contextmanager
+def pretend(place: Place | None) -> Iterator[None]:
+    """What runs inside is run again on behalf of user code that stood there."""
+    if place is None:
+        yield
+        return
+    _pretended.append(place)
+    try:
+        yield
+    finally:
+        _pretended.pop()
+
+
 def user_place() -> Place | None:
     """The expression that user code is evaluating, or None outside any."""
+    if _pretended:
+        return _pretended[-1]
     return _place_at(_outwards(sys._getframe(1)))
 
 

@@ -17,6 +17,8 @@ from nalu_lint.probe.distributed import unwrapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from nalu_lint.probe.tape import Tape
+
 _KEPT_CALLS = 2  # of each module
 _KEPT_MODULES = 512  # what is called once and thrown away must not pile up
 
@@ -58,12 +60,13 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.is_paused = False
+        self.tape: Tape | None = None
         self._calls: dict[int, deque[Call]] = {}
-        self._called: dict[int, int] = {}  # modules, by identity: the number of the last call
+        self._called: dict[int, tuple[int, int]] = {}  # modules, by identity: the numbers of the first and last call
         self._handles: list[Any] = []
         self._local = threading.local()
-        self._n_calls = 0
+        self._seen: set[int] = set()  # modules that were called at all, also by others
+        self.n_calls = 0
 
     def open(self) -> None:
         """Listen to every module, from now on."""
@@ -95,13 +98,25 @@ class Recorder:
         """Whether the user's loop called the module itself, with gradients or without."""
         return id(module) in self._called
 
+    def span(self, modules: Iterable[nn.Module]) -> tuple[int, int]:
+        """The numbers of the first and the last call that the loop made of any of these; 0 if it made none."""
+        spans = [self._called[id(module)] for module in modules if id(module) in self._called]
+        return min((first for first, _ in spans), default=0), max((last for _, last in spans), default=0)
+
+    def was_used(self, modules: Iterable[nn.Module]) -> bool:
+        """Whether any of these was called at all, by the loop or by another module."""
+        return any(id(module) in self._seen for module in modules)
+
     @contained
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if torch.compiler.is_compiling():
             return
+        self._seen.add(id(module))
         self._local.depth = depth = getattr(self._local, "depth", 0) + 1
         if depth == 1:
             self._local.outermost = unwrapped(module)
+            if self.tape is not None:
+                self.tape.pause()
 
     @contained
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
@@ -109,14 +124,21 @@ class Recorder:
         if torch.compiler.is_compiling():
             return
         self._local.depth = depth = max(0, getattr(self._local, "depth", 0) - 1)
-        if depth or self.is_paused or len(rest) != 2:
+        if depth:
+            return
+        if self.tape is not None:
+            self.tape.resume()
+        if len(rest) != 2:
             return
         inner = unwrapped(module)
-        self._n_calls += 1
-        self._called[id(inner)] = self._n_calls
+        if self.tape is not None:
+            self.tape.call(inner, args, *rest)
+        self.n_calls += 1
+        first, _ = self._called.get(id(inner), (self.n_calls, 0))
+        self._called[id(inner)] = (first, self.n_calls)
         if torch.is_grad_enabled():
             kwargs, output = rest
-            call = Call(inner, args, kwargs, _autocast(), self._n_calls)
+            call = Call(inner, args, kwargs, autocast_now(), self.n_calls)
             for index, tensor in enumerate(output_tensors(output)):
                 if tensor.requires_grad and tensor.grad_fn is not None:
                     call.has_graph.add(index)
@@ -140,7 +162,7 @@ def _mark(call: Call, index: int) -> Callable[[torch.Tensor], None]:
     return mark
 
 
-def _autocast() -> tuple[tuple[str, torch.dtype], ...]:
+def autocast_now() -> tuple[tuple[str, torch.dtype], ...]:
     """The types of devices that compute in lower precision now, and in which."""
     types = ("cpu", *(name for name in ("cuda", "xpu", "mps") if getattr(torch, name).is_available()))
     return tuple(

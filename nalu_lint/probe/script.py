@@ -40,7 +40,6 @@ class _Session:
         self._settings = settings
         self._built = Construction(is_block=False)
         self.begin = self._built.begin
-        self.variables: dict[int, str] = {}  # by the identity of the probe: what the script calls its model
         self._session = Session(
             self._probe_of,
             steps=settings.steps,
@@ -50,9 +49,8 @@ class _Session:
             on_done=_stop,
         )
 
-    @property
-    def probes(self) -> list[Probe]:
-        return self._session.probes
+    def concerned(self) -> list[Probe]:
+        return self._session.concerned()
 
     def __enter__(self) -> _Session:
         self._built.__enter__()
@@ -73,7 +71,7 @@ class _Session:
 
     def _probe_of(self, model: nn.Module) -> Probe:
         probe = Probe(model, built=self._built, history=self._settings.history, seed=self._settings.seed)
-        self.variables[id(probe)] = variable_of(model)
+        probe.variable = variable_of(model)
         return probe
 
     def was_called(self, model: nn.Module) -> bool:
@@ -191,7 +189,7 @@ def run_in_process(
 
 
 def _reports(session: _Session) -> list[Named]:
-    return [Named(probe.report(), session.variables[id(probe)]) for probe in _trained(session)]
+    return [Named(probe.own_report, probe.variable) for probe in _trained(session)]
 
 
 def _failed(failure: BaseException, path: str) -> str:
@@ -211,8 +209,7 @@ def _failed(failure: BaseException, path: str) -> str:
 
 
 def _trained(session: _Session) -> list[Probe]:
-    """Models that an optimizer steps. Others, such as the network of a perceptual loss, only pass gradients on."""
-    finished = {id(probe.model): probe for probe in session.probes if probe.is_finished}
-    models = distinct([probe.model for probe in finished.values()], session.was_called)
-    probes = [finished[id(model)] for model in models]
-    return [p for p in probes if any(t.facts.is_in_optimizer for t in p.tracks.values())] or probes
+    """The models that there is something to say of, each once."""
+    concerned = {id(probe.model): probe for probe in session.concerned()}
+    models = distinct([probe.model for probe in concerned.values()], session.was_called)
+    return [concerned[id(model)] for model in models]

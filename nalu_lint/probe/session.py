@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
-from contextlib import ExitStack
+from collections import deque
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +14,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
+from nalu_lint.probe.naming import variable_of_tensor
 from nalu_lint.probe.optimizers import Known, Optimizers, outermost_modules, parameters_of
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.provenance import leaves_of
 from nalu_lint.probe.recording import Recorder
+from nalu_lint.probe.stepping import Stepping
+from nalu_lint.probe.tape import Tape
 from nalu_lint.probe.watching import watch_parameters
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from nalu_lint.probe.training import Probe
 
 _SEARCHES = 8  # so many times, models that take part are looked for
+_TAPES = 6  # so many times, a step is begun to be written down
 _SKIPPED = 20  # more steps may be left out by a gradient scaler than are observed
 
 
@@ -85,6 +91,12 @@ class Session:
         self._on_done = on_done
         self._limit = steps
         self._wait = wait  # steps that are still let go by; where there is no optimizer, backward passes
+        self._stepping: Stepping | None = None
+        self.tape: Tape | None = None  # a whole step, where it could be written down
+        self._writing: Tape | None = None
+        self._n_tapes = 0
+        self._stepped: list[int] = []  # optimizers that have stepped while it is written
+        self._marks: deque[int] = deque([0], maxlen=4)  # calls before each of the last backward passes
         self._is_inside = False
         self._has_news = True  # a Parameter or an optimizer was made since graphs were last looked at
         self._n_optimizers = 0
@@ -119,6 +131,7 @@ class Session:
         for hook in self._step_hooks:  # may be running while the last step is counted
             hook.remove()
         self._step_hooks.clear()
+        self._end_tape()
         self._stack.close()
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -126,12 +139,48 @@ class Session:
         if self.is_finished:
             return
         self.is_finished = True
+        self._end_tape()
         self._stack.close()
         self.is_rerunning = True
         for probe in self.probes:
             contained(probe.settle)()
+        self._stepping = Stepping(self)
         for probe in self.probes:
             contained(probe.conclude)(error)
+
+    @property
+    def stepping(self) -> Stepping:
+        """What the optimizers did, once all is over."""
+        assert self._stepping is not None
+        return self._stepping
+
+    def is_trained_beside(self, probe: Probe) -> bool:
+        """Whether another model gets gradients and has an optimizer."""
+        return any(other is not probe and other.is_trained for other in self.probes)
+
+    def is_in_use(self, probe: Probe) -> bool:
+        """Whether the loop goes on calling the model: it is no copy that was used for one backward pass."""
+        first, last = self.recorder.span(probe.model.modules())
+        return self.n_backwards < 3 or any(first <= mark < last for mark in self._marks)
+
+    def concerned(self) -> list[Probe]:
+        """The probes that there is something to say of.
+
+        Of a model that only passes gradients on there is not, nor of one that an optimizer holds in place of another
+        which no optimizer holds.
+        """
+        found = [probe for probe in self.probes if probe.is_finished]
+        if any(probe.is_optimized for probe in found):
+            found = [probe for probe in found if probe.is_optimized or self.is_in_use(probe)]
+        is_mistaken = any(v.code in ("NAL404", "NAL405") and v.level == "error" for p in found for v in p.verdicts)
+        kept = []
+        for probe in found:
+            is_called = self.recorder.was_used(probe.model.modules())
+            if is_mistaken and not probe.has_gradient and not is_called:
+                continue
+            if probe.is_optimized or probe.verdicts:
+                kept.append(probe)
+        return kept or found
 
     def _patch(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         original = getattr(owner, name)
@@ -182,7 +231,7 @@ class Session:
                 self.include(self._probe_of(root))
         loose = {id(p): p for p in held if not self._is_covered(p) and not self.optimizers.had_home(p)}
         if loose:
-            self.include(self._probe_of(Loose({f"{i}": p for i, p in enumerate(loose.values())})))
+            self.include(self._probe_of(Loose(_named(loose.values()))))
         self._cover(missing.values())
 
     def _is_called(self, root: nn.Module) -> bool:
@@ -205,13 +254,39 @@ class Session:
             self._is_inside = True
             try:
                 self._note_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
-                result = original(tensors, *args, **kwargs)
-                self._after_backward()
+                with self._writing.paused() if self._writing is not None else nullcontext():
+                    result = original(tensors, *args, **kwargs)
+                    self._after_backward()
                 return result
             finally:
                 self._is_inside = False
+                if not self.optimizers.alive():
+                    self._end_tape()
+                    self._begin_tape()
 
         return backward
+
+    # A step is written down from the end of one to the end of the next, in which every optimizer takes part again.
+
+    def _begin_tape(self) -> None:
+        if self.tape is None and self._writing is None and self._n_tapes < _TAPES and not _is_compiled():
+            self._n_tapes += 1
+            self._stepped.clear()
+            self._writing = self.recorder.tape = Tape()
+            self._writing.begin()
+
+    def _end_tape(self) -> None:
+        tape, self._writing, self.recorder.tape = self._writing, None, None
+        if tape is not None:
+            tape.end()
+            if not tape.problem:
+                self.tape = tape
+
+    def _is_cycle_over(self, optimizer: Any) -> bool:
+        """Whether all optimizers that step have done so since the tape began."""
+        self._stepped.append(id(optimizer))
+        active = {id(each) for each, known in self.optimizers.alive() if known.n_steps}
+        return active <= set(self._stepped)
 
     def _noticed(self, original: Any) -> Any:
         def grad(*args: Any, **kwargs: Any) -> Any:
@@ -228,7 +303,11 @@ class Session:
             return
         self.has_seen_backward = True
         self.n_backwards += 1
+        self._marks.append(self.recorder.n_calls)
         tensors = [loss for loss in losses if isinstance(loss, torch.Tensor)]
+        if self._writing is not None:
+            for loss in tensors:
+                self._writing.add_loss(loss)
         if tensors and all(loss.grad_fn is None for loss in tensors):
             self.leaf_backward = (True, user_place())
             self._discover(p for module in outermost_modules() if self._is_called(module) for p in module.parameters())
@@ -276,6 +355,8 @@ class Session:
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.is_finished or self._wait:
             return
+        if self._writing is not None:
+            self._writing.pause()
         known = self.optimizers.add(optimizer)
         known.step_place = known.step_place or user_place()
         if not self.n_backwards:  # gradients came another way
@@ -299,7 +380,12 @@ class Session:
         concerned = [probe.after_step(optimizer) for probe in self.probes]  # all are told
         if any(concerned):
             known.n_steps += 1
+            if self._writing is None or self._writing.problem or self._is_cycle_over(optimizer):
+                self._end_tape()
+                self._begin_tape()
             self._count(known.n_steps)
+        if self._writing is not None:
+            self._writing.resume()
 
     def _count(self, step: int) -> None:
         if step <= self.n_steps:
@@ -315,3 +401,18 @@ class Session:
     def _end(self) -> None:
         self.finish()
         self._on_done()
+
+
+def _is_compiled() -> bool:
+    """Whether torch.compile was used: while it compiles, a function mode must not be active."""
+    backends = getattr(sys.modules.get("torch._dynamo.eval_frame"), "cached_backends", {})
+    return any(backend is not None for backend in backends.values())
+
+
+def _named(tensors: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors by what the code that runs calls them."""
+    found: dict[str, torch.Tensor] = {}
+    for number, tensor in enumerate(tensors):
+        name = variable_of_tensor(tensor) or f"tensor {number}"
+        found[name if name not in found else f"{name} {number}"] = tensor
+    return found

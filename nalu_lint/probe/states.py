@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -94,14 +95,16 @@ def derived_tensors(model: nn.Module, built: Construction | None) -> list[Kept]:
 
 
 def hidden_parameters(model: nn.Module, built: Construction | None) -> dict[str, tuple[torch.Tensor, Place | None]]:
-    """Trainable Parameters that modules keep in plain attributes, lists, tuples, dicts and sets."""
+    """Trainable Parameters, and other leaf tensors, that modules keep in plain attributes, lists, tuples, dicts, sets.
+
+    Those of buffers, too, which are no Parameters either.
+    """
     registered = {id(p) for p in model.parameters()}
     found: dict[str, tuple[torch.Tensor, Place | None]] = {}
     seen = set(registered)
     for prefix, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name in _INTERNAL:
-                continue
+        own = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
+        for name, value in {**own, **module._buffers}.items():
             for path, parameter in _parameters_in(value, _joined(prefix, name), 3):
                 if id(parameter) not in seen and parameter.requires_grad:
                     seen.add(id(parameter))
@@ -112,8 +115,8 @@ def hidden_parameters(model: nn.Module, built: Construction | None) -> dict[str,
     return found
 
 
-def _parameters_in(value: Any, path: str, depth: int) -> Iterator[tuple[str, Parameter]]:
-    if isinstance(value, Parameter):
+def _parameters_in(value: Any, path: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, Parameter) or (isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf):
         yield path, value
     elif isinstance(value, nn.Module):
         for name, parameter in value.named_parameters():
@@ -124,6 +127,32 @@ def _parameters_in(value: Any, path: str, depth: int) -> Iterator[tuple[str, Par
     elif depth and isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
         for key, member in value.items():
             yield from _parameters_in(member, f"{path}[{key!r}]", depth - 1)
+
+
+class Flag(NamedTuple):
+    """An attribute that sounds like `requires_grad`, and says another thing than is true."""
+
+    owner: str  # of a module, or of a Parameter
+    attribute: str
+    value: bool
+
+
+def contradicted_flags(model: nn.Module) -> list[Flag]:
+    """Attributes by which code tried to freeze or to thaw something, and did not."""
+    parameters = dict(model.named_parameters())
+    found = []
+    for owner, value in (*model.named_modules(), *parameters.items()):
+        for attribute, state in vars(value).items():
+            if isinstance(state, bool) and _FLAG.fullmatch(attribute):
+                below = f"{owner}." if owner else ""
+                states = {p.requires_grad for name, p in parameters.items() if name == owner or name.startswith(below)}
+                if states - {state}:
+                    found.append(Flag(owner, attribute, state))
+    return found
+
+
+# requires_grad and its misspellings: require_grad, requires_gard, required_grad, requires_gradient, ...
+_FLAG = re.compile(r"requir\w{1,3}_?g(ra|ar)d\w{0,6}")
 
 
 def _joined(prefix: str, name: str) -> str:

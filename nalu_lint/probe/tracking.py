@@ -111,9 +111,11 @@ class Tracks(dict[int, Track]):
         tracks = [t for p in parameters if (t := self.get(id(p))) is not None and not t.facts.was_stepped]
         waiting = []
         for track in tracks:
+            track.facts.had_rate = True
             gradient = track.parameter.grad
             if gradient is None:
                 continue
+            track.facts.at_step = max(track.facts.at_step, Gradient.ZERO)
             if not _is_on_host(gradient):
                 waiting.append(track)
             elif _is_nonzero(gradient):

@@ -22,12 +22,16 @@ from nalu_lint.probe.distributed import (
     unwrapped,
 )
 from nalu_lint.probe.errors import ProbeError
-from nalu_lint.probe.facts import ParameterFacts
+from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.history import History, Log
+from nalu_lint.probe.intent import is_marked, matches
+from nalu_lint.probe.merging import renamed
+from nalu_lint.probe.naming import titles, variable_of
 from nalu_lint.probe.optimizers import parameters_of
 from nalu_lint.probe.places import user_place
+from nalu_lint.probe.recording import output_tensors
 from nalu_lint.probe.rerun import Rerun, replay
-from nalu_lint.probe.session import Session
+from nalu_lint.probe.session import Loose, Session
 from nalu_lint.probe.states import derived_tensors, hidden_parameters, is_finite, shape_of
 from nalu_lint.probe.tracking import Track, Tracks
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from nalu_lint.probe.diagnosis import Verdict
     from nalu_lint.probe.places import Place
     from nalu_lint.probe.provenance import Construction, Derivation
     from nalu_lint.probe.recording import Call
@@ -55,6 +60,7 @@ class Probe:
         steps: int | None = None,
         history: bool = False,
         log: Log | None = None,
+        frozen: Iterable[str] = (),
         seed: int = 0,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -67,6 +73,8 @@ class Probe:
         self.built = built
         self.seed = seed
         self.tracks = Tracks()
+        self.frozen = tuple(frozen)
+        self.variable = ""  # what the code calls the model
         self.names: dict[str, torch.Tensor] = {}
         self.hidden: dict[str, tuple[torch.Tensor, Place | None]] = {}
         self.kept: list[Kept] = []
@@ -104,7 +112,9 @@ class Probe:
 
     def _beside(self, model: nn.Module) -> Probe:
         """A probe of another model that takes part in the same training."""
-        return Probe(model, built=self.built, seed=self.seed)
+        probe = Probe(model, built=self.built, seed=self.seed, frozen=self.frozen)
+        probe.variable = variable_of(model)
+        return probe
 
     @property
     def session(self) -> Session:
@@ -226,7 +236,8 @@ class Probe:
         """Find the causes, once the facts of all models are complete."""
         recorder = self.session.recorder
         calls = recorder.calls_of([self.model])
-        self.is_whole = bool(calls) or self.run is not None
+        tape = self.session.tape
+        self.is_whole = bool(calls) or self.run is not None or tape is not None
         calls = calls or recorder.calls_of(self.model.modules())
         with on_device_of(self.model):
             self._report = contained(self._diagnosed)(calls, error) or diagnosis.unexplained(self)
@@ -236,7 +247,8 @@ class Probe:
     def _diagnosed(self, calls: list[Call], error: BaseException | None) -> Report:
         # Where a process leaves the training with an error, the others may not.
         with alone() if error is not None and is_distributed() else nullcontext():
-            run = self.run or (replay(calls) if calls else None)
+            tape = self.session.tape
+            run = self.run or (tape.run if tape is not None else replay(calls) if calls else None)
             can_run = run is not None and (error is None or not needs_others(self.model))
             tensors = {**self.names, **{kept.name: kept.tensor for kept in self.kept}}
             rerun = Rerun(self.model, run, self.seed, tensors) if run is not None and can_run else None
@@ -250,6 +262,22 @@ class Probe:
             return False
         update = float(local(parameter.grad).detach().abs().max()) * max(map(float, rates))
         return update > torch.finfo(parameter.dtype).eps * float(local(parameter).detach().abs().max())
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A tensor that is watched, by its name."""
+        return self.hidden[name][0] if name in self.hidden else self.names[name]
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether it is said that a Parameter is not meant to train."""
+        return is_marked(self.tensor(name)) or matches((name, f"{type(self.model).__name__}.{name}"), self.frozen)
+
+    def is_kept(self, name: str) -> bool:
+        """Whether a tensor that is not a Parameter is still what the module keeps, and not an input of it."""
+        tensor = self.hidden[name][0]
+        there = hidden_parameters(self.model, None).get(name)
+        calls = self.session.recorder.calls_of(self.model.modules())
+        inputs = {id(value) for call in calls for value in output_tensors((call.args, call.kwargs))}
+        return there is not None and there[0] is tensor and id(tensor) not in inputs
 
     @property
     def n_steps(self) -> int:
@@ -269,13 +297,53 @@ class Probe:
     def is_finished(self) -> bool:
         return self._report is not None
 
-    def report(self) -> Report:
-        """The findings. Raises ProbeError before the block has ended, or if nothing was trained in it."""
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return self._report.verdicts if self._report is not None else ()
+
+    @property
+    def is_loose(self) -> bool:
+        return isinstance(self.model, Loose)
+
+    @property
+    def has_gradient(self) -> bool:
+        return any(track.facts.gradient is not Gradient.NONE for track in self.tracks.values())
+
+    @property
+    def is_optimized(self) -> bool:
+        return any(track.facts.is_in_optimizer for track in self.tracks.values())
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether gradients reach Parameters that an optimizer holds."""
+        return any(t.facts.is_in_optimizer and t.facts.gradient is not Gradient.NONE for t in self.tracks.values())
+
+    @property
+    def own_report(self) -> Report:
+        """What is to be said of this model. Raises ProbeError as `report` does."""
         if self._report is None:
             raise ProbeError("the report is ready after the `with probe(...)` block")
-        if not self.session.has_seen_backward and not any(facts.gradient for facts in self._report.parameters):
+        if not self.session.has_seen_backward and not any(probe.has_gradient for probe in self.session.probes):
             raise ProbeError("nothing was trained: no backward pass was seen in the `with probe(...)` block")
         return replace(self._report, unknown=since(self._begin))
+
+    def report(self) -> Report:
+        """The findings, those in other models that take part in the same training included.
+
+        Raises:
+            ProbeError: before the block has ended, or if nothing was trained in it.
+        """
+        own = self.own_report
+        beside = [probe for probe in self.session.concerned() if probe is not self and probe.verdicts]
+        if not beside:
+            return own
+        names = [(probe.variable, probe.own_report.model) for probe in (self, *beside)]
+        others = [renamed(p.own_report, title) for p, title in zip(beside, titles(names)[1:], strict=True)]
+        return replace(
+            own,
+            parameters=tuple(facts for each in (own, *others) for facts in each.parameters),
+            verdicts=tuple(verdict for each in (own, *others) for verdict in each.verdicts),
+        )
 
 
 def _holds(parameters: list[torch.Tensor], parameter: torch.Tensor) -> bool:
@@ -298,6 +366,7 @@ def probe(
     steps: int | None = None,
     history: bool = False,
     log: Log | None = None,
+    frozen: Iterable[str] = (),
     seed: int = 0,
 ) -> Probe:
     """Watch the training steps in a `with` block and find the Parameters that do not train.
@@ -311,6 +380,7 @@ def probe(
         built: the record of `construction()`, for where Parameters come from.
         steps: stop watching after so many optimizer steps; default: at the end of the block.
         history: record the norm of each gradient and the size of each update, for `report.plot()`.
+        frozen: patterns of names (`teacher`, `*.running_*`) of Parameters and modules that are not meant to train.
         log: called after each step of an optimizer with the number of the step and the figures, floats by names
             such as `gradient_norm/layer.weight` and `update_ratio/layer.weight`. It waits for the device.
         seed: of the generators when the batch is run again.
@@ -323,4 +393,4 @@ def probe(
         ...     train(model, optimizer)
         >>> p.report().raise_for_findings()
     """
-    return Probe(model, optimizer, built=built, steps=steps, history=history, log=log, seed=seed)
+    return Probe(model, optimizer, built=built, steps=steps, history=history, log=log, seed=seed, frozen=frozen)

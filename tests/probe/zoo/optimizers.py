@@ -225,7 +225,7 @@ def layer_added_after_the_optimizer(is_faulty: bool) -> Program:
     return Program(Growing, optimizer=optimizer, is_plain_only=True)
 
 
-@pair(("NAL401", "encoder.weight"), ("NAL401", "encoder.bias"))
+@pair(("NAL401", "*.weight"), ("NAL401", "*.bias"), dead=("encoder.weight", "encoder.bias"))
 def encoder_apart_cut_off(is_faulty: bool) -> Program:
     encoder = nn.Linear(4, 4)
 
@@ -242,7 +242,7 @@ def encoder_apart_cut_off(is_faulty: bool) -> Program:
     return Program(build, loss, optimizer=optimizer, others={"encoder": encoder}, is_plain_only=True)
 
 
-@pair(("NAL205", "auxiliary.weight"), ("NAL205", "auxiliary.bias"))
+@pair(("NAL205", "*.weight"), ("NAL205", "*.bias"), dead=("auxiliary.weight", "auxiliary.bias"))
 def module_apart_never_called(is_faulty: bool) -> Program:
     auxiliary = nn.Linear(4, 2)
 
@@ -283,7 +283,7 @@ def generator_cut_off(is_faulty: bool) -> Program:
     return Program(Players, train=train, optimizer=optimizer, is_plain_only=True)
 
 
-@pair(("NAL202", "hyper.weight"), ("NAL202", "hyper.bias"))
+@pair(("NAL401", "hyper.weight"), ("NAL401", "hyper.bias"))
 def weights_made_by_a_network(is_faulty: bool) -> Program:
     class Hyper(nn.Module):
         def __init__(self) -> None:
@@ -327,7 +327,7 @@ def adapted(model: nn.Module, x: torch.Tensor, rate: float = 0.1) -> nn.Module:
     return inner
 
 
-@pair(("NAL401", "first.weight"), ("NAL401", "first.bias"), ("NAL401", "second.weight"), ("NAL401", "second.bias"))
+@pair(("NAL205", "first.weight"), ("NAL205", "first.bias"), ("NAL205", "second.weight"), ("NAL205", "second.bias"))
 def inner_loop_on_a_copy(is_faulty: bool) -> Program:
     def loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if is_faulty:

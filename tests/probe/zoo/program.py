@@ -173,12 +173,16 @@ def reported(report: Any) -> set[Expected]:
 def agrees(found: set[Expected], expected: set[Expected]) -> bool:
     """Whether a report is what is expected.
 
-    With several models names start with that of a variable or a class. `*` stands for any name: a Parameter in no
-    module has none of its own.
+    With several models names start with that of a variable or a class. `*` stands for any begin: a Parameter in no
+    module has no name of its own, and of a model that only a closure knows there is no variable.
     """
 
     def is_meant(code: str, name: str, wanted: Expected) -> bool:
-        return code == wanted[0] and (wanted[1] in (name, "*") or name.endswith("." + wanted[1]))
+        return code == wanted[0] and (
+            wanted[1] == name
+            or name.endswith("." + wanted[1])
+            or (wanted[1][:1] == "*" and name.endswith(wanted[1][1:]))
+        )
 
     return all(any(is_meant(*pair, wanted) for wanted in expected) for pair in found) and all(
         any(is_meant(*pair, wanted) for pair in found) for wanted in expected
