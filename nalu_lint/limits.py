@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0  # for up to a megabyte; in proportion for more
 _BYTES = 1 << 20
 REASON = f"too complex: not checked within {SECONDS:g} seconds of processor time"
+_COUNTS = 0.01
 _AGAIN = 0.05  # where the exception is lost in a place that cannot raise one
 
 
@@ -60,14 +61,16 @@ def paused() -> Iterator[None]:
         yield
         return
     import signal  # start-up time
+    import time
 
     _active = False
-    left, _ = signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    left, begin = signal.getitimer(signal.ITIMER_VIRTUAL)[0], time.process_time()
     try:
         yield
     finally:
         _active = True
-        signal.setitimer(signal.ITIMER_VIRTUAL, max(left, 1e-6), _AGAIN)
+        if time.process_time() - begin > _COUNTS:  # the clock goes in steps: what is short would set it back for ever
+            signal.setitimer(signal.ITIMER_VIRTUAL, max(left, 1e-6), _AGAIN)
 
 
 def _start(seconds: float) -> tuple[Any] | None:
