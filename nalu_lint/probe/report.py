@@ -120,7 +120,7 @@ class Report:
             name=CODES[first.code].name,
             message=f"{what}. {CODES[first.code].advice}",
             span=place.span,
-            severity=CODES[first.code].severity,
+            severity=first.level,
             parameter=first.parameter or None,
             sources=tuple(self._source(name, place.path) for name in first.sources),
             module_class=first.module_class or None,
