@@ -11,6 +11,7 @@ from nalu_lint.analysis.forward.forward_path import ForwardPath
 from nalu_lint.analysis.forward.gradient_flow import GradientFlow
 from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.candidates import Candidates
+from nalu_lint.analysis.index.cutting import Cutting, may_cut_reads
 from nalu_lint.analysis.index.freezing import Freezing
 from nalu_lint.analysis.index.readers import Readers
 from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETER_NAMES
@@ -61,6 +62,7 @@ class _Builder:
         self.unfollowed: list[str] = []
         self.usage = FileUsage(file.outline, Readers.of)
         self.freezing = Freezing(file)
+        self._may_cut: dict[tuple[ClassInfo, tuple[ClassInfo, ...]], bool] = {}
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -121,6 +123,17 @@ class _Builder:
         tensors = self.usage.construction(info).parameter_names | LAYER_PARAMETER_NAMES
         return Verdicts(GradientFlow(info, self.file, tensors), lambda: self.usage.after(info), self.freezing)
 
+    def may_cut(self, info: ClassInfo) -> bool:
+        """Whether the class may read a Parameter only where gradients are cut, as far as statements show."""
+        key = (info, tuple(info.mro()))  # more is known of its bases later
+        if key not in self._may_cut:
+            self._may_cut[key] = may_cut_reads(info, self.cutting)
+        return self._may_cut[key]
+
+    @cached_property
+    def cutting(self) -> Cutting:
+        return Cutting(self.file.outline)
+
     def is_cut(self, info: ClassInfo, reads: Callable[[], Verdicts]) -> bool:
         """Whether some of what the forward path reads may train nothing."""
         if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
@@ -128,17 +141,6 @@ class _Builder:
         kinds = self.usage.construction(info).kinds
         suspects = reads().suspects(is_zero_wanted="NAL204" in self.codes)
         return any(not all(map(_is_loaded, kinds.get(name, ("",)))) for name in suspects)
-
-    def may_cut(self, info: ClassInfo) -> bool:
-        """Whether the text of the class or its bases shows signs that it cuts gradients."""
-        nodes = [member.node for member in info.mro() if member.home in (None, self.file)]
-        return any(node.lineno <= row <= (node.end_lineno or row) for node in nodes for row in self.cutting_rows)
-
-    @cached_property
-    def cutting_rows(self) -> set[int]:
-        from nalu_lint.analysis.sieve import cuts  # only some rules need it
-
-        return cuts.cutting_rows(self.file.text.encode("utf-8", "surrogatepass"))
 
 
 def _is_loaded(kind: str) -> bool:

@@ -16,10 +16,10 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     COPYING_METHODS,
     DETACHING,
     LAYER_PARAMETERS,
-    MISSPELT_REQUIRES_GRAD,
     MODULE_CONVERSIONS,
     PARAMETER,
     REWRAPPING_FUNCTIONS,
+    is_misspelt_requires_grad,
 )
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class _Scan:
 
     def flag(self, target: ast.Attribute, value: ast.expr, node: ast.stmt) -> None:
         owner = syntax.name_of(target.value)
-        if target.attr in MISSPELT_REQUIRES_GRAD:
+        if is_misspelt_requires_grad(target.attr):
             if target.attr not in self.known and isinstance(value, ast.Constant) and not self.is_own(target):
                 self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner or "...", target.attr, True))
         elif target.attr == "requires_grad" and isinstance(value, ast.Constant) and isinstance(value.value, bool):

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.containers import containers, hands_on_containers
-from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, LAYER_PARAMETER_NAMES, LAYER_PARAMETERS
+from nalu_lint.analysis.knowledge.torch_semantics import (
+    INITIALISERS,
+    LAYER_PARAMETER_NAMES,
+    LAYER_PARAMETERS,
+    NO_PARAMETERS,
+)
 
 if TYPE_CHECKING:
     from nalu_lint.analysis.index.after_construction import FileUsage
@@ -30,7 +35,7 @@ class Candidates:
     @cached_property
     def everywhere(self) -> frozenset[str]:
         """The Parameters of all classes of the file, which a class may hold as submodules."""
-        modules = [info for info in self.outline.classes if info.is_module]
+        modules = [info for info in self.outline.classes if info.is_module or info.is_open]
         return frozenset[str]().union(*(self.usage.construction(info).parameter_names for info in modules))
 
     def may_derive(self, info: ClassInfo) -> bool:
@@ -42,6 +47,9 @@ class Candidates:
             own.update(LAYER_PARAMETERS.get(base, ()))
         own.update(target for target, callee in construction.results if self.usage.makes_parameters(callee))
         own.update(target for target, source in construction.aliases if source in own | anywhere)
+        if info.is_open and construction.makes_parameters:
+            # A base class of another file may have made any attribute that this one does not assign.
+            own |= construction.own_flows - construction.stores - NO_PARAMETERS
         return bool(
             construction.own_flows & own
             or construction.foreign_flows & anywhere

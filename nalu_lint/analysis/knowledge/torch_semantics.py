@@ -276,13 +276,6 @@ OPTIMISER_METHODS = frozenset({"configure_optimizers", "get_optimizer", "get_par
 
 # Functions that make a new leaf of a tensor's value, which `requires_grad=True` gives no history.
 REWRAPPING_FUNCTIONS = frozenset({"torch.autograd.Variable", "torch.tensor", "torch.Tensor", "torch.as_tensor"})
-# What `requires_grad` is mistaken for: attributes that PyTorch lets anyone set and nothing reads.
-MISSPELT_REQUIRES_GRAD = frozenset(
-    {
-        *("require_grad", "require_grads", "require_gradient", "required_grad", "required_grads"),
-        *("requires_grads", "requires_gradient", "requires_gradients"),
-    }
-)
 # Methods that convert a tensor, and return it itself where there is nothing to convert.
 TENSOR_CONVERSIONS = frozenset(
     {"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "type", "type_as", "contiguous", "xpu", "npu"}
@@ -321,3 +314,38 @@ ALL_TENSOR_METHODS = (
 )
 # Parts of torch whose functions take functions or modules, so that what happens to values is not known here.
 OPAQUE_NAMESPACES = ("torch.func.", "torch.autograd.", "torch.vmap", "torch.compile", "torch.cond", "torch.export.")
+
+
+# Attributes of tensors, optimisers and trainers that differ from `requires_grad` and mean something else.
+_OTHER_GRADS = frozenset({"requires_grad", "requires_grad_", "retains_grad", "retain_grad", "requires_grads_sync"})
+
+
+def is_misspelt_requires_grad(name: str) -> bool:
+    """Whether an attribute is what `requires_grad` is mistaken for: PyTorch lets anyone set it, and nothing reads it.
+
+    By the edit distance, with neighbours swapped counting one; letters, not underscores or capitals.
+
+    >>> [is_misspelt_requires_grad(name) for name in ("require_grad", "requires_gard", "requires_grad", "needs_grad")]
+    [True, True, False, False]
+    """
+    if name in _OTHER_GRADS or name.endswith("_sync"):
+        return False
+    letters = name.replace("_", "").lower()
+    for known in ("requiresgrad", "requiredgrad", "requiresgradient", "requiresgradients"):
+        if abs(len(letters) - len(known)) <= 2 and _distance(letters, known) <= 2:
+            return True
+    return False
+
+
+def _distance(first: str, second: str) -> int:
+    """The optimal string alignment distance of two words."""
+    rows = [list(range(len(second) + 1))]
+    for i, one in enumerate(first, 1):
+        row = [i]
+        for j, other in enumerate(second, 1):
+            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (one != other))
+            if i > 1 and j > 1 and one == second[j - 2] and first[i - 2] == other:
+                best = min(best, rows[-2][j - 2] + 1)
+            row.append(best)
+        rows.append(row)
+    return rows[-1][-1]

@@ -7,6 +7,7 @@ are imported where they are needed: start-up time.
 from __future__ import annotations
 
 from nalu_lint import nesting
+from nalu_lint.analysis.sieve.plain import is_unusual, plain
 from nalu_lint.analysis.sieve.text import Text
 
 # What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
@@ -18,6 +19,7 @@ DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
 SCRIPT_CODES = frozenset({"NAL301", "NAL302", "NAL303"})
 # Opt-in rules about what is not there, or about common operations: any Module may break them.
 _HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
+_CLASS_CODES = DERIVING_CODES | _HARDLY_SIEVED | {"NAL101", "NAL102", "NAL103", "NAL201", "NAL202", "NAL203"}
 
 
 def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
@@ -30,11 +32,24 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
         return frozenset()
     if max(map(len, source.split(b"\n"))) > _MAX_ROW:
         return codes
+    content = plain(source)
+    if is_unusual(content):
+        return codes & _coarse(content)
     try:
         with nesting.room():
-            return _firing(Text(source), codes)
+            return _firing(Text(content), codes)
     except RecursionError:  # too deeply nested to look at: the engine says so
         return codes
+
+
+def _coarse(content: bytes) -> frozenset[str]:
+    """The rules that may fire in a file of which only the words are looked at."""
+    from nalu_lint.analysis.sieve import signs
+
+    found = signs.of_scripts(Text(content))
+    if b"def " in content and b"class " in content:
+        found |= _CLASS_CODES
+    return frozenset(found)
 
 
 def _firing(text: Text, codes: frozenset[str]) -> frozenset[str]:

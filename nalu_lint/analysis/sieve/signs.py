@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, LAYER_PARAMETERS, MISSPELT_REQUIRES_GRAD
+from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, LAYER_PARAMETERS, is_misspelt_requires_grad
 from nalu_lint.analysis.sieve.text import words
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t(]*(?:True|False)")
 _TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
 _MADE_BY_CLASS = re.compile(rb"[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(")
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
-_MISSPELT = tuple(name.encode() for name in sorted(MISSPELT_REQUIRES_GRAD))
+_FLAG_LIKE = re.compile(rb"\.(\w*(?:[gG][rR]+[aA][dD]|[rR]equire|g[ar]{2}d)\w*)[ \t]*=")
 _OPTIMISER = re.compile(rb"optim[\w.]*\.\w+\([ \t\r\n]*(?:params[ \t]*=[ \t]*)?(\w[\w.]*)\.parameters\(")
 
 
@@ -105,7 +105,7 @@ def _wraps_loss(text: Text) -> bool:
 
 def _sets_flag_in_vain(text: Text) -> bool:
     source = text.content
-    if any(name.startswith(_MISSPELT) for name in text.attributes):
+    if any(is_misspelt_requires_grad(name.decode()) for name in set(_FLAG_LIKE.findall(source))):
         return True
     flags = [place for place in text.attributes.get(b"requires_grad", ()) if _SETS_FLAG.match(source, place)]
     receivers = [_LAST_WORD.search(source, max(0, place - 60), place) for place in flags]

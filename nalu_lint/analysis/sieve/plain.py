@@ -1,0 +1,63 @@
+"""The bytes of a file without what does not matter to the sieve: comments, texts, and how lines are broken.
+
+What the other modules of the sieve look at is always this, so that the layout of the code decides nothing. Where the
+code has a form that they do not know, such as a class inside a function, `is_unusual` says so.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TEXT = re.compile(
+    rb"#[^\n]*"
+    rb'|"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"""'
+    rb"|'''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''"
+    rb'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+    rb"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'",
+    re.DOTALL,
+)
+_NAME = re.compile(rb"['\"][\w.]{1,60}['\"]")
+# A line goes on behind an opening bracket or a comma, and before a closing bracket or an operator.
+_OPENING = (b"(", b"[", b"{", b",", b"\\")
+_BEHIND = [
+    (re.compile(re.escape(mark) + rb"[ \t]*\n\s*"), mark.strip(b"\\")) for mark in (b"(", b"[", b"{", b",", b"\\")
+]
+_BEFORE = re.compile(rb"\n\s*(?=[)\]}.+/%|&*<>=]|-[^>])")
+# Letters that are not ASCII become some that are.
+_LETTERS = bytes(code if code < 128 else 97 + code % 26 for code in range(256))
+
+_UNUSUAL = (
+    re.compile(rb"\n[ \t]+class[ \t]+\w+[ \t]*[(\[](?!\)|str\b|Enum\b|int\b)"),  # not at the left margin
+    re.compile(rb"def[ \t]+(?:__init__|forward|__call__)[ \t]*\((?!self\b|\)|ctx\b|\*|cls\b|x\b|input)"),
+    re.compile(rb"\n\w+(?:[ \t]*,[ \t]*\w+)*[ \t]*=[^\n(]*\b(?:Module|Parameter|no_grad|Linear)\b[ \t]*(?:[,)\]\n]|$)"),
+    re.compile(rb"\f"),
+)
+
+
+def plain(source: bytes) -> bytes:
+    """The code of a file, in which a statement stands on one line wherever that can be told.
+
+    >>> plain(b"f(  # why\\n    'x', self.a\\n)\\n")
+    b'f("x",self.a)\\n'
+    """
+    text = _TEXT.sub(_without_text, source)
+    for pattern, mark in _BEHIND:
+        text = pattern.sub(mark, text)
+    text = _BEFORE.sub(b"", text)
+    for mark in (b"( ", b" )", b" ("):
+        text = text.replace(mark, mark.strip())
+    if not text.isascii():
+        text = text.translate(_LETTERS)
+    return text
+
+
+def is_unusual(text: bytes) -> bool:
+    """Whether a plain text has a form of which the sieve says nothing."""
+    return any(pattern.search(text) is not None for pattern in _UNUSUAL)
+
+
+def _without_text(match: re.Match[bytes]) -> bytes:
+    text = match.group()
+    if text.startswith(b"#"):
+        return b""
+    return b'"%b"' % text[1:-1] if _NAME.fullmatch(text) else b'""'
