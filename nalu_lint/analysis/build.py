@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.facts import ClassModel, FileModel
 from nalu_lint.analysis.forward.cut_parameters import Verdicts
-from nalu_lint.analysis.forward.forward_path import ForwardPath
+from nalu_lint.analysis.forward.forward_path import ForwardPath, registered_parameters
 from nalu_lint.analysis.forward.gradient_flow import GradientFlow
+from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.candidates import Candidates
 from nalu_lint.analysis.index.cutting import Cutting, may_cut_reads
 from nalu_lint.analysis.index.freezing import Freezing
 from nalu_lint.analysis.index.readers import Readers
-from nalu_lint.analysis.knowledge.torch_semantics import LAYER_PARAMETER_NAMES
+from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, LAYER_PARAMETER_NAMES
 from nalu_lint.analysis.scripts import script_facts
 from nalu_lint.analysis.sieve.firing import DERIVING_CODES, SCRIPT_CODES
 
@@ -42,7 +44,7 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
         for info in file.outline.classes:
             if file.project is not None and builder.is_in_question(info):
                 info.link()
-        infos = [info for info in file.outline.classes if info.is_module]
+        infos = [info for info in file.outline.classes if info.is_module or builder.is_evidently_module(info)]
     classes = [builder.class_model(info) for info in infos]
     model = FileModel(tuple(found for found in classes if found is not None), unfollowed=tuple(builder.unfollowed))
     if codes & SCRIPT_CODES:
@@ -79,8 +81,22 @@ class _Builder:
             return any(token in text for token in _CUTTING)
         return bool(self.codes & GRADIENT_CODES) and self.may_cut(info)
 
+    def is_evidently_module(self, info: ClassInfo) -> bool:
+        """Whether a class with a base that is not known is a Module, by what it does itself.
+
+        It calls the constructor of its base, makes Parameters or layers there, and has a forward.
+        """
+        if not (info.is_open and self.codes & FORWARD_CODES and info.methods.keys() & ENTRY_POINTS):
+            return False
+        constructor = info.methods.get("__init__")
+        return (
+            constructor is not None
+            and any(isinstance(n, ast.Attribute) and n.attr == "__init__" for n in syntax.walk(constructor))
+            and bool(registered_parameters(info, layers=True))
+        )
+
     def class_model(self, info: ClassInfo) -> ClassModel | None:
-        model = self.constructed(info) if self.codes & CONSTRUCTION_CODES else None
+        model = self.constructed(info) if info.is_module and self.codes & CONSTRUCTION_CODES else None
         if self.codes & FORWARD_CODES:
             path = ForwardPath(info, self.freezing, self.file.lines)
             if path.created or path.rebound:

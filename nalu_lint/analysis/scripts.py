@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.facts import IneffectiveFlag, LateParameter, RewrappedLoss
 from nalu_lint.analysis.index import syntax
-from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.knowledge.torch_semantics import (
     COPYING_METHODS,
     DETACHING,
+    ENTRY_POINTS,
+    INITIALISERS,
     LAYER_PARAMETERS,
     MODULE_CONVERSIONS,
+    OPTIMISER_CLASSES,
     PARAMETER,
+    PARAMETER_ITERATORS,
     REWRAPPING_FUNCTIONS,
     is_misspelt_requires_grad,
 )
+from nalu_lint.analysis.module_values import ModuleValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.index.outline import Outline, Scope
+    from nalu_lint.analysis.index.syntax import FunctionNode
     from nalu_lint.analysis.index.positions import Lines
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -44,8 +49,23 @@ def script_facts(tree: ast.Module, outline: Outline, lines: Lines) -> ScriptFact
     facts = ScriptFacts([], [], [])
     loaded = {n.attr for n in syntax.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
     named = {n.value for n in syntax.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    for body, class_name in _bodies(tree):
-        scan = _Scan(outline, lines, facts, loaded | named, class_name)
+    applied = {
+        node.args[0].id
+        for node in syntax.walk(tree)
+        if isinstance(node, ast.Call) and syntax.last_name(node.func) == "apply" and len(node.args) == 1
+        if isinstance(node.args[0], ast.Name)
+    }
+    infos = {info.node: info for info in outline.classes}
+    for body, function, around in _bodies(tree):
+        arguments = [] if function is None else [*function.args.posonlyargs, *function.args.args]
+        info = infos.get(around) if around is not None else None
+        first = arguments[0].arg if arguments else ""
+        decorators = set() if function is None else {syntax.last_name(d) for d in function.decorator_list}
+        has_self = info is not None and decorators.isdisjoint({"staticmethod", "classmethod"})
+        modules = ModuleValues(outline, info, body, first if has_self else "")
+        if function is not None and function.name in applied and first and info is None:
+            modules.kinds[first] = "apply"
+        scan = _Scan(outline, lines, facts, loaded | named, modules)
         scan.block(body)
         for late in scan.late_parameters:
             if _steps_behind(late, body):
@@ -93,32 +113,34 @@ def _uses(optimiser: str, node: ast.AST) -> bool:
     )
 
 
-def _bodies(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], str]]:
+def _bodies(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], FunctionNode | None, ast.ClassDef | None]]:
     """The module level and every function, each with the class around it."""
-    yield tree.body, ""
-    pending: list[tuple[ast.AST, str]] = [(tree, "")]
+    yield tree.body, None, None
+    pending: list[tuple[ast.AST, ast.ClassDef | None]] = [(tree, None)]
     while pending:
-        node, class_name = pending.pop()
+        node, around = pending.pop()
         for child in syntax.children(node):
             if isinstance(child, _FUNCTIONS):
-                yield child.body, class_name
-            inner = child.name if isinstance(child, ast.ClassDef) else class_name
+                yield child.body, child, around
+            inner = child if isinstance(child, ast.ClassDef) else around
             if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
-                pending.append((child, inner))
+                pending.append((child, None if isinstance(child, _FUNCTIONS) else inner))
 
 
 class _Scan:
     """One function, statement by statement in the order of the text."""
 
-    def __init__(self, outline: Outline, lines: Lines, facts: ScriptFacts, known: set[str], class_name: str) -> None:
+    def __init__(
+        self, outline: Outline, lines: Lines, facts: ScriptFacts, known: set[str], modules: ModuleValues
+    ) -> None:
         self.outline = outline
         self.scope: Scope = outline.scope
         self.lines = lines
         self.facts = facts
         self.known = known  # attribute names that the file reads or names in strings
-        self.class_name = class_name
         self.suspects: dict[str, RewrappedLoss] = {}  # tensors without history, by name
-        self.modules: set[str] = set()  # names that hold modules
+        self.values: dict[str, ast.expr] = {}  # local variables, as last assigned
+        self.modules = modules
         self.late_parameters: list[LateParameter] = []  # until an optimiser is told of them
         self.optimisers: dict[str, str] = {}  # by the name of the model whose Parameters they hold
 
@@ -136,11 +158,15 @@ class _Scan:
         elif isinstance(node, ast.Expr):
             if isinstance(node.value, ast.Call):
                 self.call(node.value, node)
+            elif isinstance(node.value, ast.Compare):
+                self.comparison(node.value, node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             pass
         elif isinstance(node, ast.If):
             self.branches(node)
         else:
+            if isinstance(node, ast.For | ast.AsyncFor):
+                self.modules.looped(node)
             for field in ("body", "orelse", "finalbody"):
                 self.block(getattr(node, field, []))
             for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
@@ -156,7 +182,9 @@ class _Scan:
         if _leaves(node.orelse):
             self.suspects, self.optimisers = after_body
         elif not _leaves(node.body):
-            self.suspects = {k: v for k, v in self.suspects.items() if after_body[0].get(k) == v}
+            guarded = _without_history(node.test)
+            kept = {k: v for k, v in after_body[0].items() if k == guarded}  # else it has a history, and all is well
+            self.suspects = {k: v for k, v in self.suspects.items() if after_body[0].get(k) == v} | kept
             self.optimisers = {k: v for k, v in self.optimisers.items() if after_body[1].get(k) == v}
 
     # NAL301, and what later statements need to know.
@@ -167,15 +195,16 @@ class _Scan:
             if isinstance(target, ast.Attribute):
                 self.flag(target, value, node)
                 self.late_layer(target, value, node)
+            elif isinstance(target, ast.Subscript):
+                self.put_into(target.value, value, node)
             self.suspects.pop(name, None)
             if name:
-                self.modules.discard(name)
-                how = self.rewraps(value)
+                how = self.rewraps_within(value)
                 if how:
                     self.suspects[name] = RewrappedLoss(name, self.lines.span(node), how)
-                if self.makes_module(value):
-                    self.modules.add(name)
+                self.modules.assigned(name, value)
                 self.optimiser(name, value)
+                self.values[name] = value
             for inner in syntax.walk(target):  # model, opt = ...
                 if inner is not target and isinstance(inner, ast.Name) and isinstance(target, ast.Tuple | ast.List):
                     self.suspects.pop(inner.id, None)
@@ -199,15 +228,60 @@ class _Scan:
                 return f".{cut}() and .requires_grad_()"
         return ""
 
+    def rewraps_within(self, value: ast.expr, depth: int = 3) -> str:
+        """As `rewraps`, of the one tensor that a value is computed from, also in a helper of the file."""
+        while True:
+            how = self.rewraps(value)
+            if how or not depth:
+                return how
+            if isinstance(value, ast.BinOp):
+                sides = [side for side in (value.left, value.right) if not isinstance(side, ast.Constant)]
+                if len(sides) != 1:
+                    return ""
+                value = sides[0]
+            elif isinstance(value, ast.UnaryOp):
+                value = value.operand
+            elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+                return self.returned_by(value.func.id, depth - 1)
+            elif isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+                if self.scope.dotted(value.func) is not None or value.args:
+                    return ""
+                value = value.func.value
+            else:
+                return ""
+
+    def returned_by(self, name: str, depth: int) -> str:
+        """How every value that a function of the file returns is a new leaf; else ""."""
+        functions = self.outline.functions.get(name, [])
+        if len(functions) != 1:
+            return ""
+        nodes = list(syntax.walk(functions[0]))
+        assigned: dict[str, ast.expr] = {}
+        for node in nodes:
+            if isinstance(node, ast.Assign):
+                assigned.update({t.id: node.value for t in node.targets if isinstance(t, ast.Name)})
+        returned = [node.value for node in nodes if isinstance(node, ast.Return) and node.value is not None]
+        values = [assigned.get(one.id, one) if isinstance(one, ast.Name) else one for one in returned]
+        ways = [self.rewraps_within(value, depth) for value in values]
+        return ways[0] if ways and all(ways) else ""
+
+    def comparison(self, compare: ast.Compare, node: ast.stmt) -> None:
+        """`weight.requires_grad == False` as a statement: `=` was meant."""
+        value = compare.comparators[0]
+        is_flag = isinstance(compare.left, ast.Attribute) and compare.left.attr == "requires_grad"
+        if is_flag and isinstance(compare.ops[0], ast.Eq) and isinstance(value, ast.Constant):
+            self.facts.flags.append(IneffectiveFlag(self.lines.span(node), syntax.name_of(compare.left), "==", False))
+
     def call(self, call: ast.Call, node: ast.stmt) -> None:
         function = call.func
+        self.changed_by(call, node)
         if not isinstance(function, ast.Attribute):
             return
         receiver = syntax.name_of(function.value)
         if function.attr == "backward":
             found = self.suspects.get(receiver)
             if found is None and not receiver:
-                how = self.rewraps(function.value)
+                how = self.rewraps_within(function.value)
                 found = RewrappedLoss("", self.lines.span(node), how) if how else None
             if found is not None:
                 self.facts.losses.append(found)
@@ -222,52 +296,23 @@ class _Scan:
 
     def flag(self, target: ast.Attribute, value: ast.expr, node: ast.stmt) -> None:
         owner = syntax.name_of(target.value)
-        if is_misspelt_requires_grad(target.attr):
+        is_flag = isinstance(value, ast.Constant) and isinstance(value.value, bool)
+        if target.attr == "requires_grad_" and isinstance(value, ast.Constant):
+            self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner or "...", target.attr, False))
+        elif is_misspelt_requires_grad(target.attr):
             if target.attr not in self.known and isinstance(value, ast.Constant) and not self.is_own(target):
                 self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner or "...", target.attr, True))
-        elif target.attr == "requires_grad" and isinstance(value, ast.Constant) and isinstance(value.value, bool):
-            if value.value is True and owner and owner not in self.modules and not self.holds_module(target.value):
+        elif target.attr == "requires_grad" and is_flag:
+            if self.modules.is_module(target.value):
+                name = owner or ast.unparse(target.value)
+                self.facts.flags.append(IneffectiveFlag(self.lines.span(node), name, target.attr, False))
+            elif owner and isinstance(value, ast.Constant) and value.value is True:
                 self.suspects[owner] = RewrappedLoss(owner, self.lines.span(node), f"{owner}.requires_grad = True")
-            elif owner in self.modules or self.holds_module(target.value):
-                self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner, target.attr, False))
 
     def is_own(self, target: ast.Attribute) -> bool:
         """Whether it is an attribute of an object that is no tensor: of `self` outside Modules."""
-        return syntax.is_self(target.value)
-
-    def holds_module(self, node: ast.expr) -> bool:
-        """Whether an attribute of self certainly holds a module: the constructor of the class makes one."""
-        if not (isinstance(node, ast.Attribute) and syntax.name_of(node.value) == "self"):
-            return False
-        name = syntax.name_of(node)
-        for info in self.outline.classes:
-            if info.name != self.class_name:
-                continue
-            stores = [
-                statement.value
-                for function in info.methods.values()
-                for statement in syntax.walk(function)
-                if isinstance(statement, ast.Assign)
-                and any(isinstance(t, ast.Attribute) and syntax.name_of(t) == name for t in statement.targets)
-            ]
-            return bool(stores) and all(self.makes_module(value) for value in stores)
-        return False
-
-    def makes_module(self, value: ast.expr) -> bool:
-        """Whether a value is certainly a new Module."""
-        while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-            if value.func.attr not in MODULE_CONVERSIONS or not isinstance(value.func.value, ast.Call):
-                break
-            value = value.func.value
-        if not isinstance(value, ast.Call):
-            return False
-        if isinstance(value.func, ast.Name):
-            binding = self.scope.lookup(value.func.id)
-            if binding is not None and binding.class_info is not None:
-                info = binding.class_info
-                return info.is_module and not info.is_open and not _defines_flag(info)
-        dotted = self.scope.dotted(value.func)
-        return dotted is not None and is_module_class(dotted)
+        info = self.modules.info
+        return syntax.is_self(target.value) and not (info is not None and info.is_module)
 
     # NAL303.
 
@@ -275,16 +320,82 @@ class _Scan:
         if not isinstance(value, ast.Call):
             return
         dotted = self.scope.dotted(value.func) or ""
-        if not dotted.startswith("torch.optim.") or dotted.startswith("torch.optim.lr_scheduler."):
+        last = dotted.rpartition(".")[2]
+        is_of_torch = dotted.startswith("torch.optim.") and not dotted.startswith("torch.optim.lr_scheduler.")
+        if not is_of_torch and not ("." in dotted and last in OPTIMISER_CLASSES):
             return
         self.optimisers = {m: o for m, o in self.optimisers.items() if o != name}
         self.late_parameters = [late for late in self.late_parameters if late.optimiser != name]
         given = [*value.args[:1], *(k.value for k in value.keywords if k.arg == "params")]
         for argument in given:
-            if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute):
-                model = syntax.name_of(argument.func.value)
-                if argument.func.attr == "parameters" and model:
-                    self.optimisers[model] = name
+            for node in self.parts(argument):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    model = syntax.name_of(node.func.value)
+                    if node.func.attr in PARAMETER_ITERATORS and model:
+                        self.optimisers[model] = name
+
+    def parts(self, node: ast.expr, depth: int = 3) -> Iterator[ast.AST]:
+        """The nodes of an expression, and of what its variables hold."""
+        for part in syntax.walk(node):
+            yield part
+            if isinstance(part, ast.Name) and depth and part.id in self.values:
+                yield from self.parts(self.values[part.id], depth - 1)
+
+    def changed_by(self, call: ast.Call, node: ast.stmt) -> None:
+        """What a call puts into a model whose Parameters an optimiser has."""
+        function = call.func
+        last = syntax.last_name(function)
+        if last == "setattr" and len(call.args) == 3:
+            self.put_into(call.args[0], call.args[2], node)
+        elif last in ("weight_norm", "spectral_norm", "fully_shard") and call.args:
+            model = self.model_of(call.args[0])
+            if model:
+                self.found_late(f"{last}({syntax.name_of(call.args[0])})", model, node)
+        elif isinstance(function, ast.Attribute):
+            if last in ("append", "insert", "register_parameter") and call.args:
+                self.put_into(function.value, call.args[-1], node)
+            elif last == "load_state_dict" and any(
+                k.arg == "assign" and isinstance(k.value, ast.Constant) and k.value.value is True for k in call.keywords
+            ):
+                model = self.model_of(function.value)
+                if model:
+                    self.found_late(f"{model}.load_state_dict(assign=True)", model, node)
+            else:
+                self.changed_by_method(function, node)
+
+    def changed_by_method(self, function: ast.Attribute, node: ast.stmt) -> None:
+        """A method of a class of the file that gives its object a new layer."""
+        model = self.model_of(function.value)
+        info = self.modules.kind_of(function.value) if model else None
+        if info is None or isinstance(info, str):
+            return
+        found = info.find_method(function.attr)
+        if found is None or function.attr in INITIALISERS | ENTRY_POINTS:
+            return
+        for statement in syntax.walk(found[1]):
+            if isinstance(statement, ast.Assign) and self.has_parameters(statement.value):
+                if any(isinstance(t, ast.Attribute) and syntax.is_self(t.value) for t in statement.targets):
+                    self.found_late(f"{model}.{function.attr}()", model, node)
+                    return
+
+    def model_of(self, node: ast.expr) -> str:
+        """The model known to an optimiser that an expression is, or is a part of; else ""."""
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Name):
+            name = syntax.name_of(node)
+            if name in self.optimisers:
+                return name
+            if isinstance(node, ast.Name):
+                return ""
+            node = node.value
+        return ""
+
+    def put_into(self, target: ast.expr, value: ast.expr, node: ast.stmt) -> None:
+        model = self.model_of(target)
+        if model:
+            self.late(model, value, node, syntax.name_of(target) or model)
+
+    def found_late(self, target: str, model: str, node: ast.stmt) -> None:
+        self.late_parameters.append(LateParameter(self.lines.span(node), target, model, self.optimisers[model]))
 
     def late_layer(self, target: ast.Attribute, value: ast.expr, node: ast.stmt) -> None:
         parts = syntax.name_of(target).split(".")
@@ -304,8 +415,7 @@ class _Scan:
             made = made.func.value
         if not self.has_parameters(made):
             return
-        found = LateParameter(self.lines.span(node), target or f"{model}.add_module", model, self.optimisers[model])
-        self.late_parameters.append(found)
+        self.found_late(target or f"{model}.add_module", model, node)
 
     def has_parameters(self, value: ast.expr) -> bool:
         """Whether a value is a new Parameter, a layer with some, or a container given such layers."""
@@ -327,10 +437,19 @@ class _Scan:
         return False
 
 
-def _defines_flag(info: object) -> bool:
-    methods = getattr(info, "methods", {})
-    attributes = getattr(info, "class_attributes", {})
-    return "requires_grad" in methods or "requires_grad" in attributes or "__setattr__" in methods
+def _without_history(test: ast.expr) -> str:
+    """The tensor of which a test asks whether it has no history; else ""."""
+    wanted = "requires_grad"
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test = test.operand
+    elif isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant):
+        wanted = "grad_fn" if test.comparators[0].value is None else "requires_grad"
+        if test.comparators[0].value not in (None, False) or not isinstance(test.ops[0], ast.Is | ast.Eq):
+            return ""
+        test = test.left
+    else:
+        return ""
+    return syntax.name_of(test.value) if isinstance(test, ast.Attribute) and test.attr == wanted else ""
 
 
 def _is_computed(value: ast.expr) -> bool:

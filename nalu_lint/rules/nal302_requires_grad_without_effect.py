@@ -77,6 +77,10 @@ class RequiresGradWithoutEffectRule(Rule):
         for flag in model.ineffective_flags:
             if flag.is_misspelt:
                 message = f"`{flag.attribute}` is no attribute of a tensor: setting it has no effect. Use requires_grad"
+            elif flag.attribute == "requires_grad_":
+                message = f"`{flag.target}.requires_grad_` is replaced instead of called: use requires_grad_(...)"
+            elif flag.attribute == "==":
+                message = f"`{flag.target}` is only compared: use `=` to set it"
             else:
                 message = (
                     f"`{flag.target}` is a module: setting requires_grad on it has no effect on its Parameters. "

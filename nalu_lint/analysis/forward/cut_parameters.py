@@ -117,6 +117,7 @@ def cut_parameters(
         if read.expression in called
         for atom in heap.get(module, name) or ()
         if not isinstance(atom, Param | Tensor | Const) and not _is_fresh(atom, interpreter) and verdicts.cut_of(read)
+        if not (isinstance(atom, ModuleObject) and interpreter.parameters_of(atom) == [])  # has none to freeze
     }
     for name in suspects:
         if any(read.function in frozen for read in verdicts.cut_reads(name)[0]):

@@ -220,6 +220,8 @@ class Calls:
         result = self.computed(_union(receiver, operands))
         if isinstance(function.value, ast.Name) and function.value.id in self.variables:
             self.variables[function.value.id] = _union(self.variables[function.value.id], result)
+        elif _is_of_data(function.value):
+            self.cut(operands, Cut("detach", ".data"), to_sink=True)
         elif self.self_path(function.value):
             self.sink(operands)
         return result
@@ -278,7 +280,7 @@ class Calls:
     def computed(self, value: Flowing) -> Flowing:
         raise NotImplementedError
 
-    def cut(self, value: Flowing, cut: Cut) -> Flowing:
+    def cut(self, value: Flowing, cut: Cut, *, to_sink: bool = False) -> Flowing:
         raise NotImplementedError
 
     def sink(self, value: Flowing) -> None:
@@ -290,6 +292,15 @@ class Calls:
 
 def _union(first: Flowing, second: Flowing) -> Flowing:
     return Flowing(first.nodes | second.nodes, first.is_reference or second.is_reference)
+
+
+def _is_of_data(node: ast.expr) -> bool:
+    """`w.data`, `w.data[0]`, `w.data.view(-1)`: what is written there, no gradient leaves."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        if isinstance(node, ast.Attribute) and node.attr == "data":
+            return True
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return False
 
 
 def _is_super(node: ast.expr) -> bool:

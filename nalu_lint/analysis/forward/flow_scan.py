@@ -67,6 +67,9 @@ class Scan(Calls):
             is_list = node.target.id in self.own_lists
             joined = Flowing(old.nodes | operand.nodes, old.is_reference or operand.is_reference)
             self.variables[node.target.id] = joined if is_list else self.computed(joined)
+        elif _is_data(node.target):
+            self.write(node.target)
+            self.cut(operand, Cut("detach", ".data"), to_sink=True)
         else:
             self.write(node.target)
             self.sink(operand)
@@ -89,6 +92,9 @@ class Scan(Calls):
                     self.target(element, value, expression)
         elif isinstance(target, ast.Starred):
             self.target(target.value, value, expression)
+        elif _is_data(target):
+            self.write(target)
+            self.cut(value, Cut("detach", ".data"), to_sink=True)
         elif isinstance(target, ast.Attribute):
             self.write(target)
             self.sink(value)
@@ -355,10 +361,11 @@ class Scan(Calls):
             return self.cut(value, Cut(NO_GRADIENT_MODE, self.no_grad))
         return Flowing(value.nodes)
 
-    def cut(self, value: Flowing, cut: Cut) -> Flowing:
+    def cut(self, value: Flowing, cut: Cut, *, to_sink: bool = False) -> Flowing:
+        """`to_sink`: it goes on to where it trains, or would without the cut."""
         if not value.nodes:
             return NOTHING
-        number = self.flow.node()
+        number = SINK if to_sink else self.flow.node()
         for source in value.nodes:
             self.flow.connect(source, number, cut)
         return Flowing(frozenset({number}))
@@ -384,6 +391,13 @@ class Scan(Calls):
             value = self.variables.get(node.id, NOTHING)
             if value.is_reference:
                 self.flow.written |= {read.path[0] for read in self.flow.reads if read.node in value.nodes}
+
+
+def _is_data(target: ast.expr) -> bool:
+    """Whether what is written is the `.data` of something, whole or in part: no gradient leaves it."""
+    while isinstance(target, ast.Subscript):
+        target = target.value
+    return isinstance(target, ast.Attribute) and target.attr == "data"
 
 
 def _training(test: ast.expr) -> bool | None:

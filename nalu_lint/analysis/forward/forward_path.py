@@ -18,6 +18,7 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     LAYER_PARAMETERS,
     MODULE_CONVERSIONS,
     NO_GRAD,
+    NORM_PARTS,
     OPTIMISER_GROUPS,
     OPTIONAL_PARAMETERS,
     PARAMETER,
@@ -93,7 +94,7 @@ class ForwardPath:
             self._expression(node.test, place)
             guard = self._guard(node.test, node.body, place)
             self._block(node.body, place._replace(guard=max(place.guard, guard)))
-            otherwise = MISSING if _mentions_training(node.test) else NONE
+            otherwise = MISSING if _in_training(node.test) is True else NONE
             self._block(node.orelse, place._replace(guard=max(place.guard, otherwise)))
         elif isinstance(node, ast.With | ast.AsyncWith):
             no_grad = any(_is_no_grad(item.context_expr, place.scope) for item in node.items)
@@ -123,15 +124,24 @@ class ForwardPath:
                     self._block(child.body, place)
 
     def _guard(self, test: ast.expr, body: list[ast.stmt], place: _Place) -> int:
-        """What a test makes of the branch `body`."""
-        if _mentions_training(test) or any(
-            (isinstance(node, ast.Constant) and node.value is None)
-            or (isinstance(node, ast.Name) and node.id in ("hasattr", "getattr", "isinstance"))
-            for node in syntax.walk(test)
-        ):
+        """What a test makes of the branch `body`: whether it asks for something that is assigned there."""
+        if _in_training(test) is False:
             return MISSING
-        tested = {node.attr for node in syntax.walk(test) if isinstance(node, ast.Attribute)}
-        return FLAG if tested & self._assigned(body, place, depth=2) else NONE
+        asks = False
+        tested: set[str] = set()
+        arguments = {a.arg for a in syntax.walk(place.function.args) if isinstance(a, ast.arg)}
+        for node in syntax.walk(test):
+            if isinstance(node, ast.Attribute):
+                tested.add(node.attr)
+            elif isinstance(node, ast.Constant):
+                asks = asks or node.value is None or isinstance(node.value, str)
+                tested |= {node.value} if isinstance(node.value, str) else set()
+            elif isinstance(node, ast.Name) and node.id not in arguments:
+                asks = asks or node.id in ("hasattr", "getattr", "isinstance")
+                tested |= {node.id, *_attributes_of(node.id, place.function)}
+        if tested.isdisjoint(self._assigned(body, place, depth=2)):
+            return NONE
+        return MISSING if asks else FLAG
 
     def _assigned(self, body: list[ast.stmt], place: _Place, depth: int) -> set[str]:
         """Attributes assigned below `body`, and by the methods that it calls."""
@@ -176,6 +186,11 @@ class ForwardPath:
             return "Parameter" if _is_trainable(call) else None
         if dotted is not None and dotted in LAYER_PARAMETERS and _has_parameters(dotted, call):
             return dotted.removeprefix("torch.")
+        if isinstance(call.func, ast.Name):
+            binding = place.scope.lookup(call.func.id)
+            info = binding.class_info if binding is not None else None
+            if info is not None and info.is_module and not info.is_open and registered_parameters(info, layers=True):
+                return info.name
         return None
 
     def _is_excused(self, place: _Place) -> bool:
@@ -192,7 +207,7 @@ class ForwardPath:
         for argument in (*made.args, *(keyword.value for keyword in made.keywords)):
             self._expression(argument, place)
         for target in targets:
-            path = _path(target)
+            path = _path(_stored_in(target, place.function) if what == "Parameter" else target)
             if what == "Parameter" and len(path) > 1 and self._rebinds(path, made, place):
                 if place.guard != MISSING and place.scope.home is self.info.home:
                     name = ".".join(path[1:] if path[0] == place.self_name else path)
@@ -211,35 +226,129 @@ class ForwardPath:
             return False
         if path[0] == place.self_name and len(path) == 2:
             return path[1] in self.registered
-        if path[-1] not in LAYER_PARAMETER_NAMES and path[-1] not in self.registered:
+        if path[-1] not in LAYER_PARAMETER_NAMES | NORM_PARTS and path[-1] not in self.registered:
             return False
         if path[0] == place.self_name:
             return True
         # A variable: only where the new Parameter is made out of the old one.
-        return any(_path(node) == path for argument in made.args for node in syntax.walk(argument))
+        return any(_path(node) == path for argument in made.args for node in _parts(argument, place.function))
 
 
-def registered_parameters(info: ClassInfo) -> dict[str, ast.expr | None]:
-    """Attributes that the constructor assigns a trainable Parameter, and the expressions that make it."""
+def registered_parameters(info: ClassInfo, *, layers: bool = False) -> dict[str, ast.expr | None]:
+    """Attributes that the constructor assigns a trainable Parameter, and the expressions that make it.
+
+    `layers`: and those that it assigns a layer of PyTorch.
+    """
     found: dict[str, ast.expr | None] = {}
     for base in info.mro():
-        for name, function in base.methods.items():
-            if name not in INITIALISERS:
-                continue
+        for function in _constructing(base):
             for node in syntax.walk(function):
-                if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
-                    if base.scope.dotted(node.value.func) in PARAMETER and _is_trainable(node.value):
-                        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                        made = node.value if base.home is info.home else None
-                        found.update({t.attr: made for t in targets if isinstance(t, ast.Attribute)})
-                elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "register_parameter":
-                    name_node = node.args[0] if node.args else None
-                    is_none = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
+                if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    names = [t.attr for t in targets if isinstance(t, ast.Attribute)]
+                    made = _made_by(node.value, base, function, layers=layers) if names else None
+                    if made is not None:
+                        found.update(dict.fromkeys(names, made if base.home is info.home else None))
+                elif isinstance(node, ast.Call) and syntax.last_name(node.func) in ("register_parameter", "setattr"):
+                    is_setting = isinstance(node.func, ast.Name)
+                    name_node, *values = node.args[1:] if is_setting else node.args or [ast.Constant(None)]
+                    is_none = bool(values) and isinstance(values[0], ast.Constant)
+                    if is_setting and not (values and _made_by(values[0], base, function)):
+                        continue
                     if isinstance(name_node, ast.Constant) and isinstance(name_node.value, str) and not is_none:
                         found[name_node.value] = node if base.home is info.home else None
         for kind in base.bases:
             found.update(dict.fromkeys(LAYER_PARAMETERS.get(kind, ()) if isinstance(kind, str) else ()))
     return found
+
+
+def _constructing(info: ClassInfo) -> list[FunctionNode]:
+    """The initialisers of a class, and the methods that they call."""
+    found: list[FunctionNode] = []
+    pending = [function for function in info.functions() if function.name in INITIALISERS]
+    while pending:
+        function = pending.pop()
+        if function in found:
+            continue
+        found.append(function)
+        for node in syntax.walk(function):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and syntax.is_self(node.func.value):
+                if node.func.attr not in ENTRY_POINTS:
+                    pending += info.definitions.get(node.func.attr, [])
+    return found
+
+
+def _made_by(
+    value: ast.expr, info: ClassInfo, function: FunctionNode, depth: int = 3, *, layers: bool = False
+) -> ast.expr | None:
+    """The call that makes the trainable Parameter that a value is; None where it is none, or not for certain."""
+    if not depth:
+        return None
+    if isinstance(value, ast.IfExp):
+        first = _made_by(value.body, info, function, depth - 1, layers=layers)
+        return first and _made_by(value.orelse, info, function, depth - 1, layers=layers) and first
+    if isinstance(value, ast.Name):
+        values = _assigned_to(value.id, function)
+        made = [_made_by(one, info, function, depth - 1, layers=layers) for one in values]
+        return made[0] if made and all(made) else None
+    outer = _outer_call(value)
+    if outer is None:
+        return None
+    dotted = info.scope.dotted(outer.func)
+    if dotted in PARAMETER:
+        return outer if _is_trainable(outer) else None
+    if layers and dotted is not None and dotted in LAYER_PARAMETERS:
+        return outer
+    helpers: list[FunctionNode] = []
+    if isinstance(outer.func, ast.Attribute) and syntax.is_self(outer.func.value):
+        helpers = info.definitions.get(outer.func.attr, [])
+    elif isinstance(outer.func, ast.Name):
+        binding = info.scope.lookup(outer.func.id)
+        helpers = [binding.function] if binding is not None and binding.function is not None else []
+    returned = [
+        _made_by(node.value, info, helper, depth - 1, layers=layers)
+        for helper in helpers
+        for node in syntax.walk(helper)
+        if isinstance(node, ast.Return) and node.value is not None
+    ]
+    return outer if returned and all(returned) else None
+
+
+def _assigned_to(name: str, function: FunctionNode) -> list[ast.expr]:
+    """What a local variable is assigned in a function."""
+    return [
+        node.value
+        for node in syntax.walk(function)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id == name
+    ]
+
+
+def _attributes_of(name: str, function: FunctionNode) -> set[str]:
+    """The attributes that a local variable may hold."""
+    values = _assigned_to(name, function)
+    return {node.attr for value in values for node in syntax.walk(value) if isinstance(node, ast.Attribute)}
+
+
+def _parts(node: ast.expr, function: FunctionNode, depth: int = 3) -> Iterator[ast.AST]:
+    """The nodes of an expression, and of what its variables are assigned in the function."""
+    for part in syntax.walk(node):
+        yield part
+        if isinstance(part, ast.Name) and depth:
+            for value in _assigned_to(part.id, function):
+                yield from _parts(value, function, depth - 1)
+
+
+def _stored_in(target: ast.expr, function: FunctionNode) -> ast.expr:
+    """The attribute that a variable is stored in later, if any: `new = Parameter(...)`, then `self.w = new`."""
+    if isinstance(target, ast.Name):
+        for node in syntax.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == target.id:
+                for other in node.targets:
+                    if isinstance(other, ast.Attribute):
+                        return other
+    return target
 
 
 def _calls(node: ast.expr) -> Iterator[ast.Call]:
@@ -295,8 +404,15 @@ def _is_no_grad(node: ast.expr, scope: Scope) -> bool:
     return scope.dotted(function) in NO_GRAD
 
 
-def _mentions_training(test: ast.expr) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "training" for node in syntax.walk(test))
+def _in_training(test: ast.expr) -> bool | None:
+    """Whether a branch runs in training only (True), in evaluation only (False), or whenever (None)."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _in_training(test.operand)
+        return None if inner is None else not inner
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        found = [one for one in map(_in_training, test.values) if one is not None]
+        return found[0] if found else None
+    return True if isinstance(test, ast.Attribute) and test.attr == "training" else None
 
 
 def _ends(body: list[ast.stmt]) -> bool:

@@ -16,7 +16,13 @@ from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.outline import is_module_class
 from nalu_lint.analysis.index.usage import function_usage
 from nalu_lint.analysis.index.usage_facts import FunctionUsage, Usage
-from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALISERS, LAYER_PARAMETERS, MODULE_BASES
+from nalu_lint.analysis.knowledge.torch_semantics import (
+    ENTRY_POINTS,
+    INITIALISERS,
+    LAYER_PARAMETERS,
+    MODULE_BASES,
+    SHOWING_METHODS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +123,7 @@ class FileUsage:
         family = _Family(self, info)
         initialised = family.initialised()
         roots = [name for name in family.methods if name not in initialised or name in ENTRY_POINTS]
+        roots = [name for name in roots if name not in SHOWING_METHODS]
         if not initialised <= INITIALISERS:
             # Another object, or the forward of a layer that it inherits, uses them as well.
             layers = {name for base in info.external_bases() for name in LAYER_PARAMETERS.get(base, ())}
@@ -137,6 +144,9 @@ class FileUsage:
         for name in initialised - later - INITIALISERS:
             reached = [found.now for method in family.reach([name]) for found in family.usages(method)]
             constructing[name] = {attribute for usage in reached for attribute in usage.reads}
+        for name in family.reach([name for name in roots if name in ENTRY_POINTS]):
+            for found in family.usages(name):  # these are the business of other rules
+                after.reads |= found.now.cut_reads | found.later.cut_reads
         for name in later:
             for found in family.usages(name):
                 if name != "__init__":
@@ -322,14 +332,26 @@ class _Family:
         self.file = file
         self.methods: dict[str, list[tuple[FunctionNode, Scope]]] = {}
         self.properties: set[str] = set()
-        for member in dict.fromkeys([*info.mro(), *info.descendants()]):
+        order = info.mro()
+        overridden: set[str] = set()
+        for member in dict.fromkeys([*order, *info.descendants()]):
             for function in member.functions():
+                if member in order and function.name in overridden:
+                    continue  # it never runs for an instance of this class
                 self.methods.setdefault(function.name, []).append((function, member.scope))
                 if function.decorator_list:
                     self.properties.add(function.name)
             for expression in member.class_attributes.values():  # `alias = method`, `w = property(f)`
                 names = {node.id for node in syntax.walk(expression) if isinstance(node, ast.Name)}
                 self.properties |= names & member.methods.keys()
+
+            if member in order:
+                overridden |= {name for name in ENTRY_POINTS & self.methods.keys() if not self._is_mentioned(name)}
+
+    def _is_mentioned(self, name: str) -> bool:
+        """Whether a method known so far calls one of this name: its own, or that of a base class."""
+        known = [self.file.function(f, scope, is_method=True) for found in self.methods.values() for f, scope in found]
+        return any(name in usage.now.mentions or name in usage.later.mentions for usage in known)
 
     def usages(self, name: str) -> list[FunctionUsage]:
         return [self.file.function(function, scope, is_method=True) for function, scope in self.methods[name]]

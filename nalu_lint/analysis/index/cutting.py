@@ -17,7 +17,8 @@ from nalu_lint.analysis.knowledge import torch_semantics as torch_tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from nalu_lint.analysis.index.outline import ClassInfo, FunctionNode, Outline
+    from nalu_lint.analysis.index.outline import ClassInfo, Outline
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _METHODS = torch_tables.DETACHING | torch_tables.COPYING_METHODS
 _FUNCTIONS = frozenset({"float", "int", "bool", "tensor", "as_tensor", "deepcopy", "from_numpy", "array", "asarray"})

@@ -35,9 +35,9 @@ class Freezing:
         """The attributes, looked for when first asked."""
         names: set[str] = set()
         for node in self._speaking(self._file.tree.body):
-            if isinstance(node, ast.Attribute) and node.attr in _FLAGS:
-                names |= _attributes(node.value)
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for frozen in _frozen(node):
+                names |= _attributes(frozen)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 is_called_so = any(word in node.name.lower() for word in _FREEZING_WORDS)
                 if is_called_so or (self._mentions_flags(node) and _sets_flags(node)):
                     names |= _mentioned(node)
@@ -75,6 +75,25 @@ class Freezing:
         return EVERYTHING in self.names or any(name in self.names for name in path)
 
 
+def _frozen(node: ast.AST) -> list[ast.expr]:
+    """What a statement or call may freeze: not by a flag that it sets to True, or only asks for."""
+    if isinstance(node, ast.Assign):
+        if isinstance(node.value, ast.Constant) and node.value.value is True:
+            return []
+        targets = [t for target in node.targets for t in getattr(target, "elts", [target])]
+        return [t.value for t in targets if isinstance(t, ast.Attribute) and t.attr == "requires_grad"]
+    if not isinstance(node, ast.Call):
+        return []
+    flags = [*node.args, *(keyword.value for keyword in node.keywords)]
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "requires_grad_":
+        is_on = all(isinstance(flag, ast.Constant) and flag.value is True for flag in flags)
+        return [] if is_on else [node.func.value]
+    if syntax.last_name(node.func) == "setattr" and len(node.args) == 3:
+        is_flag = isinstance(node.args[1], ast.Constant) and node.args[1].value == "requires_grad"
+        return [node.args[0]] if is_flag else []
+    return []
+
+
 def _tests_freezing(test: ast.expr) -> bool:
     words = [node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in syntax.walk(test)]
     return any(part in word.lower() for word in words for part in _FREEZING_WORDS)
@@ -84,8 +103,8 @@ def _sets_flags(function: FunctionNode) -> bool:
     """Whether it sets `requires_grad` in a loop over something's Parameters."""
     has_flag = has_loop = False
     for node in syntax.walk(function):
+        has_flag = has_flag or bool(_frozen(node))
         if isinstance(node, ast.Attribute):
-            has_flag = has_flag or node.attr in _FLAGS
             has_loop = has_loop or node.attr in PARAMETER_ITERATORS
     return has_flag and has_loop
 

@@ -387,8 +387,15 @@ def bind_statement(statement: ast.stmt, scope: Scope) -> None:
             _bind_star("." * statement.level + (statement.module or ""), scope)
     elif isinstance(statement, ast.Assign):
         for assigned in statement.targets:
+            parts = statement.value.elts if isinstance(statement.value, ast.Tuple | ast.List) else []
             if isinstance(assigned, ast.Name):
                 scope.bind(assigned.id, Binding(statement, value=statement.value))
+            elif isinstance(assigned, ast.Tuple | ast.List) and len(assigned.elts) == len(parts):
+                for part, value in zip(assigned.elts, parts, strict=True):
+                    if isinstance(part, ast.Name):
+                        scope.bind(part.id, Binding(statement, value=value))
+                    else:
+                        _bind_names(part, statement, scope)
             else:
                 _bind_names(assigned, statement, scope)
     elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):

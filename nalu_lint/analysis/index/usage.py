@@ -10,7 +10,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.index import syntax
-from nalu_lint.analysis.index.usage_calls import DISCARD, METADATA, READ, WRITE, CallUsage
+from nalu_lint.analysis.index.usage_calls import CUT, DISCARD, METADATA, READ, WRITE, CallUsage
 from nalu_lint.analysis.index.usage_facts import FunctionUsage, Usage
 from nalu_lint.analysis.knowledge.torch_semantics import (
     INITIALISERS,
@@ -278,8 +278,8 @@ class _Scanner(CallUsage):
         elif name in PARAMETER_ITERATORS:
             if use in (READ, WRITE) and self.function_name not in OPTIMISER_METHODS:
                 self.usage.reads_all_parameters = self.usage.flows_all_parameters = True
-        elif use == READ:
-            self.usage.reads.add(name)
+        elif use in (READ, CUT):
+            (self.usage.reads if use == READ else self.usage.cut_reads).add(name)
             self.usage.handed.add(name)
             if self.flowing:
                 self.usage.own_flows.add(name)

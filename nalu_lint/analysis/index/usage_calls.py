@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.knowledge.torch_semantics import (
+    COPYING_METHODS,
+    LOGGING_METHODS,
     METADATA_FUNCTIONS,
     METADATA_METHODS,
     OPTIMISER_METHODS,
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 # How an expression is used by what surrounds it.
 READ = "read"  # its value flows somewhere
+CUT = "cut"  # its value flows somewhere, its gradient does not
 METADATA = "metadata"  # only its shape, type, identity, ...
 WRITE = "write"  # it is the target of an in-place operation
 DISCARD = "discard"  # it is a statement of its own
 
+_CUTTING = COPYING_METHODS | {"detach"}
 _FILLING = frozenset({"append", "extend", "insert"})  # of the receiver, nothing flows
 _DYNAMIC_FUNCTIONS = frozenset({"exec", "eval", "vars", "locals"})
 _PASSES_SELF = frozenset({"super", "type", "id", "print", "isinstance", "hasattr", "repr", "str", "hash"})
@@ -116,6 +120,8 @@ class CallUsage:
         if method in ("__getattr__", "__getattribute__"):
             # A computed name is another one than that which was asked for.
             self.usage.reads_anything |= not all(isinstance(a, ast.Name | ast.Constant) for a in arguments)
+        if use == DISCARD and method in LOGGING_METHODS and dotted is None:
+            argument_use = METADATA
         if self.is_self(receiver) or syntax.is_super(receiver):
             if method in PARAMETER_ITERATORS:
                 self.own_attribute(method, use)
@@ -124,16 +130,24 @@ class CallUsage:
                 self.usage.reads.add(method)
         elif method in METADATA_METHODS:
             self.expression(receiver, METADATA)
+        elif method in _CUTTING and use != METADATA and self.is_own_value(receiver):
+            self.expression(receiver, CUT)
         elif syntax.is_in_place(method):
             self.expression(receiver, WRITE if use in (DISCARD, WRITE) else READ)
         else:
             if use == DISCARD and method in _FILLING:
                 self.test(receiver)
             else:
-                self.expression(receiver, METADATA if use == METADATA else READ)
+                self.expression(receiver, use if use in (METADATA, CUT) else READ)
             if dotted is not None and dotted.startswith("torch.optim."):
                 argument_use = METADATA
         self.arguments(method, arguments, argument_use, dotted, writes_first=dotted is not None)
+
+    def is_own_value(self, node: ast.expr) -> bool:
+        """`self.a`, or what a method of a tensor makes of it alone: `self.a.mean()`."""
+        while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords):
+            node = node.func.value
+        return isinstance(node, ast.Attribute) and self.is_self(node.value)
 
     def arguments(
         self, callee: str, arguments: list[ast.expr], use: str, dotted: str | None, *, writes_first: bool

@@ -8,6 +8,7 @@ class Usage:
 
     def __init__(self) -> None:
         self.reads: set[str] = set()  # attributes of self, by value
+        self.cut_reads: set[str] = set()  # those of which only a detached copy is read: it trains nothing
         self.stores: set[str] = set()  # attributes of self assigned, deleted or changed in place
         self.handed: set[str] = set()  # attributes of self taken without calling them: `hook(self.f)`
         self.foreign_reads: set[str] = set()  # attributes of other objects, by value
@@ -35,6 +36,7 @@ class Usage:
 
     def update(self, other: Usage) -> None:
         self.reads |= other.reads
+        self.cut_reads |= other.cut_reads
         self.stores |= other.stores
         self.handed |= other.handed
         self.foreign_reads |= other.foreign_reads

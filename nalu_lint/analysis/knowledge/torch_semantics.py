@@ -69,6 +69,8 @@ LAYER_PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
 }
 LAYER_PARAMETER_NAMES = frozenset(name for names in LAYER_PARAMETERS.values() for name in names)
+# What weight_norm and spectral_norm register in place of `weight`.
+NORM_PARTS = frozenset({"weight_g", "weight_v", "weight_orig", "original0", "original1"})
 # Submodules that a layer owns under its own name.
 LAYER_MODULES: dict[str, dict[str, str]] = {
     "torch.nn.MultiheadAttention": {"out_proj": "torch.nn.Linear"},
@@ -259,6 +261,12 @@ ENTRY_POINTS = frozenset(
 )
 # What tells an optimiser of Parameters after it was built.
 OPTIMISER_GROUPS = frozenset({"param_groups", "add_param_group"})
+# Methods that show a module, or say how it is doing: what they read trains nothing.
+SHOWING_METHODS = frozenset({"extra_repr", "__repr__", "__str__", "_get_name"})
+# Methods of loggers, as statements: they show what they are given.
+LOGGING_METHODS = frozenset(
+    {"log", "log_dict", "log_metrics", "add_scalar", "add_scalars", "add_histogram", "debug", "info", "warning"}
+)
 # Methods of Module that yield its Parameters, alone or as (name, Parameter) pairs.
 PARAMETER_ITERATORS = frozenset({"parameters", "named_parameters"})
 MODULE_ITERATORS = frozenset({"modules", "named_modules", "children", "named_children"})
@@ -282,6 +290,19 @@ TENSOR_CONVERSIONS = frozenset(
 )
 # Those of them that have nothing to convert in a new Parameter, unless a default was changed.
 NO_OP_CONVERSIONS = frozenset({"float", "cpu", "contiguous"})
+# Functions of libraries that return a Module.
+MODULE_FACTORIES = ("torchvision.models.", "timm.create_model", "torch.hub.load", "open_clip.create_model")
+# Methods that Modules have, and neither tensors nor optimisers.
+MODULE_ONLY_METHODS = frozenset(
+    {"parameters", "named_parameters", "modules", "named_modules", "children", "named_children", "forward"}
+)
+# Classes of optimisers, as libraries call theirs.
+OPTIMISER_CLASSES = frozenset(
+    {
+        *("Adam", "AdamW", "SGD", "Adafactor", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "LBFGS"),
+        *("Lion", "LAMB", "Lamb", "FusedAdam", "FusedLAMB", "AdamW8bit", "Adam8bit", "AdaBelief", "Ranger", "Muon"),
+    }
+)
 # Methods by which a module says itself which Parameters it has, or moves them itself.
 REDEFINES_PARAMETERS = frozenset(
     {
@@ -328,7 +349,7 @@ def is_misspelt_requires_grad(name: str) -> bool:
     >>> [is_misspelt_requires_grad(name) for name in ("require_grad", "requires_gard", "requires_grad", "needs_grad")]
     [True, True, False, False]
     """
-    if name in _OTHER_GRADS or name.endswith("_sync"):
+    if name in _OTHER_GRADS or name.startswith("_") or name.endswith("_sync"):
         return False
     letters = name.replace("_", "").lower()
     for known in ("requiresgrad", "requiredgrad", "requiresgradient", "requiresgradients"):

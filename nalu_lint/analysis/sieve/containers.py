@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _IN_NAME = re.compile(rb"\w")
 _PLAIN_CONTAINER = re.compile(
-    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*"
+    rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:\((?=[\[{(]))*"
     rb"(?:\[|\{|\(|(?:dict|list|tuple|set)\(|(\w+)[ \t]*(?:#[^\n]*)?\n|(?=[\w.]+\([^\n]*\)[ \t]*,))"
 )
 _OTHER_TARGETS = re.compile(rb"[ \t]+(?:\w+[ \t]*,[ \t]*)*\Z")
@@ -102,7 +102,10 @@ def _adds_object(name: bytes, constructor: bytes, source: bytes) -> bool:
 def _makes_object(text: bytes, constructor: bytes, source: bytes) -> bool:
     """Whether a class is called there, a variable that may hold one, or a function, which may make an object of one."""
     return any(
-        not name or b"def %s(" % name in source or _is_variable(name, constructor) for name in _CALLS.findall(text)
+        not name
+        or any(b"%s %s(" % (kind, name) in source for kind in (b"def", b"class"))
+        or _is_variable(name, constructor)
+        for name in _CALLS.findall(text)
     )
 
 

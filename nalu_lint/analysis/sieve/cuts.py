@@ -28,14 +28,17 @@ BLOCK, VALUE, ARGUMENT = "block", "value", "argument"
 _BLOCKS = re.compile(rb"_(?:grad|mode|grad_enabled)\(")
 _BLOCK_STARTS = (b"no", b"inference", b"set")
 _METHODS = (b"detach", b"item", b"numpy", b"tolist")
-_ARGUMENTS = re.compile(rb"\(self\.")
-_TAKES_ARGUMENT = re.compile(rb"(?:tensor|deepcopy|float)\Z")
-_EXAMPLE = (b">>>", b"...")  # in a docstring
-_LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
-_WRITES = re.compile(
-    rb"\.data(?:\w|(?:\[[^\]\n]*\])?[ \t]*[-+*/]?=[^=]|(?:\[[^\]\n]*\])?\.\w+_\(|\.(?:shape|size|dtype|device)\b)"
+_ARGUMENTS = re.compile(
+    rb"(?:tensor|deepcopy|(?<![\w.])(?:float|int|bool)|array|[a-z]Tensor|from_numpy)\((?=[^)\n]*[a-z])"
 )
-_CLASS = re.compile(rb"class[ \t]+\w+[ \t]*[(:]")
+_EXAMPLE = (b">>>", b"...")  # in a docstring
+# What is written there, no gradient leaves.
+_WRITES_DATA = re.compile(rb"\.data(?:\[[^\n]*?\])?(?:\.\w+\([^()\n]*\))*(?:[ \t]*[-+*/@]?=[^=]|\.\w+_\()")
+_VARIABLE = re.compile(rb"(?<![\w.])(?!self\b|torch\b|return\b)([a-zA-Z_]\w*)(?![\w(])")
+_WRITES = re.compile(
+    rb"\.data(?:\w|\.(?:shape|size|dtype|device)\b|(?:\[[^\]\n]*\])?\.(?:zero|fill|normal|uniform|clamp)_\()"
+)
+_CLASS = re.compile(rb"(?:^|(?<=\n))class[ \t]+\w+[ \t]*[(:]")
 _NO_PARAMETERS = frozenset(name.encode() for name in NO_PARAMETERS | PARAMETER_ITERATORS | MODULE_ITERATORS)
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
@@ -86,8 +89,7 @@ def _cuts(text: Text) -> Iterator[_Cut]:
         if _WRITES.match(source, place) is None:
             yield _Cut(place, VALUE)
     for match in _ARGUMENTS.finditer(source):
-        if _TAKES_ARGUMENT.search(source, max(0, match.start() - 8), match.start()):
-            yield _Cut(match.start(), ARGUMENT)
+        yield _Cut(match.start(), ARGUMENT)
 
 
 def _cutting_classes(text: Text) -> Iterator[int]:
@@ -200,7 +202,8 @@ def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tup
     if cut.kind is BLOCK:
         return function, set(_OWN.findall(source, place, _end_of_block(source, line_start, place, end)))
     if cut.kind is ARGUMENT:
-        return function, set(_OWN.findall(source, max(function, line_start), text.line_end(place)))
+        first, last = max(function, line_start), text.line_end(place)
+        return function, set(_OWN.findall(source, first, last)) | _through_variables(source, first, last, function, end)
     return function, _cut_values(text, place, function, end)
 
 
@@ -209,16 +212,28 @@ def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
     source = text.content
     line_start, line_end = text.line_start(place), text.line_end(place)
     first, last = _receiver(source, max(start, place - 2000), place), place
-    if first < 0 or _BINDS.search(source, line_start, line_end) or not _TAKES_NOTHING.match(source, place):
+    if (
+        first < 0
+        or _WRITES_DATA.match(source, place)
+        or _BINDS.search(source, line_start, line_end)
+        or not _TAKES_NOTHING.match(source, place)
+    ):
         first, last = max(start, line_start), line_end  # the value may come from anywhere in the line
     names = {
         name for name, inner in _OWN_PATH.findall(source, first, last) if not (inner and _is_setting(source, inner))
     }
-    variable = _LAST_WORD.search(source, max(0, place - 60), place)
-    if variable is not None:
-        for value in _assigned(source, variable.group(1), start, end, place):
-            names.update(own for like, own in _OWN_VALUE.findall(value) if not like)
-    return names
+    return names | _through_variables(source, first, last, start, end)
+
+
+def _through_variables(source: bytes, first: int, last: int, start: int, end: int) -> set[bytes]:
+    """Attributes of self that the variables between `first` and `last` may be assigned in the function around."""
+    return {
+        own
+        for variable in set(_VARIABLE.findall(source, first, last))
+        for value in _assigned(source, variable, start, end, first)
+        for like, own in _OWN_VALUE.findall(value)
+        if not like
+    }
 
 
 def _is_setting(source: bytes, name: bytes) -> bool:

@@ -9,7 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nalu_lint.analysis.knowledge.torch_semantics import INITIALISERS, LAYER_PARAMETERS, is_misspelt_requires_grad
+from nalu_lint.analysis.knowledge.torch_semantics import (
+    INITIALISERS,
+    LAYER_PARAMETERS,
+    OPTIMISER_CLASSES,
+    is_misspelt_requires_grad,
+)
 from nalu_lint.analysis.sieve.text import words
 
 if TYPE_CHECKING:
@@ -28,12 +33,12 @@ _TAKES_GRADIENT = re.compile(
     rb"\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad"
     rb"|[ \t]*=[ \t]*[\w.]+\((?:[^\n]*\n){1,8}?[^\n]*requires_grad"  # a call over a few rows
 )
+_OTHER_FLAG = re.compile(rb"\brequires_grad_[ \t]*=[^=]|\n[ \t]*[\w.\[\]]+\.requires_grad[ \t]*==")
 _SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t(]*(?:True|False)")
 _TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
-_MADE_BY_CLASS = re.compile(rb"[ \t]*=[ \t]*[\w.]*\b[A-Z]\w*\(")
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
 _FLAG_LIKE = re.compile(rb"\.(\w*(?:[gG][rR]+[aA][dD]|[rR]equire|g[ar]{2}d)\w*)[ \t]*=")
-_OPTIMISER = re.compile(rb"optim[\w.]*\.\w+\([ \t\r\n]*(?:params[ \t]*=[ \t]*)?(\w[\w.]*)\.parameters\(")
+_OPTIMISER = re.compile(rf"\boptim\.\w+\(|\b(?:{'|'.join(sorted(OPTIMISER_CLASSES))})\(".encode())
 
 
 def has_forward(text: Text) -> bool:
@@ -45,7 +50,9 @@ def makes_in_forward(text: Text) -> bool:
     """Whether a Parameter or a layer is made in a function that may run in forward."""
     if any(match.group(1) and _is_made_in_forward(text, match.start()) for match in text.parameters):
         return True
-    return any(_matches_in_forward(pattern, text) for pattern in (_MAKES_LAYER, *_imported_layers(text)))
+    own = sorted(text.module_classes)
+    patterns = [re.compile(rb"(?<![\w.])(?<!class )(?:%s)\(" % b"|".join(own))] if own else []
+    return any(_matches_in_forward(pattern, text) for pattern in (_MAKES_LAYER, *_imported_layers(text), *patterns))
 
 
 def _matches_in_forward(pattern: re.Pattern[bytes], text: Text) -> bool:
@@ -110,20 +117,20 @@ def _sets_flag_in_vain(text: Text) -> bool:
     flags = [place for place in text.attributes.get(b"requires_grad", ()) if _SETS_FLAG.match(source, place)]
     receivers = [_LAST_WORD.search(source, max(0, place - 60), place) for place in flags]
     names = {b"p" if found is None else found.group(1) for found in receivers} - _TENSOR_NAMES
-    # A module is known by the class that makes it.
-    return any(_MADE_BY_CLASS.match(source, place + len(name)) for name in names for place in words(source, name))
+    return _OTHER_FLAG.search(source) is not None or any(not _is_parameter_of_loop(source, name) for name in names)
+
+
+def _is_parameter_of_loop(source: bytes, name: bytes) -> bool:
+    """Whether a name is only ever a variable of a loop over Parameters."""
+    loops = re.findall(rb"\bfor\b([^\n]*)\bin\b([^\n]*)", source)
+    word = re.compile(rb"\b%s\b" % re.escape(name))
+    over = [behind for before, behind in loops if word.search(before)]
+    return bool(over) and all(b"parameters()" in behind for behind in over)
 
 
 def _adds_layer_late(text: Text) -> bool:
-    source = text.content
-    if b"parameters" not in text.attributes or b"optim" not in source:
-        return False
-    for match in _OPTIMISER.finditer(source):
-        model = re.escape(match.group(1))
-        late = re.compile(rb"(?<![\w.])%s(?:\.\w+)+[ \t]*=[^=]|%s[\w.]*\.(?:add|register)_module\(" % (model, model))
-        if late.search(source, match.end()):
-            return True
-    return False
+    iterates = b"parameters" in text.attributes or b"named_parameters" in text.attributes
+    return iterates and _OPTIMISER.search(text.content) is not None
 
 
 # Parameters that are lost at construction.

@@ -121,11 +121,20 @@ class Definitions:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        found = list(_DEFINITION.finditer(content))
-        self.starts = [match.start() for match in found]
-        self.names = [match.group(1) for match in found]
+        self.starts: list[int] = []
+        self.names: list[bytes] = []
+        for match in _DEFINITION.finditer(content):
+            if not self._is_nested(match.start()):
+                self.starts.append(match.start())
+                self.names.append(match.group(1))
         self._in_forward: dict[bytes, bool] = {}
         self._in_construction: dict[bytes, bool] = {}
+
+    def _is_nested(self, place: int) -> bool:
+        """Whether a `def` stands in the function before it, which goes on behind it."""
+        if not self.starts or self._indentation(place) <= self._indentation(self.starts[-1]):
+            return False
+        return self.is_surely_in(place, self.starts[-1])
 
     def regions(self) -> Iterator[tuple[bytes, int, int]]:
         """Each function's name, start, and where the next one starts."""

@@ -27,7 +27,7 @@ def set_flag(code: Code, finding: Finding) -> Rewrite:
     if not isinstance(statement.value, ast.Constant) or not isinstance(statement.value.value, bool):
         raise Refused("what it is set to is neither True nor False")
     changes = Changes(code)
-    if target.attr != _FLAG:
+    if target.attr not in (_FLAG, f"{_FLAG}_"):
         changes.change(target, lambda node: node.with_changes(attr=cst.Name(_FLAG)))
         return Rewrite("unsafe", f"Spell it `{_FLAG}`", changes)
     function = code.cst(target).with_changes(attr=cst.Name(f"{_FLAG}_"))
