@@ -28,12 +28,17 @@ class ModuleValues:
         self.info = info
         self.self_name = self_name
         self.kinds: dict[str, ClassInfo | str] = {}  # by name: the class, or what makes it
+        self._flagged: set[str] = set()  # names of objects of classes that have a flag of their own
         self._body = body
         self._used: set[str] | None = None
 
     def assigned(self, name: str, value: ast.expr) -> None:
         """A name holds something else from here on."""
         self.kinds.pop(name, None)
+        self._flagged.discard(name)
+        binding = self.scope.lookup(syntax.last_name(value.func)) if isinstance(value, ast.Call) else None
+        if binding is not None and binding.class_info is not None and defines_flag(binding.class_info):
+            self._flagged.add(name)
         kind = self.kind_of(value)
         if kind is not None:
             self.kinds[name] = kind
@@ -55,7 +60,7 @@ class ModuleValues:
         if self.kind_of(node) is not None:
             return True
         name = syntax.name_of(node)
-        return bool(name) and name in self.used and not self._may_be_tensor(name)
+        return bool(name) and name in self.used - self._flagged and not self._may_be_tensor(name)
 
     def kind_of(self, node: ast.expr) -> ClassInfo | str | None:
         """The class of a Module, or a word for what makes it; None where it may be anything."""

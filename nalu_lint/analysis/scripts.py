@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nalu_lint.analysis.index.outline import Outline, Scope
-    from nalu_lint.analysis.index.syntax import FunctionNode
     from nalu_lint.analysis.index.positions import Lines
+    from nalu_lint.analysis.index.syntax import FunctionNode
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -183,7 +183,8 @@ class _Scan:
             self.suspects, self.optimisers = after_body
         elif not _leaves(node.body):
             guarded = _without_history(node.test)
-            kept = {k: v for k, v in after_body[0].items() if k == guarded}  # else it has a history, and all is well
+            # Where it may have a history, the branch may never run.
+            kept = {k: v for k, v in after_body[0].items() if k == guarded and self.is_cut(k)}
             self.suspects = {k: v for k, v in self.suspects.items() if after_body[0].get(k) == v} | kept
             self.optimisers = {k: v for k, v in self.optimisers.items() if after_body[1].get(k) == v}
 
@@ -249,6 +250,13 @@ class _Scan:
                 value = value.func.value
             else:
                 return ""
+
+    def is_cut(self, name: str) -> bool:
+        """Whether the value of a variable was cut from its history on the way, as far as the function shows."""
+        value = self.values.get(name)
+        return value is not None and any(
+            isinstance(part, ast.Attribute) and part.attr in DETACHING | COPYING_METHODS for part in self.parts(value)
+        )
 
     def returned_by(self, name: str, depth: int) -> str:
         """How every value that a function of the file returns is a new leaf; else ""."""
