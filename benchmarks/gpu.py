@@ -323,7 +323,7 @@ def counts_per_step(run: Run) -> None:
             for is_probed in (False, True):
                 found = each_step(run, build, x, is_probed, WATCHED_STEPS, around)
                 rows.append([name, what, "with" if is_probed else "without", *found])
-    table(["model", "count", "probe", *range(1, WATCHED_STEPS + 1)], rows)
+    table(["model", "count", "probe", *map(str, range(1, WATCHED_STEPS + 1))], rows)
 
 
 def seconds_of_steps(run: Run, build: Any, x: torch.Tensor, is_probed: bool, n_steps: int) -> list[float]:
