@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from distributed import Client, as_completed
 
 from nalu_lint import Config, Diagnostic
-from nalu_lint.runner import check_file
 from nalu_lint.files import discover
 from nalu_lint.output import render
+from nalu_lint.runner import check_file
 from nalu_lint.tasks import Task
 
 if TYPE_CHECKING:

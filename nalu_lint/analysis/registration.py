@@ -21,9 +21,11 @@ from nalu_lint.analysis.construction.values import (
 )
 from nalu_lint.analysis.facts import HiddenParameter, LostParameter, UnusedParameter
 from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.names import canonical
 from nalu_lint.analysis.knowledge.torch_semantics import (
     INITIALISERS,
     NO_OP_CONVERSIONS,
+    PLACED_BY_KEYWORD,
     REDEFINES_PARAMETERS,
     TENSOR_CONVERSIONS,
 )
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.construction.values import Value
     from nalu_lint.analysis.forward.cut_parameters import Verdicts
     from nalu_lint.analysis.index.after_construction import After
-    from nalu_lint.analysis.index.outline import ClassInfo
+    from nalu_lint.analysis.index.outline import ClassInfo, Scope
 
 # What stands where values are written, or taken, without gradients.
 _BY_HAND = frozenset({"no_grad", "inference_mode", "data", "detach", "copy_", "lerp_"})
@@ -147,7 +149,7 @@ def _is_there_already(store: Store, parameter: Param) -> bool:
     if made is None or not isinstance(value, cst.Call) or not isinstance(made.node, cst.Call):
         return False
     asked = [argument.value for argument in value.args if not _is_flag(argument.value)]
-    parts = _parts(made.node, _variables(made.segment.module))
+    parts = _parts(made.node, _variables(made.segment.module), made.segment.file.outline.scope)
     return bool(asked) and all(_goes_with(one, parts) for one in asked)
 
 
@@ -175,7 +177,9 @@ def _same(first: cst.BaseExpression, second: cst.BaseExpression) -> bool:
     return "".join(texts[0].split()) == "".join(texts[1].split())
 
 
-def _parts(node: cst.CSTNode, variables: dict[str, cst.BaseExpression], depth: int = 3) -> list[cst.CSTNode]:
+def _parts(
+    node: cst.CSTNode, variables: dict[str, cst.BaseExpression], scope: Scope, depth: int = 3
+) -> list[cst.CSTNode]:
     """What an expression is computed from, less what says only how large it is; variables are followed."""
     found: list[cst.CSTNode] = []
     pending = [node]
@@ -183,10 +187,18 @@ def _parts(node: cst.CSTNode, variables: dict[str, cst.BaseExpression], depth: i
         part = pending.pop()
         found.append(part)
         if isinstance(part, cst.Name) and depth and part.value in variables:
-            found += _parts(variables[part.value], variables, depth - 1)
-        if not _is_size(part):
+            found += _parts(variables[part.value], variables, scope, depth - 1)
+        if isinstance(part, cst.Call) and _is_placed_by_keyword(part, scope):
+            pending += [a for a in part.args if a.keyword is not None and a.keyword.value in ("device", "dtype")]
+        elif not _is_size(part):
             pending += part.children
     return found
+
+
+def _is_placed_by_keyword(call: cst.Call, scope: Scope) -> bool:
+    head, _, rest = (get_full_name_for_node(call.func) or "").partition(".")
+    root = scope.dotted_name(head)
+    return root is not None and canonical(f"{root}.{rest}".rstrip(".")) in PLACED_BY_KEYWORD
 
 
 def _is_size(node: cst.CSTNode) -> bool:

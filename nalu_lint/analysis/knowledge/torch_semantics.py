@@ -158,6 +158,14 @@ FACTORIES = UNINITIALISED_FACTORIES | frozenset(
 # Factories that fill the tensor with a value that they are given.
 FILLING_FACTORIES = frozenset({"torch.full", "torch.full_like"})
 SIZED_FACTORIES = FACTORIES - FILLING_FACTORIES  # whose arguments say how large, not what is in it
+# Those of them whose result has the device and type of the keywords, whatever the other arguments are.
+PLACED_BY_KEYWORD = frozenset(
+    f"torch.{name}"
+    for name in (
+        *("zeros", "ones", "empty", "rand", "randn", "randint", "randperm", "eye"),
+        *("arange", "range", "linspace", "logspace"),
+    )
+)
 # Functions that copy their argument's value and cut its history ("said out loud").
 COPYING_FUNCTIONS = frozenset(
     {"torch.tensor", "copy.deepcopy", "copy.copy", "float", "int", "bool", "numpy.array", "numpy.asarray"}
