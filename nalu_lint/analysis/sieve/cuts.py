@@ -28,13 +28,19 @@ BLOCK, VALUE, ARGUMENT = "block", "value", "argument"
 _BLOCKS = re.compile(rb"_(?:grad|mode|grad_enabled)\(")
 _BLOCK_STARTS = (b"no", b"inference", b"set")
 _METHODS = (b"detach", b"item", b"numpy", b"tolist")
-_ARGUMENTS = re.compile(
-    rb"(?:tensor|deepcopy|(?<![\w.])(?:float|int|bool)|array|[a-z]Tensor|from_numpy)\((?=[^)\n]*[a-z])"
+# Calls of functions that cut their arguments: what they end with, and the names that count.
+_ARGUMENTS = (b"tensor(", b"deepcopy(", b"float(", b"int(", b"bool(", b"array(", b"Tensor(", b"from_numpy(")
+_TAKES_ARGUMENT = re.compile(
+    rb"(?:\b(?:(?:as_|new_)?tensor|deepcopy|(?:as|asany)?array|from_numpy|[A-Z]\w*Tensor)"
+    rb"|(?<![\w.])(?:float|int|bool))\Z"
 )
+_OF_SOMETHING = re.compile(rb"[^)\n]*[a-z]")
 _EXAMPLE = (b">>>", b"...")  # in a docstring
 # What is written there, no gradient leaves.
 _WRITES_DATA = re.compile(rb"\.data(?:\[[^\n]*?\])?(?:\.\w+\([^()\n]*\))*(?:[ \t]*[-+*/@]?=[^=]|\.\w+_\()")
-_VARIABLE = re.compile(rb"(?<![\w.])(?!self\b|torch\b|return\b)([a-zA-Z_]\w*)(?![\w(])")
+_METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
+# A variable that is used, and not only its shape, nor handed over by its name.
+_VARIABLE = re.compile(rb"(?<![\w.])(?!self\b|torch\b|return\b)([a-zA-Z_]\w*)(?![\w(]|=[^=]|\.(?:%s)\b)" % _METADATA)
 _WRITES = re.compile(
     rb"\.data(?:\w|\.(?:shape|size|dtype|device)\b|(?:\[[^\]\n]*\])?\.(?:zero|fill|normal|uniform|clamp)_\()"
 )
@@ -43,7 +49,7 @@ _NO_PARAMETERS = frozenset(name.encode() for name in NO_PARAMETERS | PARAMETER_I
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
 _MADE_BY_NAME = re.compile(rb"(?:self\.register_parameter\(|setattr\(self,)[ \t\n]*['\"](\w+)['\"]")
 _OWN = re.compile(rb"self\.(\w+)")
-_METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
+_WORD = re.compile(rb"(?<![\w.])[a-zA-Z_]\w*")
 _LIKE = b"|".join(sorted(name.encode() for name in METADATA_FUNCTIONS if name.endswith("_like")))
 # Where the value is read, and not only the shape.
 _OWN_VALUE = re.compile(rb"(?:\b(%s)\()?self\.(\w+)\b(?!(?:\.\w+)?\.(?:%s)\b)" % (_LIKE, _METADATA))
@@ -54,7 +60,7 @@ _LOOP = re.compile(rb"\n[ \t]+(?:for|while|async for)\b")
 _IN_WORD = re.compile(rb"[\w.]")
 _TAKES_NOTHING = re.compile(rb"\.\w+\b(?:\(\)|(?!\())")
 # A variable of one line alone holds something else of that line.
-_BINDS = re.compile(rb"\b(?:for|lambda)\b|:=")
+_BINDS = re.compile(rb"\bfor\b([^\n]*?)\bin\b|\blambda\b([^\n:]*):|(\w+)[ \t]*:=")
 
 
 class _Cut(NamedTuple):
@@ -88,8 +94,11 @@ def _cuts(text: Text) -> Iterator[_Cut]:
     for place in text.attributes.get(b"data", ()):
         if _WRITES.match(source, place) is None:
             yield _Cut(place, VALUE)
-    for match in _ARGUMENTS.finditer(source):
-        yield _Cut(match.start(), ARGUMENT)
+    for token in _ARGUMENTS:
+        for place in places(source, token):
+            end = place + len(token)
+            if _OF_SOMETHING.match(source, end) and _TAKES_ARGUMENT.search(source, max(0, place - 20), end - 1):
+                yield _Cut(place, ARGUMENT)
 
 
 def _cutting_classes(text: Text) -> Iterator[int]:
@@ -113,7 +122,7 @@ def _cuts_and_calls(text: Text) -> Iterator[_Cut]:
             names.add(name)
     for name in names:
         for place in words(text.content, name):
-            if text.content.startswith(b"(", place + len(name)):
+            if text.content.startswith(b"(", place + len(name)) and not text.content.endswith(b"def ", 0, place):
                 yield _Cut(place, ARGUMENT)
 
 
@@ -202,7 +211,8 @@ def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tup
     if cut.kind is BLOCK:
         return function, set(_OWN.findall(source, place, _end_of_block(source, line_start, place, end)))
     if cut.kind is ARGUMENT:
-        first, last = max(function, line_start), text.line_end(place)
+        opened = source.find(b"(", place) + 1
+        first, last = _unless_bound(text, opened, text.closing(opened), function)
         return function, set(_OWN.findall(source, first, last)) | _through_variables(source, first, last, function, end)
     return function, _cut_values(text, place, function, end)
 
@@ -210,19 +220,24 @@ def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tup
 def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
     """Attributes of self that may be part of the value of which a method is called at `place`."""
     source = text.content
-    line_start, line_end = text.line_start(place), text.line_end(place)
     first, last = _receiver(source, max(start, place - 2000), place), place
-    if (
-        first < 0
-        or _WRITES_DATA.match(source, place)
-        or _BINDS.search(source, line_start, line_end)
-        or not _TAKES_NOTHING.match(source, place)
-    ):
-        first, last = max(start, line_start), line_end  # the value may come from anywhere in the line
+    if first < 0 or _WRITES_DATA.match(source, place) or not _TAKES_NOTHING.match(source, place):
+        first = last  # the value may come from anywhere in the line
+    first, last = _unless_bound(text, first, last, start)
     names = {
         name for name, inner in _OWN_PATH.findall(source, first, last) if not (inner and _is_setting(source, inner))
     }
     return names | _through_variables(source, first, last, start, end)
+
+
+def _unless_bound(text: Text, first: int, last: int, start: int) -> tuple[int, int]:
+    """That stretch, or its whole line in the function that starts at `start`, if the line alone says what it holds."""
+    source = text.content
+    line = max(start, text.line_start(first)), text.line_end(last)
+    if first == last:
+        return line
+    bound = {word for groups in _BINDS.findall(source, *line) for group in groups for word in _WORD.findall(group)}
+    return line if not bound.isdisjoint(_WORD.findall(source, first, last)) else (first, last)
 
 
 def _through_variables(source: bytes, first: int, last: int, start: int, end: int) -> set[bytes]:

@@ -33,7 +33,10 @@ _TAKES_GRADIENT = re.compile(
     rb"\.requires_grad\b|[ \t]*=[^=\n][^\n]*requires_grad"
     rb"|[ \t]*=[ \t]*[\w.]+\((?:[^\n]*\n){1,8}?[^\n]*requires_grad"  # a call over a few rows
 )
-_OTHER_FLAG = re.compile(rb"\brequires_grad_[ \t]*=[^=]|\n[ \t]*[\w.\[\]]+\.requires_grad[ \t]*==")
+# Each begins with a literal: see `text`.
+_REPLACES_METHOD = re.compile(rb"requires_grad_[ \t]*=[^=]")
+_COMPARES_FLAG = re.compile(rb"\.requires_grad[ \t]*==")
+_TARGET = re.compile(rb"[ \t]*[\w.\[\]]+")
 _SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t(]*(?:True|False)")
 _TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
@@ -50,9 +53,14 @@ def makes_in_forward(text: Text) -> bool:
     """Whether a Parameter or a layer is made in a function that may run in forward."""
     if any(match.group(1) and _is_made_in_forward(text, match.start()) for match in text.parameters):
         return True
-    own = sorted(text.module_classes)
-    patterns = [re.compile(rb"(?<![\w.])(?<!class )(?:%s)\(" % b"|".join(own))] if own else []
-    return any(_matches_in_forward(pattern, text) for pattern in (_MAKES_LAYER, *_imported_layers(text), *patterns))
+    if any(_matches_in_forward(pattern, text) for pattern in (_MAKES_LAYER, *_imported_layers(text))):
+        return True
+    return any(
+        not text.content.endswith((b".", b"class "), 0, place) and _is_made_in_forward(text, place)
+        for name in text.module_classes
+        for place in words(text.content, name)
+        if text.content.startswith(b"(", place + len(name))
+    )
 
 
 def _matches_in_forward(pattern: re.Pattern[bytes], text: Text) -> bool:
@@ -117,7 +125,12 @@ def _sets_flag_in_vain(text: Text) -> bool:
     flags = [place for place in text.attributes.get(b"requires_grad", ()) if _SETS_FLAG.match(source, place)]
     receivers = [_LAST_WORD.search(source, max(0, place - 60), place) for place in flags]
     names = {b"p" if found is None else found.group(1) for found in receivers} - _TENSOR_NAMES
-    return _OTHER_FLAG.search(source) is not None or any(not _is_parameter_of_loop(source, name) for name in names)
+    if _REPLACES_METHOD.search(source) is not None:
+        return True
+    compared = (match.start() for match in _COMPARES_FLAG.finditer(source))
+    if any(_TARGET.fullmatch(source, text.line_start(place), place) for place in compared):
+        return True
+    return any(not _is_parameter_of_loop(source, name) for name in names)
 
 
 def _is_parameter_of_loop(source: bytes, name: bytes) -> bool:
@@ -130,7 +143,7 @@ def _is_parameter_of_loop(source: bytes, name: bytes) -> bool:
 
 def _adds_layer_late(text: Text) -> bool:
     iterates = b"parameters" in text.attributes or b"named_parameters" in text.attributes
-    return iterates and _OPTIMISER.search(text.content) is not None
+    return iterates and b"optim" in text.content and _OPTIMISER.search(text.content) is not None
 
 
 # Parameters that are lost at construction.
