@@ -317,7 +317,14 @@ def check_glob(pattern: str) -> str:
     return pattern
 
 
+# A key of so many parts. Reading one takes time and memory by the square of their number: 100,000 take 40 GB.
+_MAX_PARTS = 200
+_DEEP_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_MAX_PARTS}}}""")
+
+
 def _loads(text: str) -> dict[str, Any]:
+    if text.count(".") >= _MAX_PARTS and _DEEP_KEY.search(text):
+        raise ValueError(f"a key has more than {_MAX_PARTS} parts")
     if sys.version_info >= (3, 11):
         import tomllib  # start-up time
     else:

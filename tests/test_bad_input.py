@@ -175,8 +175,8 @@ def test_a_defect_outside_the_analysis_stops_nothing_either(monkeypatch: pytest.
 
     monkeypatch.setattr(suppressions, "read", broken)
     write(tmp_path, {"a.py": FAULTY, "b.py": "x = 1\n"})
-    tasks = [tasks.Task(str(tmp_path / name), Config(), is_named=True) for name in ("a.py", "b.py")]
-    first, second = runner.check_files(tasks)
+    named = [tasks.Task(str(tmp_path / name), Config(), is_named=True) for name in ("a.py", "b.py")]
+    first, second = runner.check_files(named)
     assert [d.message for d in first.diagnostics] == ["internal error: KeyError: 'oops'; please report it"]
     assert "KeyError" in first.defect
     assert second.diagnostics == []
@@ -186,7 +186,7 @@ def test_a_defect_outside_the_analysis_stops_nothing_either(monkeypatch: pytest.
 def test_a_worker_that_dies_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
     program = (
-        "import multiprocessing, os, sys, nalu_lint.engine as engine\n"
+        "import multiprocessing, os, sys, nalu_lint.source_text as source_text\n"
         "multiprocessing.set_start_method('fork')\n"
         "source_text.parse = lambda text: os.abort()\n"
         "from nalu_lint.cli import main\n"
@@ -270,7 +270,9 @@ def test_devices_and_sockets(tmp_path: Path) -> None:
     assert found[3] == f"z.py:{FINDING}"
 
 
-@pytest.mark.parametrize("text", ["select = " + "[" * 1000, "a." * 100_000 + "b = 1", "x = '" + "\\'" * 1000])
+@pytest.mark.parametrize(
+    "text", ["select = " + "[" * 1000, "a." * 100_000 + "b = 1", "'a' . " * 100_000 + "b = 1", "x = '" + "\\'" * 1000]
+)
 def test_configuration_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
     write(tmp_path, {"m.py": FAULTY})
     inline = call("--config", text, cwd=tmp_path)
