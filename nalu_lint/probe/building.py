@@ -160,7 +160,8 @@ class Building:
 def entries_of_compiled_code(wrap: Callable[[Any], Any]) -> list[Patch]:
     """What every call of compiled code passes, before anything is compiled. Nothing is, until this is imported."""
     module = sys.modules.get("torch._dynamo.eval_frame")
-    return [Patch(module, "set_eval_frame", wrap)] if hasattr(module, "set_eval_frame") else []
+    names = ("set_eval_frame", "_maybe_set_eval_frame")  # mostly one function, known by two names since torch 2.5
+    return [Patch(module, name, wrap) for name in names if hasattr(module, name)]
 
 
 def is_constructing() -> bool:

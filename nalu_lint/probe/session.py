@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import deque
 from contextlib import ExitStack, nullcontext
@@ -12,6 +11,7 @@ import torch
 from torch import distributed, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from nalu_lint.probe.building import Patch, entries_of_compiled_code
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
 from nalu_lint.probe.naming import variable_of_tensor
@@ -95,6 +95,7 @@ class Session:
         self.tape: Tape | None = None  # a whole step, where it could be written down
         self._writing: Tape | None = None
         self._n_tapes = 0
+        self._compiled: list[Patch] = []  # what is replaced while a step is written down
         self._stepped: list[int] = []  # optimizers that have stepped while it is written
         self._marks: deque[int] = deque([0], maxlen=4)  # calls before each of the last backward passes
         self._is_inside = False
@@ -269,15 +270,33 @@ class Session:
     # A step is written down from the end of one to the end of the next, in which every optimizer takes part again.
 
     def _begin_tape(self) -> None:
-        if self.tape is None and self._writing is None and self._n_tapes < _TAPES and not _is_compiled():
+        if self.tape is None and self._writing is None and self._n_tapes < _TAPES:
             self._n_tapes += 1
             self._stepped.clear()
             self._writing = self.recorder.tape = Tape()
             self._writing.begin()
+            # While something is compiled, or compiled code runs, no function mode of ours may be active.
+            self._compiled = [
+                Patch(torch, "compile", self._without_tape),
+                *entries_of_compiled_code(self._without_tape),
+            ]
+            for patch in self._compiled:
+                patch.apply()
+
+    def _without_tape(self, original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self._writing is not None and (not args or callable(args[0])):  # others switch the compiler off
+                self._writing.problem = "compiled code was called in the step"
+                self._end_tape()
+            return original(*args, **kwargs)
+
+        return call
 
     def _end_tape(self) -> None:
         tape, self._writing, self.recorder.tape = self._writing, None, None
         if tape is not None:
+            for patch in self._compiled:
+                patch.undo()
             tape.end()
             if not tape.problem:
                 self.tape = tape
@@ -401,12 +420,6 @@ class Session:
     def _end(self) -> None:
         self.finish()
         self._on_done()
-
-
-def _is_compiled() -> bool:
-    """Whether torch.compile was used: while it compiles, a function mode must not be active."""
-    backends = getattr(sys.modules.get("torch._dynamo.eval_frame"), "cached_backends", {})
-    return any(backend is not None for backend in backends.values())
 
 
 def _named(tensors: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:

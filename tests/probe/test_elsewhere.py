@@ -1,4 +1,5 @@
-"""What the probe makes for itself does not follow the user's default device.
+"""What goes on elsewhere in the process changes no verdict: the user's default device, other code that is compiled.
+
 
 The meta device stands for a GPU here: whatever the probe makes there by mistake has no values.
 """
@@ -52,3 +53,10 @@ def test_random_targets_with_another_default_device(name: str) -> None:
     with torch.device("cpu"):
         model, x = torch.nn.Linear(3, 2), torch.ones(4, 3)
     assert make_loss(name, 0)(model, (x,)).item() > 0
+
+
+def test_verdicts_after_something_else_was_compiled() -> None:
+    """A step of a model that is not compiled is written down, whatever was compiled before in the same process."""
+    torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1))
+    name = "forces_without_energies"
+    assert zoo.reported(zoo.run(zoo.PROGRAMS[name].make())) == zoo.EXPECTED[name]
