@@ -40,10 +40,15 @@ _EXAMPLE = (b">>>", b"...")  # in a docstring
 _WRITES_DATA = re.compile(rb"\.data(?:\[[^\n]*?\])?(?:\.\w+\([^()\n]*\))*(?:[ \t]*[-+*/@]?=[^=]|\.\w+_\()")
 _METADATA = b"|".join(sorted(name.encode() for name in METADATA_ATTRIBUTES | METADATA_METHODS))
 # A variable that is used, and not only its shape, nor handed over by its name.
-_VARIABLE = re.compile(rb"(?<![\w.])(?!self\b|torch\b|return\b)([a-zA-Z_]\w*)(?![\w(]|=[^=]|\.(?:%s)\b)" % _METADATA)
+_VARIABLE = re.compile(
+    rb"(?<![\w.])(?!(?:self|torch|return|math|np|numpy|None|if|else|for|in|not|and|or)\b)([a-zA-Z_]\w*)(?![\w(]|=[^=]|\.(?:%s)\b)"
+    % _METADATA
+)
 _WRITES = re.compile(
     rb"\.data(?:\w|\.(?:shape|size|dtype|device)\b|(?:\[[^\]\n]*\])?\.(?:zero|fill|normal|uniform|clamp)_\()"
 )
+_AS_VALUE = re.compile(rb"\w+(?![\w(]|[ \t]*[-+*/@|&]?=[^=]|[ \t]*,[^=\n(]*=[^=]|\.(?:%s)\b)" % _METADATA)
+_ASIDE = (b"if ", b"elif ", b"while ", b"assert ", b"raise ", b"print(", b"def ", b"@", b"logger.")
 _CLASS = re.compile(rb"(?:^|(?<=\n))class[ \t]+\w+[ \t]*[(:]")
 _NO_PARAMETERS = frozenset(name.encode() for name in NO_PARAMETERS | PARAMETER_ITERATORS | MODULE_ITERATORS)
 _MADE = re.compile(rb"self\.(\w+)[ \t]*(?::[^=\n]+)?=[ \t\n(]*(?:\w+\.)*([A-Z]\w*)\(")
@@ -104,11 +109,13 @@ def _cuts(text: Text) -> Iterator[_Cut]:
 def _cutting_classes(text: Text) -> Iterator[int]:
     """Where those classes start that mention an attribute only where something cuts gradients."""
     by_class: dict[tuple[int, int], list[_Cut]] = {}
-    for cut in _cuts_and_calls(text):
+    cuts = list(_cuts_and_calls(text))
+    rows = {text.line_start(cut.place) for cut in cuts}
+    for cut in cuts:
         if _matters(cut, text):
             by_class.setdefault(_class_around(text.content, cut.place), []).append(cut)
-    for (start, end), cuts in by_class.items():
-        if start >= 0 and _class_cuts(text, start, end, cuts):
+    for (start, end), own in by_class.items():
+        if start >= 0 and _class_cuts(text, start, end, own, rows):
             yield start
 
 
@@ -118,12 +125,20 @@ def _cuts_and_calls(text: Text) -> Iterator[_Cut]:
     for cut in _cuts(text):
         yield cut
         name, start, _ = text.definitions.around(cut.place)
-        if start >= 0 and text.content[start - 1 : start] in (b"\n", b""):
+        if start >= 0 and text.content[start - 1 : start] in (b"\n", b"") and _takes_value(cut, text):
             names.add(name)
     for name in names:
         for place in words(text.content, name):
             if text.content.startswith(b"(", place + len(name)) and not text.content.endswith(b"def ", 0, place):
                 yield _Cut(place, ARGUMENT)
+
+
+def _takes_value(cut: _Cut, text: Text) -> bool:
+    """Whether a cut in a function may be of a value, rather than of a number that a shape gives."""
+    if cut.kind is not ARGUMENT:
+        return True
+    opened = text.content.find(b"(", cut.place) + 1
+    return _VARIABLE.search(text.content, opened, text.closing(opened)) is not None
 
 
 def _class_around(source: bytes, place: int) -> tuple[int, int]:
@@ -145,12 +160,12 @@ def _matters(cut: _Cut, text: Text) -> bool:
     return text.definitions.around(cut.place)[0] not in _INITIALISERS
 
 
-def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut]) -> bool:
+def _class_cuts(text: Text, start: int, end: int, cuts: list[_Cut], rows: set[int]) -> bool:
     source = text.content
     regions = text.definitions.within(start, end)
     found: dict[int, set[bytes]] = {}  # attributes that are cut, by the start of the function
     for cut in cuts:
-        function, names = _cut_by(text, cut, regions)
+        function, names = _cut_by(text, cut, regions, rows)
         if names and regions[function][0] not in _INITIALISERS:
             found.setdefault(function, set()).update(names)
     if not found:
@@ -189,13 +204,16 @@ def _parameters_among(names: set[bytes], text: Text, start: int, end: int) -> se
     made = {name for name, kind in _MADE.findall(source, start, end) if _is_trained_class(kind, text.module_classes)}
     made.update(_MADE_BY_NAME.findall(source, start, end))
     others = names - made - _NO_PARAMETERS
+    # Without `nn` and forward, the base class is hardly a Module.
+    if not any(place < end for place in words(source, b"nn")) and b"def forward(" not in source[start:end]:
+        return names & made
     if not others or not _inherits_from_elsewhere(source, start):
         return names & made
     # A base class of another file may have made any attribute that this file never assigns.
     return names & made | {name for name in others if not is_assigned(source, name)}
 
 
-def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tuple[int, set[bytes]]:
+def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]], rows: set[int]) -> tuple[int, set[bytes]]:
     """The start of the function that something cuts gradients in, and the attributes of self that it cuts off."""
     source, place = text.content, cut.place
     line_start = text.line_start(place)
@@ -213,11 +231,12 @@ def _cut_by(text: Text, cut: _Cut, regions: dict[int, tuple[bytes, int]]) -> tup
     if cut.kind is ARGUMENT:
         opened = source.find(b"(", place) + 1
         first, last = _unless_bound(text, opened, text.closing(opened), function)
-        return function, set(_OWN.findall(source, first, last)) | _through_variables(source, first, last, function, end)
-    return function, _cut_values(text, place, function, end)
+        found = _through_variables(source, first, last, function, end, rows)
+        return function, found.union(_OWN.findall(source, first, last))
+    return function, _cut_values(text, place, function, end, rows)
 
 
-def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
+def _cut_values(text: Text, place: int, start: int, end: int, rows: set[int]) -> set[bytes]:
     """Attributes of self that may be part of the value of which a method is called at `place`."""
     source = text.content
     first, last = _receiver(source, max(start, place - 2000), place), place
@@ -227,7 +246,7 @@ def _cut_values(text: Text, place: int, start: int, end: int) -> set[bytes]:
     names = {
         name for name, inner in _OWN_PATH.findall(source, first, last) if not (inner and _is_setting(source, inner))
     }
-    return names | _through_variables(source, first, last, start, end)
+    return names | _through_variables(source, first, last, start, end, rows)
 
 
 def _unless_bound(text: Text, first: int, last: int, start: int) -> tuple[int, int]:
@@ -240,15 +259,33 @@ def _unless_bound(text: Text, first: int, last: int, start: int) -> tuple[int, i
     return line if not bound.isdisjoint(_WORD.findall(source, first, last)) else (first, last)
 
 
-def _through_variables(source: bytes, first: int, last: int, start: int, end: int) -> set[bytes]:
-    """Attributes of self that the variables between `first` and `last` may be assigned in the function around."""
-    return {
-        own
-        for variable in set(_VARIABLE.findall(source, first, last))
-        for value in _assigned(source, variable, start, end, first)
-        for like, own in _OWN_VALUE.findall(value)
-        if not like
-    }
+def _through_variables(source: bytes, first: int, last: int, start: int, end: int, rows: set[int]) -> set[bytes]:
+    """Attributes of self that the variables between `first` and `last` may be assigned in the function around.
+
+    `rows`: where the lines start in which something cuts gradients.
+    """
+    names: set[bytes] = set()
+    for variable in set(_VARIABLE.findall(source, first, last)):
+        values = _assigned(source, variable, start, end, first)
+        found = {own for value in values for like, own in _OWN_VALUE.findall(value) if not like}
+        if found and not _flows_on(source, variable, start, end, rows):
+            names |= found
+    return names
+
+
+def _flows_on(source: bytes, variable: bytes, start: int, end: int, rows: set[int]) -> bool:
+    """Whether a function uses the value of a variable where nothing cuts it, too, and never replaces it by a cut."""
+    is_used = False
+    for place in words(source, variable, start, end):
+        row = source.rfind(b"\n", 0, place) + 1
+        line = source[row:place].strip(b" \t")
+        if row in rows:
+            if not line and _ASSIGNS.match(source, place + len(variable)):
+                return False
+        elif row > start and not line.endswith(b".") and not line.startswith(_ASIDE):
+            is_own = line.partition(b"=")[0].rstrip(b" \t-+*/@|&") == variable  # it is assigned again
+            is_used = is_used or (_AS_VALUE.match(source, place) is not None and not is_own)
+    return is_used
 
 
 def _is_setting(source: bytes, name: bytes) -> bool:

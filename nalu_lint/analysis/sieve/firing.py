@@ -6,6 +6,8 @@ are imported where they are needed: start-up time.
 
 from __future__ import annotations
 
+import re
+
 from nalu_lint import nesting
 from nalu_lint.analysis.sieve.plain import is_unusual, plain
 from nalu_lint.analysis.sieve.text import Text
@@ -20,6 +22,9 @@ SCRIPT_CODES = frozenset({"NAL301", "NAL302", "NAL303"})
 # Opt-in rules about what is not there, or about common operations: any Module may break them.
 _HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
 _CLASS_CODES = DERIVING_CODES | _HARDLY_SIEVED | {"NAL101", "NAL102", "NAL103", "NAL201", "NAL202", "NAL203"}
+
+# What no file lacks that makes a Module of its own in some unusual form.
+_MODULES = re.compile(rb"\bnn\b|Module\b|Parameter\b|def forward\b")
 
 
 def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
@@ -47,7 +52,7 @@ def _coarse(content: bytes) -> frozenset[str]:
     from nalu_lint.analysis.sieve import signs
 
     found = signs.of_scripts(Text(content))
-    if b"def " in content and b"class " in content:
+    if b"def " in content and b"class " in content and _MODULES.search(content) is not None:
         found |= _CLASS_CODES
     return frozenset(found)
 

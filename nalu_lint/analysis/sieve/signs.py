@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from nalu_lint.analysis.knowledge.torch_semantics import (
     INITIALISERS,
     LAYER_PARAMETERS,
+    MODULE_CONVERSIONS,
+    MODULE_ONLY_METHODS,
     OPTIMISER_CLASSES,
     is_misspelt_requires_grad,
 )
@@ -37,6 +39,17 @@ _TAKES_GRADIENT = re.compile(
 _REPLACES_METHOD = re.compile(rb"requires_grad_[ \t]*=[^=]")
 _COMPARES_FLAG = re.compile(rb"\.requires_grad[ \t]*==")
 _TARGET = re.compile(rb"[ \t]*[\w.\[\]]+")
+_CALLS_METHOD = re.compile(rb"\.(\w+)\(")
+_MODULE_METHODS = frozenset(name.encode() for name in MODULE_ONLY_METHODS)
+_ASSIGNED = re.compile(rb"[ \t]*(?::[^=\n]+|:)?=[^=]")
+# What makes a Module: a class, a pretrained model, a function of a library of models, or an attribute.
+_MAKES_MODULE = re.compile(rb"[^\n]*(?:\b[A-Z]\w*\(|from_\w+\()|[ \t]*self(?:\.\w+)+[ \t]*(?:[\n;\[]|\.\w+\()")
+_CALLS_FUNCTION = re.compile(rb"[ \t]*[a-z_][\w.]*\(")
+_FACTORIES = (b"torchvision", b"timm", b"hub", b"open_clip")
+_OTHER_NAME = re.compile(
+    rb"[ \t]*(\w+)(?:\[[^\]\n]*\])*[ \t]*(?:[\n;]|\.(?:%s)\()"
+    % b"|".join(sorted(name.encode() for name in MODULE_CONVERSIONS))
+)
 _SETS_FLAG = re.compile(rb"\.requires_grad[ \t]*=[ \t(]*(?:True|False)")
 _TENSOR_NAMES = frozenset({b"weight", b"bias", b"data", b"param", b"p", b"parameter"})
 _LAST_WORD = re.compile(rb"(\w+)(?:\[[^\]]*\])?\Z")
@@ -124,13 +137,40 @@ def _sets_flag_in_vain(text: Text) -> bool:
         return True
     flags = [place for place in text.attributes.get(b"requires_grad", ()) if _SETS_FLAG.match(source, place)]
     receivers = [_LAST_WORD.search(source, max(0, place - 60), place) for place in flags]
+    attributes = {found.group(1) for found in receivers if found and source[found.start() - 1 : found.start()] == b"."}
     names = {b"p" if found is None else found.group(1) for found in receivers} - _TENSOR_NAMES
     if _REPLACES_METHOD.search(source) is not None:
         return True
     compared = (match.start() for match in _COMPARES_FLAG.finditer(source))
     if any(_TARGET.fullmatch(source, text.line_start(place), place) for place in compared):
         return True
-    return any(not _is_parameter_of_loop(source, name) for name in names)
+    return any(
+        not _is_parameter_of_loop(source, name) and (name in attributes or _may_be_module(text, name)) for name in names
+    )
+
+
+def _may_be_module(text: Text, name: bytes, seen: frozenset[bytes] = frozenset()) -> bool:
+    """Whether anything is done with a variable that makes it a Module: see `module_values`."""
+    source = text.content
+    if re.search(rb"\bfor\b[^\n]*\b%s\b[^\n]*\bin\b|\bdef[ \t]+\w+\(%s\b" % (name, name), source):
+        return True
+    has_factories = any(library in source for library in _FACTORIES)
+    for place in words(source, name):
+        end = place + len(name)
+        called = _CALLS_METHOD.match(source, end)
+        if called is not None and called.group(1) in _MODULE_METHODS:
+            return True
+        assigned = _ASSIGNED.match(source, end)
+        if assigned is None or not source.endswith((b" ", b"\t", b"\n", b";"), 0, place):
+            continue
+        value = assigned.end() - 1
+        if _MAKES_MODULE.match(source, value) or (has_factories and _CALLS_FUNCTION.match(source, value)):
+            return True
+        other = _OTHER_NAME.match(source, value)
+        if other is not None and other.group(1) not in seen | {name}:
+            if _may_be_module(text, other.group(1), seen | {name}):
+                return True
+    return False
 
 
 def _is_parameter_of_loop(source: bytes, name: bytes) -> bool:
