@@ -33,12 +33,13 @@ def as_main(path: str, arguments: list[str], *, is_module: bool) -> Iterator[Cal
     sys.argv = [path, *arguments]
     full_path = os.path.abspath(path)
     sys.path.insert(0, os.getcwd() if is_module else os.path.dirname(full_path))
+    kept: list[dict[str, Any]] = []  # the variables of the module: models are looked at once it has ended
     try:
         if is_module:
-            yield lambda: _run(lambda: runpy.run_module(path, run_name="__main__", alter_sys=True))
+            yield lambda: kept.append(runpy.run_module(path, run_name="__main__", alter_sys=True))
         elif os.path.isdir(path):
             sys.path[0] = full_path
-            yield lambda: _run(lambda: runpy.run_path(full_path, run_name="__main__"))
+            yield lambda: kept.append(runpy.run_path(full_path, run_name="__main__"))
         else:
             # Not runpy: it takes the module away at once, and classes in it would have no source when they are named.
             main = sys.modules["__main__"] = ModuleType("__main__")
@@ -47,10 +48,6 @@ def as_main(path: str, arguments: list[str], *, is_module: bool) -> Iterator[Cal
             yield _notebook(path, main) if path.endswith(".ipynb") else _script(full_path, main)
     finally:
         sys.argv, sys.path[:], sys.modules["__main__"] = saved_arguments, saved_path, saved_main
-
-
-def _run(call: Callable[[], Any]) -> None:
-    call()
 
 
 def _script(path: str, main: ModuleType) -> Callable[[], None]:

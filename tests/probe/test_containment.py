@@ -124,7 +124,7 @@ def test_modules_that_were_never_called(tmp_path: Path) -> None:
         for _ in range(2):
             model(torch.randn(8, 4)).square().mean().backward()
             optimizer.step()
-    assert {(v.code, v.parameter) for v in watched.report().verdicts} == {("NAL205", "b.weight"), ("NAL205", "b.bias")}
+    assert watched.report().verdicts == ()  # no optimizer holds them
     assert watched.report().unknown == ()
 
 

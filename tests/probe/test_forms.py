@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 FALLS_SHORT = """
     layer_replaced_after_the_optimiser layers_pruned vocabulary_extended head_reset_between_phases
 """
+# In these forms the copy in the inner loop is said to be detached (NAL202), not unused.
+FALLS_SHORT_ONLY = {("check", "inner_loop_on_a_copy"), ("pytest", "inner_loop_on_a_copy")}
 
 # Of these, every eighth program is run always, and all where slow tests are.
 LONG = ("pytest", "module", "notebook", "lightning", "transformers", "torchrun")
@@ -29,7 +31,7 @@ def cases() -> Iterator[object]:
     for form in forms.FORMS:
         for number, name in enumerate(zoo.PROGRAMS):
             marks = []
-            if name in FALLS_SHORT.split():
+            if name in FALLS_SHORT.split() or (form, name) in FALLS_SHORT_ONLY:
                 marks.append(pytest.mark.xfail(strict=False, reason="not mended yet"))
             if form in LONG and number % 8:
                 marks.append(pytest.mark.slow)
