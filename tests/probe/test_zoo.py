@@ -45,7 +45,7 @@ def test_in_the_twin_the_same_moves(name: str) -> None:
 
 
 COMPILED = [name for name, entry in zoo.PROGRAMS.items() if not entry.make().is_plain_only]
-# Behind a graph break, only calls of parts of a compiled model are seen: the finding names another cause, or is missing.
+# Behind a graph break, only calls of parts of a compiled model are seen: the finding names another cause, or none.
 COMPILED_FALLS_SHORT = {"read_as_a_number", "read_without_effect", "auxiliary_loss_thrown_away"}
 
 
