@@ -44,7 +44,7 @@ def silence(source: bytes, path: str, config: Config, diagnostics: Sequence[Diag
         return Silenced(source, 0, list(diagnostics))
     edit = _in_notebook if path.endswith(".ipynb") else _in_module
     content = edit(source, found)
-    before, after = (engine.check(text, path, config) for text in (source, content))
+    before, after = (engine.check(text, path, config, follow_imports=True) for text in (source, content))
     if len(after) >= len(before) or not _same_program(source, content, path):
         return Silenced(source, 0, list(diagnostics))
     still = {(d.code, d.span, d.cell) for d in after}
