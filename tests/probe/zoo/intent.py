@@ -290,7 +290,7 @@ def codebook_by_nearest_neighbours() -> Program:
         output, apart = model(x)
         return (output - 1).square().mean() + apart
 
-    return Program(Quantised, loss)
+    return Program(Quantised, loss, is_shardable=False)  # torch.cdist knows no DTensor
 
 
 @correct
