@@ -20,7 +20,7 @@ demo: $(VENV)/installed  ## The checker on a faulty module, then on the correct 
 test: test-main test-matrix  ## All tests; torch is needed by some and used where it can be had.
 
 test-main: $(VENV)/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-matrix: $(VENV)/tested  ## The checker, without torch, on every other Python found here.
 	$(PYTHON) tests/matrix.py

@@ -6,6 +6,7 @@ Whatever goes wrong with a file becomes a diagnostic of that file, and the other
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nalu_lint import limits, reading, suppressions
@@ -17,7 +18,7 @@ from nalu_lint.judging import InternalError, defect, firing_in
 from nalu_lint.tasks import Content, Outcome, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nalu_lint.diagnostic import Diagnostic
 
@@ -119,10 +120,27 @@ def check_files(
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor  # start-up time
 
     try:
-        with ProcessPoolExecutor(jobs) as pool:
+        with _without_current_folder(), ProcessPoolExecutor(jobs) as pool:
             return list(pool.map(check_one, tasks, chunksize=max(1, len(tasks) // (jobs * 8))))
     except BrokenExecutor as error:
         raise ChildProcessError("a worker process died; --jobs 1 shows at which file") from error
+
+
+@contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Let Python start workers without the current folder, which may be what is checked, on their path (from 3.11)."""
+    import os  # start-up time
+
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _is_decodable(source: bytes) -> bool:

@@ -190,6 +190,13 @@ def test_modules_of_the_current_folder_are_not_imported(tmp_path: Path, command:
     assert "NAL001" in result.stdout or "+" in result.stdout
 
 
+def test_the_environment_of_a_caller_stays(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
+    before = dict(os.environ)
+    assert call("--jobs", "2", cwd=tmp_path).stdout.count("NAL001") == 2
+    assert dict(os.environ) == before
+
+
 AUDIT = """
 import os, sys
 ROOTS = [os.path.realpath(folder) for folder in {roots!r}]

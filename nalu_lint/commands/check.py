@@ -205,8 +205,6 @@ def _check_files(
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
     # time of parsing.
     gc.disable()
-    # Python starts workers with the current folder, which is being checked, before its own modules. (From 3.11 on.)
-    os.environ["PYTHONSAFEPATH"] = "1"
     if mode.is_active:
         from functools import partial  # start-up time
 
