@@ -98,15 +98,19 @@ class Expressions(Calls):
             return single(ClassReference(binding.class_info))
         if binding.function is not None:
             return single(Function(binding.function, file=file))
-        if binding.value is None or binding.statement.col_offset > 0:
-            dotted = None if binding.value is None else file.outline.scope.dotted(binding.value)
-            return UNKNOWN if dotted is None else single(External(dotted))
-        key = id(binding.statement)
+        if binding.value is None:
+            return UNKNOWN
+        dotted = file.outline.scope.dotted(binding.value, binding.statement.lineno)
+        if dotted is not None:
+            return single(External(dotted))
+        if binding.place is None or binding.statement.col_offset > 0:
+            return UNKNOWN
+        key = id(binding.value)
         if key not in self._module_values:
             self._module_values[key] = UNKNOWN  # for a value that refers to itself
             segment = Tree.of(file).segment(binding.statement)
             self.frames.append(Frame(segment, Environment(), None, None))
-            self._module_values[key] = self.evaluate(_assigned(segment.statement))
+            self._module_values[key] = self.evaluate(_assigned(segment.statement, binding.place))
             self.frames.pop()
         return self._module_values[key]
 
@@ -385,13 +389,13 @@ class Expressions(Calls):
         raise NotImplementedError
 
 
-def _assigned(statement: cst.CSTNode) -> cst.BaseExpression:
-    """The value of a simple assignment."""
-    if isinstance(statement, cst.SimpleStatementLine):
-        (one,) = statement.body
-        if isinstance(one, cst.Assign | cst.AnnAssign) and one.value is not None:
-            return one.value
-    raise AssertionError(type(statement))
+def _assigned(statement: Any, place: tuple[int, ...]) -> Any:
+    """What an assignment assigns, or the part of it that stands at a place."""
+    (one,) = statement.body
+    found = one.value
+    for index in place:
+        found = found.elements[index].value
+    return found
 
 
 def _text(node: cst.SimpleString) -> str | bytes:

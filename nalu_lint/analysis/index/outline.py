@@ -29,8 +29,9 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 class Binding(NamedTuple):
     """What a name was bound to by one statement.
 
-    Exactly one of `dotted` (an import), `class_info`, `function` and `value` (a simple
-    assignment) is set; none, where the name is bound to something that is not followed.
+    Exactly one of `dotted` (an import), `class_info`, `function` and `value` (an assignment) is set; none, where the
+    name is bound to something that is not followed. `place`: where in what the statement assigns the value stands,
+    `(1,)` for `b` in `x, y = a, b`; None where it is no part of that.
     """
 
     statement: ast.stmt
@@ -38,6 +39,7 @@ class Binding(NamedTuple):
     class_info: ClassInfo | None = None
     function: FunctionNode | None = None
     value: ast.expr | None = None
+    place: tuple[int, ...] | None = ()
     is_fallback: bool = False
 
 
@@ -67,16 +69,19 @@ class Scope:
     def star_prefixes(self) -> list[str]:
         return self.stars + (self.parent.star_prefixes() if self.parent else [])
 
-    def dotted(self, expression: ast.expr, before: int | None = None) -> str | None:
+    def dotted(self, expression: ast.expr, before: int | None = None, depth: int = 0) -> str | None:
         """The canonical dotted name that a Name or Attribute chain stands for, if imported."""
         parts: list[str] = []
         node = expression
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
+        while isinstance(node, ast.Attribute | ast.NamedExpr):
+            if isinstance(node, ast.Attribute):
+                parts.append(node.attr)
             node = node.value
-        if not isinstance(node, ast.Name):
-            return None
-        root = self.dotted_name(node.id, before)
+        if isinstance(node, ast.IfExp):
+            root, other = (self.dotted(choice, before, depth) for choice in (node.body, node.orelse))
+            root = root if root == other else None
+        else:
+            root = self.dotted_name(node.id, before, depth) if isinstance(node, ast.Name) else None
         return None if root is None else names.canonical(".".join([root, *reversed(parts)]))
 
     def dotted_name(self, name: str, before: int | None = None, depth: int = 0) -> str | None:
@@ -87,8 +92,8 @@ class Scope:
             return known[0] if known else None
         if binding.dotted is not None:
             return names.canonical(binding.dotted)
-        if binding.value is not None and depth < 5 and isinstance(binding.value, ast.Name | ast.Attribute):
-            return self.dotted(binding.value, binding.statement.lineno)
+        if binding.value is not None and depth < 5:
+            return self.dotted(binding.value, binding.statement.lineno, depth + 1)
         return None
 
 
@@ -265,6 +270,7 @@ class Outline:
         self.functions: dict[str, list[FunctionNode]] = {}  # module-level and nested ones, by name
         # Classes inside functions or other classes: rare, so look for one before looking everywhere.
         self._nests = home is None or _NESTED_CLASS.search(home.text) is not None
+        self._names_expressions = home is None or ":=" in home.text
         self._visit(tree.body, self.scope)
         for info in self.classes:
             info.resolve_bases()
@@ -288,6 +294,8 @@ class Outline:
                     self._visit_nested(statement, scope)
             else:
                 if not in_class:
+                    for walrus in syntax.named(statement) if self._names_expressions else ():
+                        scope.bind(walrus.target.id, Binding(statement, value=walrus.value, place=None))
                     bind_statement(statement, scope)
                 for block, is_fallback in _blocks(statement):
                     first = {name: len(found) for name, found in scope.bindings.items()}
@@ -386,22 +394,19 @@ def bind_statement(statement: ast.stmt, scope: Scope) -> None:
         if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
             _bind_star("." * statement.level + (statement.module or ""), scope)
     elif isinstance(statement, ast.Assign):
-        for assigned in statement.targets:
-            parts = statement.value.elts if isinstance(statement.value, ast.Tuple | ast.List) else []
-            if isinstance(assigned, ast.Name):
-                scope.bind(assigned.id, Binding(statement, value=statement.value))
-            elif isinstance(assigned, ast.Tuple | ast.List) and len(assigned.elts) == len(parts):
-                for part, value in zip(assigned.elts, parts, strict=True):
-                    if isinstance(part, ast.Name):
-                        scope.bind(part.id, Binding(statement, value=value))
-                    else:
-                        _bind_names(part, statement, scope)
-            else:
-                _bind_names(assigned, statement, scope)
+        for target in statement.targets:
+            _bind_target(target, statement.value, statement, scope)
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        _bind_target(statement.target, statement.value, statement, scope)
     elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        scope.bind(statement.target.id, Binding(statement, value=statement.value))
+        scope.bind(statement.target.id, Binding(statement))
     elif isinstance(statement, ast.For | ast.AsyncFor):
-        _bind_names(statement.target, statement, scope)
+        _bind_target(statement.target, None, statement, scope)
+
+
+def _bind_target(target: ast.expr, value: ast.expr | None, statement: ast.stmt, scope: Scope) -> None:
+    for name, part, place in syntax.unpacked(target, value):
+        scope.bind(name, Binding(statement, value=part, place=place))
 
 
 def _bind_star(module: str, scope: Scope) -> None:
@@ -410,13 +415,6 @@ def _bind_star(module: str, scope: Scope) -> None:
         scope.stars.append(prefix)
     elif scope.home is not None:
         scope.star_modules.append(scope.home.absolute(module))
-
-
-def _bind_names(target: ast.expr, statement: ast.stmt, scope: Scope) -> None:
-    """Names bound to parts of a value, which is not followed."""
-    for node in syntax.walk(target):
-        if isinstance(node, ast.Name):
-            scope.bind(node.id, Binding(statement))
 
 
 def _blocks(statement: ast.stmt) -> list[tuple[list[ast.stmt], bool]]:

@@ -109,6 +109,42 @@ def imported_names(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str
         yield from ((alias.asname or alias.name, prefix + alias.name) for alias in statement.names if alias.name != "*")
 
 
+def unpacked(
+    target: ast.expr, value: ast.expr | None, place: tuple[int, ...] | None = ()
+) -> Iterator[tuple[str, ast.expr | None, tuple[int, ...] | None]]:
+    """The names in a target, each with the part of the value that it is given, and where in the value that is.
+
+    None for both where the value is not taken apart in sight.
+    """
+    if isinstance(target, ast.Name):
+        yield target.id, value, place
+    elif isinstance(target, ast.Starred):
+        yield from unpacked(target.value, None, None)
+    elif isinstance(target, ast.Tuple | ast.List):
+        parts = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+        n_more = len(parts) - len(target.elts)  # that a starred target takes
+        star = next((n for n, element in enumerate(target.elts) if isinstance(element, ast.Starred)), None)
+        if any(isinstance(part, ast.Starred) for part in parts) or (n_more != 0 if star is None else n_more < -1):
+            parts = []
+        for index, element in enumerate(target.elts):
+            number = index + n_more if star is not None and index > star else index
+            if parts and place is not None and index != star:
+                yield from unpacked(element, parts[number], (*place, number))
+            else:
+                yield from unpacked(element, None, None)
+
+
+def named(statement: ast.stmt) -> Iterator[ast.NamedExpr]:
+    """The assignments that stand inside the expressions of a statement, but not in statements or functions in it."""
+    pending: list[ast.AST] = [statement]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.NamedExpr):
+            yield node
+        if not isinstance(node, ast.Lambda):
+            pending += [child for child in children(node) if not isinstance(child, ast.stmt)]
+
+
 def is_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 

@@ -17,6 +17,7 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     LAYER_PARAMETER_NAMES,
     METADATA_ATTRIBUTES,
     OPTIMISER_METHODS,
+    PARAMETER,
     PARAMETER_ITERATORS,
     VIEW_ATTRIBUTES,
 )
@@ -107,6 +108,7 @@ class _Scanner(CallUsage):
     def assign_value(self, value: ast.expr, targets: list[ast.expr]) -> None:
         made_before = self.made
         flowing = self.flowing
+        self.name_makers(targets, value)
         if self.is_self(value) and all(isinstance(target, ast.Name) for target in targets):
             self.self_names = self.self_names | {target.id for target in targets if isinstance(target, ast.Name)}
             return
@@ -186,6 +188,13 @@ class _Scanner(CallUsage):
         self.local_makers.update(
             alias.asname or alias.name for alias in node.names if alias.name.startswith("Parameter")
         )
+
+    def name_makers(self, targets: list[ast.expr], value: ast.expr) -> None:
+        """`P, f = nn.Parameter, torch.tanh`: what Parameter is called from here on."""
+        for target in targets:
+            for name, part, _ in syntax.unpacked(target, value):
+                if part is not None and self.scope.dotted(part) in PARAMETER:
+                    self.local_makers.add(name)
 
     def nested_function(self, node: FunctionNode) -> None:
         for decorator in node.decorator_list:
@@ -337,6 +346,7 @@ class _Scanner(CallUsage):
         self.expression(node.slice, READ)
 
     def walrus(self, node: ast.NamedExpr, use: str) -> None:
+        self.name_makers([node.target], node.value)
         made_before = self.made
         self.expression(node.value, use)
         if self.made > made_before and isinstance(node.target, ast.Name):

@@ -73,7 +73,7 @@ class CallUsage:
     def makes_parameter(self, function: ast.expr, last: str) -> bool:
         if last == "register_parameter":
             return True
-        if not isinstance(function, ast.Name | ast.Attribute):
+        if not isinstance(function, ast.Name | ast.Attribute | ast.NamedExpr):
             return False
         if last in self.local_makers:
             return True

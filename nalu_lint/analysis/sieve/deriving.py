@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 _ANY_CALL = re.compile(rb"\b\w+[ \t]*\(")
 _CALL = re.compile(rb"[ \t]*\(")
 _IS_CLASS = re.compile(rb"[ \t]*class\b")
-_ALIASED = re.compile(rb"[ \t]*\w+[ \t]*=[ \t]*[\w.]+[ \t]*[\r\n#]?\Z")
+# What stands before Parameter where it gets another name: `P, B =`, on this line or one before, or `P :=`.
+_ALIASED = re.compile(
+    rb"(?:(?:\A|[\n;])[ \t]*[\w(\[][\w ,*()\[\]]*(?::[^=\n]*)?=(?!=)(?:[(\[]|[\w.]+[ \t]*,|[\s\\])*|:=[ \t]*)[\w.]*\Z"
+)
 _ASSIGNED = re.compile(rb"(\w[\w.]*)[ \t]*(?::[^=\n]*)?=(?!=)[^=]*\Z")
 _REGISTERED = re.compile(rb"\s*(?:name[ \t]*=[ \t]*)?[\"'](\w+)[\"']")
 
@@ -148,7 +151,9 @@ def _renames_parameter(text: Text) -> bool:
     for match in text.parameters:
         if match.group(2) is not None:
             line_start = text.line_start(match.start())
-            if match.group(2).endswith(b"as") or _ALIASED.match(text.content, line_start, match.end()):
+            if match.group(2).endswith(b"as"):
+                return True
+            if _ALIASED.search(text.content[max(0, line_start - 200) : match.start()]):
                 return True
             if match.group(2).endswith((b",", b")")) and _IS_CLASS.match(text.content, line_start):
                 return True
