@@ -13,7 +13,7 @@ from nalu_lint.probe.errors import ProbeError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nalu_lint.probe.diagnosis import Verdict
+    from nalu_lint.probe.verdict import Verdict
 
 
 class Accepted(NamedTuple):

@@ -67,7 +67,7 @@ class Building:
         self._is_block = is_block
         self._thread = threading.get_ident()
         self._always = [Patch(nn.Module, "__init__", self._begins)]
-        self._meanwhile = [*patches, Patch(torch, "compile", self._ends)]
+        self._meanwhile = [*patches]
         if not is_block:
             self._meanwhile += [
                 Patch(nn.Module, "__call__", self._ends_outside),
@@ -100,7 +100,7 @@ class Building:
             return
         self.is_on = True
         self._lineage.enter()
-        self._compiled = self._compiled or entries_of_compiled_code(self._ends_where_compiled)
+        self._compiled = compiled_code_begins(self.end)
         for patch in (*self._meanwhile, *self._compiled):
             patch.apply()
 
@@ -130,14 +130,6 @@ class Building:
 
         return construct
 
-    def _ends(self, original: Any) -> Any:
-        @functools.wraps(original)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            self.end()
-            return original(*args, **kwargs)
-
-        return run
-
     def _ends_outside(self, original: Any) -> Any:
         @functools.wraps(original)
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -147,19 +139,40 @@ class Building:
 
         return run
 
-    def _ends_where_compiled(self, original: Any) -> Any:
+
+def compiled_code_begins(notice: Callable[[], None]) -> list[Patch]:
+    """Call `notice` before something is compiled, and before compiled code runs."""
+
+    def noticed(original: Any) -> Any:
         @functools.wraps(original)
-        def set_eval_frame(callback: Any, *args: Any) -> Any:
-            if callable(callback):
-                self.end()
-            return original(callback, *args)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            notice()
+            return original(*args, **kwargs)
+
+        return run
+
+    def enter(callback: Any) -> Any:
+        notice()
+        return callback
+
+    return [Patch(torch, "compile", noticed), *entries_of_compiled_code(enter)]
+
+
+def entries_of_compiled_code(enter: Callable[[Any], Any]) -> list[Patch]:
+    """What every call of compiled code passes, before anything is compiled.
+
+    Args:
+        enter: is given what compiles the frames of the call, and gives what is to do so instead.
+    """
+
+    def wrap(original: Any) -> Any:
+        @functools.wraps(original)
+        def set_eval_frame(callback: Any, *args: Any) -> Any:  # None and False switch the compiler off
+            return original(enter(callback) if callable(callback) else callback, *args)
 
         return set_eval_frame
 
-
-def entries_of_compiled_code(wrap: Callable[[Any], Any]) -> list[Patch]:
-    """What every call of compiled code passes, before anything is compiled. Nothing is, until this is imported."""
-    module = sys.modules.get("torch._dynamo.eval_frame")
+    module = sys.modules.get("torch._dynamo.eval_frame")  # nothing is compiled until this is imported
     names = ("set_eval_frame", "_maybe_set_eval_frame")  # mostly one function, known by two names since torch 2.5
     return [Patch(module, name, wrap) for name in names if hasattr(module, name)]
 

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nalu_lint.probe.diagnosis import construction_report
 from nalu_lint.probe.errors import ProbeError, in_one_line
+from nalu_lint.probe.facts import ParameterFacts
 from nalu_lint.probe.provenance import construction
+from nalu_lint.probe.report import Report
 from nalu_lint.probe.training import Probe
+from nalu_lint.probe.verdict import Verdict, class_name, placed, rewrapped
+from nalu_lint.rules.base import quoted_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.provenance import Construction
 
 _LONG_RUN = 50  # steps from which on a progress bar is shown
 
@@ -31,6 +34,7 @@ def check(
     device: str | torch.device = "auto",
     optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
     history: bool = True,
+    frozen: Iterable[str] = (),
     seed: int = 0,
 ) -> Report:
     """Build a model, train it for a few steps on one batch, and report the Parameters that do not train.
@@ -46,6 +50,7 @@ def check(
         device: "auto" takes CUDA where there is one, else the CPU.
         optimizer: called with the model's Parameters; default: SGD with a learning rate of 0.01.
         history: record what `report.plot()` draws.
+        frozen: patterns of names of Parameters and modules that are not meant to train.
         seed: of the random generators.
 
     Raises:
@@ -66,7 +71,7 @@ def check(
     if not parameters:
         raise ProbeError(f"{type(built_model).__name__} has no trainable Parameters")
     chosen = optimizer(parameters) if optimizer is not None else torch.optim.SGD(parameters, lr=0.01)
-    watched = Probe(built_model, chosen, built=built, history=history, seed=seed)
+    watched = Probe(built_model, chosen, built=built, history=history, frozen=frozen, seed=seed)
     watched.run = lambda: [loss_fn(built_model, batch)]
     try:
         with watched, _progress(steps) as advance:
@@ -164,4 +169,33 @@ def inspect_construction(model: Callable[[], nn.Module]) -> Report:
         ProbeError: if the model cannot be built.
     """
     built_model, built = build(model, torch.device("meta"))
-    return construction_report(built_model, built)
+    return _construction_report(built_model, built)
+
+
+def _construction_report(model: nn.Module, built: Construction) -> Report:
+    """What construction alone proves: which Parameters were computed from which."""
+    facts = {
+        name: ParameterFacts(name, tuple(p.shape), p.requires_grad, place=built.place_of(p))
+        for name, p in model.named_parameters()
+    }
+    verdicts = []
+    for derivation in built.derivations(model):
+        target = derivation.target
+        trainable = tuple(s for s in derivation.sources if s in facts and facts[s].is_trainable)
+        facts[target].computed_from = derivation.sources
+        if derivation.shared and (trainable or facts[target].is_trainable):
+            verdicts.append(rewrapped(derivation))
+        elif trainable and not derivation.explicit >= set(trainable):
+            names = quoted_names(trainable)
+            what = f"Parameter `{target}` is computed once from {names}: a step shows if they still train"
+            verdicts.append(Verdict("NAL002", target, what, derivation.place, trainable))
+    parameter = next(model.parameters(), None)
+    return Report(
+        parameters=tuple(facts.values()),
+        verdicts=tuple(placed(verdict, model) for verdict in verdicts),
+        n_steps=0,
+        device="cpu" if parameter is None else parameter.device.type,
+        model=class_name(model),
+        is_construction_only=True,
+        selected=("NAL002",),
+    )

@@ -80,6 +80,7 @@ def _of_script(options: argparse.Namespace) -> Report:
                 seed=options.seed,
                 wait=options.wait,
                 only=options.only,
+                frozen=options.frozen,
                 on_step=on_step,
             )
     except ProbeError as error:
@@ -116,6 +117,7 @@ def _of_model(options: argparse.Namespace) -> Report:
         steps=steps,
         device=device,
         history=options.figures or options.plot is not None,
+        frozen=options.frozen,
         seed=options.seed,
     )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from nalu_lint.probe import distributed
-from nalu_lint.probe.codes import CODES
 from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.facts import Gradient, ParameterFacts
-from nalu_lint.probe.places import Place, place_of_class
+from nalu_lint.probe.report import Report
 from nalu_lint.probe.states import contradicted_flags
+from nalu_lint.probe.verdict import Verdict, class_name, placed, rewrapped
 from nalu_lint.probe.wording import as_written
 from nalu_lint.rules.base import quoted_names
 
@@ -19,38 +19,16 @@ if TYPE_CHECKING:
     import torch
 
     from nalu_lint.probe.lineage import Cut
-    from nalu_lint.probe.provenance import Construction, Derivation
-    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.observation import Observation
+    from nalu_lint.probe.places import Place
     from nalu_lint.probe.rerun import Rerun, Trace
     from nalu_lint.probe.states import Kept
-    from nalu_lint.probe.training import Probe
 
 
 _UNSEEN = "no call of the model was seen"
 
 
-class Verdict(NamedTuple):
-    """What is wrong with one Parameter. `what` is the message without its advice."""
-
-    code: str
-    parameter: str
-    what: str
-    place: Place | None
-    sources: tuple[str, ...] = ()
-    module_class: str = ""
-    cause: object = None  # verdicts with the same one are one finding
-    severity: str = ""  # where it is another one than that of the code
-
-    @property
-    def level(self) -> str:
-        return self.severity or CODES[self.code].severity
-
-    @property
-    def message(self) -> str:
-        return f"{self.what}. {CODES[self.code].advice}"
-
-
-def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Report:
+def report(probe: Observation, rerun: Rerun | None, error: BaseException | None) -> Report:
     """The report of a finished probe; the same on every process."""
     facts = _united({track.facts.name: track.facts for track in probe.tracks.values()})
     for derivation in probe.derivations:
@@ -61,21 +39,19 @@ def report(probe: Probe, rerun: Rerun | None, error: BaseException | None) -> Re
     return _report(probe, facts, verdicts)
 
 
-def unexplained(probe: Probe) -> Report:
+def unexplained(probe: Observation) -> Report:
     """The report where the causes could not be looked for: the facts that this process has seen."""
     return _report(probe, {track.facts.name: track.facts for track in probe.tracks.values()}, [])
 
 
-def _report(probe: Probe, facts: dict[str, ParameterFacts], verdicts: list[Verdict]) -> Report:
-    from nalu_lint.probe.report import Report
-
+def _report(probe: Observation, facts: dict[str, ParameterFacts], verdicts: list[Verdict]) -> Report:
     parameter = next(iter(probe.names.values()))
     return Report(
         parameters=tuple(facts[name] for name in facts if name not in probe.hidden),
-        verdicts=tuple(_placed(verdict, probe.model, probe.made_at) for verdict in verdicts),
+        verdicts=tuple(placed(verdict, probe.model, probe.made_at) for verdict in verdicts),
         n_steps=probe.n_steps,
         device=parameter.device.type,
-        model=_class_name(probe.model),
+        model=class_name(probe.model),
         world_size=distributed.world_size(),
         rank=distributed.rank(),
     )
@@ -83,43 +59,6 @@ def _report(probe: Probe, facts: dict[str, ParameterFacts], verdicts: list[Verdi
 
 def _no_answer(question: Any) -> Any:
     raise CannotRerun(_UNSEEN)
-
-
-def construction_report(model: nn.Module, built: Construction) -> Report:
-    """What construction alone proves: which Parameters were computed from which."""
-    from nalu_lint.probe.report import Report
-
-    facts = {
-        name: ParameterFacts(name, tuple(p.shape), p.requires_grad, place=built.place_of(p))
-        for name, p in model.named_parameters()
-    }
-    verdicts = []
-    for derivation in built.derivations(model):
-        target = derivation.target
-        trainable = tuple(s for s in derivation.sources if s in facts and facts[s].is_trainable)
-        facts[target].computed_from = derivation.sources
-        if derivation.shared and (trainable or facts[target].is_trainable):
-            verdicts.append(_rewrapped(derivation))
-        elif trainable and not derivation.explicit >= set(trainable):
-            names = quoted_names(trainable)
-            what = f"Parameter `{target}` is computed once from {names}: a step shows if they still train"
-            verdicts.append(Verdict("NAL002", target, what, derivation.place, trainable))
-    parameter = next(model.parameters(), None)
-    return Report(
-        parameters=tuple(facts.values()),
-        verdicts=tuple(_placed(verdict, model) for verdict in verdicts),
-        n_steps=0,
-        device="cpu" if parameter is None else parameter.device.type,
-        model=_class_name(model),
-        is_construction_only=True,
-        selected=("NAL002",),
-    )
-
-
-def _rewrapped(derivation: Derivation) -> Verdict:
-    shared = tuple(s for s in derivation.sources if s in derivation.shared)
-    what = f"Parameter `{derivation.target}` wraps the storage of {quoted_names(shared)} once more"
-    return Verdict("NAL004", derivation.target, what, derivation.place, shared)
 
 
 def _united(own: dict[str, ParameterFacts]) -> dict[str, ParameterFacts]:
@@ -136,7 +75,7 @@ class _Diagnosis:
     """The rules that lead from facts to verdicts. Each Parameter gets the first cause that explains it."""
 
     def __init__(
-        self, probe: Probe, facts: dict[str, ParameterFacts], rerun: Rerun | None, error: BaseException | None
+        self, probe: Observation, facts: dict[str, ParameterFacts], rerun: Rerun | None, error: BaseException | None
     ) -> None:
         self._probe = probe
         self._facts = facts
@@ -209,7 +148,7 @@ class _Diagnosis:
 
     def _is_meant(self, facts: ParameterFacts) -> bool:
         """Whether it is not to train, or not yet: of teachers, targets and references, no optimizer knows."""
-        if self._stepping.is_waiting(self._probe.tensor(facts.name)) or self._probe.is_frozen(facts.name):
+        if self._stepping.is_waiting(self._probe.tensor(facts.name)):
             return True
         return (
             facts.gradient is Gradient.NONE
@@ -282,7 +221,7 @@ class _Diagnosis:
     def _hidden(self) -> None:
         for name, (tensor, place) in self._probe.hidden.items():
             facts = self._facts[name]
-            if facts.gradient is Gradient.NONE or facts.is_in_optimizer or self._probe.is_frozen(name):
+            if facts.gradient is Gradient.NONE or facts.is_in_optimizer or not facts.is_trainable:
                 continue
             if isinstance(tensor, nn.Parameter):
                 what = f"Parameter `{name}` gets a gradient, but is in a container that parameters() does not look into"
@@ -311,7 +250,7 @@ class _Diagnosis:
             orphans = [source for source in trainable if source in orphaned]
             if derivation.shared & set(self._facts):
                 if self._facts[target].is_trainable or trainable:
-                    self._found.append(_rewrapped(derivation))
+                    self._found.append(rewrapped(derivation))
                     self._explained.add(target)
                     self._explained.update(orphans)
                     if not self._facts[target].is_trainable:  # a frozen one over the same storage: that is the cut
@@ -528,34 +467,3 @@ def _cause(cut: Cut | None) -> tuple[str, str]:
 
 def _steps(n: int) -> str:
     return {0: "in the backward pass", 1: "in 1 step"}.get(n, f"in {n} steps")
-
-
-def _class_name(module: nn.Module) -> str:
-    """The user's class: sharding puts one of its own in front."""
-    for kind in type(module).__mro__:
-        if "fsdp" not in kind.__module__:
-            return kind.__name__
-    return type(module).__name__
-
-
-def _owners(model: nn.Module, name: str) -> list[nn.Module]:
-    """The module that holds a Parameter, and those that hold this one, from the innermost on the way to it."""
-    found = [model]
-    for part in name.split(".")[:-1]:
-        child = found[0]._modules.get(part)
-        if child is None:
-            break
-        found.insert(0, child)
-    return found
-
-
-def _placed(verdict: Verdict, model: nn.Module, seen_at: Place | None = None) -> Verdict:
-    """A verdict always points somewhere: to the user's class that holds the Parameter, if nothing better is known.
-
-    Args:
-        seen_at: the place for models that are put together of other people's classes.
-    """
-    owners = _owners(model, verdict.parameter)
-    classes = (place_of_class(type(owner)) for owner in owners)
-    place = verdict.place or next(filter(None, classes), seen_at)
-    return verdict._replace(place=place, module_class=_class_name(owners[0]))

@@ -25,7 +25,7 @@ class ParameterFacts:
     Attributes:
         name: its name in `named_parameters()`; the first one if it is shared.
         shape: its shape; the whole one where it is sharded.
-        is_trainable: whether it requires a gradient at the end.
+        is_trainable: whether it requires a gradient at the end, and nobody says that it is frozen.
         gradient: the best gradient seen in any step.
         is_in_optimizer: whether some optimizer that stepped, or was given, holds it.
         has_moved: whether any bit of it changed; None if it has no values (meta device).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from nalu_lint.probe.facts import ParameterFacts
-    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.findings import Findings
 
 _VANISHING = 1e-5  # of the typical gradient of the model, per element
 _EXPLODING = 1e2  # times the gradient of the first step
@@ -26,7 +26,7 @@ class Figures(NamedTuple):
     notes: tuple[str, ...]
 
 
-def figures(report: Report) -> list[Figures]:
+def figures(report: Findings) -> list[Figures]:
     """The figures of each trainable Parameter that got a gradient. Empty if no history was recorded."""
     seen = [facts for facts in report.parameters if facts.is_trainable and any(facts.norms)]
     typical = median(map(_per_element, seen)) if seen else 0.0

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import os
 
     from nalu_lint.probe.facts import ParameterFacts
-    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.findings import Findings
 
 _LABELLED_ROWS = 60  # more are drawn without each having its name
 _INCH_PER_ROW = 0.2
 _MAX_INCHES = 24.0
 
 
-def plot(report: Report, path: str | os.PathLike[str]) -> None:
+def plot(report: Findings, path: str | os.PathLike[str]) -> None:
     """Draw the report into a file; the ending of its name says the format (png, svg, pdf).
 
     Left the Euclidean norm of each gradient, right the relative update, both per step and on a logarithmic
@@ -107,7 +107,7 @@ def _label(panel: Any, rows: list[ParameterFacts], marked: set[str]) -> None:
             text.set_color("red")
 
 
-def _marked(report: Report) -> set[str]:
+def _marked(report: Findings) -> set[str]:
     """Parameters that do not train: those that findings name, and their sources without a gradient."""
     dead = {facts.name for facts in report.parameters if facts.gradient is not Gradient.NONZERO and facts.is_trainable}
     named = {v.parameter for v in report.reported} | {s for v in report.reported for s in v.sources if s in dead}

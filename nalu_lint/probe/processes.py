@@ -8,7 +8,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from multiprocessing import process
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     history: bool = False
     seed: int = 0
     wait: int = 0  # steps to let go by first
+    frozen: tuple[str, ...] = ()  # patterns of what is not meant to train
 
 
 class Named(NamedTuple):
@@ -35,11 +36,16 @@ class Named(NamedTuple):
     variable: str
 
 
+# Runs a function under the probe, and hands over what was found to the last argument.
+Run: TypeAlias = "Callable[[Callable[[], None], Settings, str, Callable[[list[Named]], None]], None]"
+
+
 class _Watched:
     """The function of a process, under the probe; its reports go into a file."""
 
-    def __init__(self, target: Callable[..., Any], settings: Settings, folder: str, path: str) -> None:
+    def __init__(self, target: Callable[..., Any], run: Run, settings: Settings, folder: str, path: str) -> None:
         self._target = target
+        self._run = run
         self._settings = settings
         self._folder = folder
         self._path = path
@@ -48,9 +54,7 @@ class _Watched:
         if "torch" not in sys.modules:  # the module of the function is imported by now
             self._target(*args, **kwargs)
             return
-        from nalu_lint.probe.script import run_in_process
-
-        run_in_process(lambda: self._target(*args, **kwargs), self._settings, self._folder, self._write)
+        self._run(lambda: self._target(*args, **kwargs), self._settings, self._folder, self._write)
 
     def _write(self, found: list[Named]) -> None:
         if found:
@@ -59,9 +63,10 @@ class _Watched:
 
 
 class Children:
-    """The processes that were started, and what they reported."""
+    """The processes that were started, and what they reported; `run` is called in each of them."""
 
-    def __init__(self, settings: Settings, folder: str) -> None:
+    def __init__(self, run: Run, settings: Settings, folder: str) -> None:
+        self._run = run
         self._settings = settings
         self._folder = folder
         self._paths: list[str] = []
@@ -77,7 +82,7 @@ class Children:
             target = getattr(child, "_target", None)
             if target is not None and not getattr(target, "__module__", "").startswith(_WORKERS):
                 self._paths.append(os.path.join(self._place, str(len(self._paths))))
-                child._target = _Watched(target, self._settings, self._folder, self._paths[-1])
+                child._target = _Watched(target, self._run, self._settings, self._folder, self._paths[-1])
             start(child)
 
         with tempfile.TemporaryDirectory(prefix="nalu-probe-") as self._place:

@@ -13,9 +13,11 @@ from torch.nn.modules import module as global_hooks
 
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
+from nalu_lint.probe.surroundings import autocast_now
+from nalu_lint.probe.tensors import output_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from nalu_lint.probe.tape import Tape
 
@@ -34,22 +36,6 @@ class Call:
     number: int = 0  # in the order of the calls
     used: set[int] = field(default_factory=set)  # outputs that a gradient came back to
     has_graph: set[int] = field(default_factory=set)  # outputs that a gradient could have come back to
-
-
-def output_tensors(output: Any, depth: int = 4) -> Iterator[torch.Tensor]:
-    """The tensors in an output: nested tuples, lists, dicts, dataclasses and plain objects."""
-    if isinstance(output, torch.Tensor):
-        yield output
-    elif depth == 0 or output is None or isinstance(output, (str, bytes, int, float, bool, nn.Module)):
-        return
-    elif isinstance(output, dict):
-        for value in output.values():
-            yield from output_tensors(value, depth - 1)
-    elif isinstance(output, (list, tuple, set)):
-        for value in output:
-            yield from output_tensors(value, depth - 1)
-    elif hasattr(output, "__dict__"):
-        yield from output_tensors(vars(output), depth - 1)
 
 
 class Recorder:
@@ -160,13 +146,3 @@ def _mark(call: Call, index: int) -> Callable[[torch.Tensor], None]:
         call.used.add(index)
 
     return mark
-
-
-def autocast_now() -> tuple[tuple[str, torch.dtype], ...]:
-    """The types of devices that compute in lower precision now, and in which."""
-    types = ("cpu", *(name for name in ("cuda", "xpu", "mps") if getattr(torch, name).is_available()))
-    return tuple(
-        (name, torch.get_autocast_dtype(name))
-        for name in types
-        if torch.amp.is_autocast_available(name) and torch.is_autocast_enabled(name)
-    )

@@ -13,12 +13,14 @@ from nalu_lint.probe.distributed import Failure, ask, is_sharded, local, rank, r
 from nalu_lint.probe.errors import CannotRerun, in_one_line
 from nalu_lint.probe.lineage import Cut, Lineage
 from nalu_lint.probe.places import Place, user_place
-from nalu_lint.probe.recording import Call, output_tensors
 from nalu_lint.probe.state import State
 from nalu_lint.probe.surroundings import undisturbed
+from nalu_lint.probe.tensors import output_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from nalu_lint.probe.recording import Call
 
     Run = Callable[[], list[torch.Tensor]]
 

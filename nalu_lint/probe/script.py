@@ -22,7 +22,7 @@ from nalu_lint.probe.session import Session
 from nalu_lint.probe.training import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import nn
 
@@ -70,7 +70,8 @@ class _Session:
         self._built.close()
 
     def _probe_of(self, model: nn.Module) -> Probe:
-        probe = Probe(model, built=self._built, history=self._settings.history, seed=self._settings.seed)
+        settings = self._settings
+        probe = Probe(model, built=self._built, history=settings.history, frozen=settings.frozen, seed=settings.seed)
         probe.variable = variable_of(model)
         return probe
 
@@ -141,6 +142,7 @@ def run_script(
     seed: int = 0,
     wait: int = 0,
     only: str | None = None,
+    frozen: Iterable[str] = (),
     on_step: Callable[[int], None] | None = None,
 ) -> Report:
     """Run a script, or with `is_module` a module, as `python` would, until it has made `steps` optimizer steps,
@@ -152,9 +154,9 @@ def run_script(
         ProbeError: if it is not there or never calls `backward()`, or no model is called `only`.
     """
     folder = os.getcwd()
-    settings = Settings(steps, history, seed, wait)
+    settings = Settings(steps, history, seed, wait, tuple(frozen))
     session = _Session(settings, on_step)
-    children = Children(settings, folder)
+    children = Children(run_in_process, settings, folder)
     try:
         with shown_from(folder), children.watched(), as_main(path, arguments, is_module=is_module) as run:
             failure = _observed(run, session)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from contextlib import ExitStack, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from nalu_lint.probe.building import Patch, entries_of_compiled_code
+from nalu_lint.probe.building import Patch, compiled_code_begins
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
 from nalu_lint.probe.naming import variable_of_tensor
@@ -26,7 +26,8 @@ from nalu_lint.probe.watching import watch_parameters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nalu_lint.probe.training import Probe
+    from nalu_lint.probe.tracking import Tracks
+    from nalu_lint.probe.verdict import Verdict
 
 _SEARCHES = 8  # so many times, models that take part are looked for
 _TAPES = 6  # so many times, a step is begun to be written down
@@ -57,7 +58,36 @@ class Loose(nn.Module):
         self._parameters.update(tensors)  # type: ignore[arg-type]  # they may be plain tensors
 
 
-class Session:
+class Watching(Protocol):
+    """What a session tells whoever watches a model that takes part, and asks it."""
+
+    model: nn.Module
+    tracks: Tracks
+
+    @property
+    def has_gradient(self) -> bool: ...
+    @property
+    def is_optimized(self) -> bool: ...
+    @property
+    def is_trained(self) -> bool: ...
+    @property
+    def is_finished(self) -> bool: ...
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]: ...
+
+    def observe(self, session: Session[Any]) -> None: ...
+    def extend(self) -> None: ...
+    def before_step(self, optimizer: Any, n_done: int) -> None: ...
+    def after_step(self, optimizer: Any) -> bool: ...
+    def look_at_skipped(self, optimizer: Any) -> None: ...
+    def settle(self) -> None: ...
+    def conclude(self, error: BaseException | None) -> None: ...
+
+
+P = TypeVar("P", bound=Watching)
+
+
+class Session(Generic[P]):
     """What all probes of a run share.
 
     `probe_of` makes the probe of a model that takes part: of the outermost modules that hold a tensor from which a
@@ -67,7 +97,7 @@ class Session:
 
     def __init__(
         self,
-        probe_of: Callable[[nn.Module], Probe],
+        probe_of: Callable[[nn.Module], P],
         *,
         steps: int | None = None,
         wait: int = 0,
@@ -75,7 +105,7 @@ class Session:
         on_step: Callable[[int], None] | None = None,
         on_done: Callable[[], None] = lambda: None,
     ) -> None:
-        self.probes: list[Probe] = []
+        self.probes: list[P] = []
         self.recorder = Recorder()
         self.optimizers = Optimizers()
         self.fresh: list[Fresh] = []
@@ -90,6 +120,7 @@ class Session:
         self._on_step = on_step
         self._on_done = on_done
         self._limit = steps
+        self._waiting: list[P] = []
         self._wait = wait  # steps that are still let go by; where there is no optimizer, backward passes
         self._stepping: Stepping | None = None
         self.tape: Tape | None = None  # a whole step, where it could be written down
@@ -145,7 +176,8 @@ class Session:
         self.is_rerunning = True
         for probe in self.probes:
             contained(probe.settle)()
-        self._stepping = Stepping(self)
+        stepped = [t.parameter for p in self.probes for t in p.tracks.values() if t.facts.was_stepped]
+        self._stepping = Stepping(self.optimizers, stepped, self.n_steps, self.n_backwards)
         for probe in self.probes:
             contained(probe.conclude)(error)
 
@@ -155,16 +187,16 @@ class Session:
         assert self._stepping is not None
         return self._stepping
 
-    def is_trained_beside(self, probe: Probe) -> bool:
+    def is_trained_beside(self, probe: P) -> bool:
         """Whether another model gets gradients and has an optimizer."""
         return any(other is not probe and other.is_trained for other in self.probes)
 
-    def is_in_use(self, probe: Probe) -> bool:
+    def is_in_use(self, probe: P) -> bool:
         """Whether the loop goes on calling the model: it is no copy that was used for one backward pass."""
         first, last = self.recorder.span(probe.model.modules())
         return self.n_backwards < 3 or any(first <= mark < last for mark in self._marks)
 
-    def concerned(self) -> list[Probe]:
+    def concerned(self) -> list[P]:
         """The probes that there is something to say of.
 
         Of a model that only passes gradients on there is not, nor of one that an optimizer holds in place of another
@@ -197,8 +229,11 @@ class Session:
 
     # Models that take part.
 
-    def include(self, probe: Probe) -> None:
-        """Let a probe take part, and watch its model."""
+    def include(self, probe: P) -> None:
+        """Let a probe take part, and watch its model, once the steps that are let go by are over."""
+        if self._wait:
+            self._waiting.append(probe)
+            return
         self.probes.append(probe)
         probe.observe(self)
         self._cover(track.parameter for track in probe.tracks.values())
@@ -262,10 +297,31 @@ class Session:
             finally:
                 self._is_inside = False
                 if not self.optimizers.alive():
-                    self._end_tape()
-                    self._begin_tape()
+                    self._end_of_step()
 
         return backward
+
+    def _end_of_step(self) -> None:
+        """Where nothing is known to step, each backward pass counts."""
+        if self._wait > 1:
+            self._wait -= 1
+        elif self._wait:
+            self._end_wait()
+        else:
+            self._end_tape()
+            self._begin_tape()
+
+    @contained
+    def _end_wait(self) -> None:
+        self._wait = 0
+        waiting, self._waiting = self._waiting, []
+        for probe in waiting:
+            self.include(probe)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether steps are still let go by."""
+        return self._wait > 0
 
     # A step is written down from the end of one to the end of the next, in which every optimizer takes part again.
 
@@ -276,21 +332,14 @@ class Session:
             self._writing = self.recorder.tape = Tape()
             self._writing.begin()
             # While something is compiled, or compiled code runs, no function mode of ours may be active.
-            self._compiled = [
-                Patch(torch, "compile", self._without_tape),
-                *entries_of_compiled_code(self._without_tape),
-            ]
+            self._compiled = compiled_code_begins(self._give_up_tape)
             for patch in self._compiled:
                 patch.apply()
 
-    def _without_tape(self, original: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if self._writing is not None and (not args or callable(args[0])):  # others switch the compiler off
-                self._writing.problem = "compiled code was called in the step"
-                self._end_tape()
-            return original(*args, **kwargs)
-
-        return call
+    def _give_up_tape(self) -> None:
+        if self._writing is not None:
+            self._writing.problem = "compiled code was called in the step"
+            self._end_tape()
 
     def _end_tape(self) -> None:
         tape, self._writing, self.recorder.tape = self._writing, None, None
@@ -318,7 +367,6 @@ class Session:
     def _note_backward(self, losses: list[Any]) -> None:
         self._before_backward()
         if self._wait:
-            self._wait -= not self.optimizers.alive()
             return
         self.has_seen_backward = True
         self.n_backwards += 1
@@ -391,7 +439,8 @@ class Session:
         known = self.optimizers.add(optimizer)
         if self._wait:
             known.n_waited += 1
-            self._wait *= known.n_waited < self._wait
+            if known.n_waited == self._wait:
+                self._end_wait()
             return
         groups = getattr(optimizer, "param_groups", ())
         known.had_rate |= any(isinstance(g.get("lr", 1.0), torch.Tensor) or g.get("lr", 1.0) != 0 for g in groups)

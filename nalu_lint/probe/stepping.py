@@ -8,11 +8,12 @@ from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.optimizers import parameters_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
 
-    from nalu_lint.probe.optimizers import Known
+    from nalu_lint.probe.optimizers import Known, Optimizers
     from nalu_lint.probe.places import Place
-    from nalu_lint.probe.session import Session
 
 _FORGOTTEN = 3  # backward passes without a step: gradients may be accumulated over some
 
@@ -25,17 +26,17 @@ class Never(NamedTuple):
 
 
 class Stepping:
-    """What the optimizers of a run did with each Parameter."""
+    """What the optimizers of a run did with each Parameter; `stepped` are those that one stepped with a gradient."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, optimizers: Optimizers, stepped: Iterable[torch.Tensor], n_steps: int, n_backwards: int) -> None:
+        self._n_steps = n_steps
+        self._n_backwards = n_backwards
         self._holders: dict[int, list[Known]] = {}
         self.held: list[torch.Tensor] = []
-        for optimizer, known in session.optimizers.alive():
+        for optimizer, known in optimizers.alive():
             for parameter in parameters_of(optimizer):
                 self._holders.setdefault(id(parameter), []).append(known)
                 self.held.append(parameter)
-        stepped = [t.parameter for p in session.probes for t in p.tracks.values() if t.facts.was_stepped]
         self._used = {id(known) for parameter in stepped for known in self._holders.get(id(parameter), ())}
 
     @property
@@ -45,7 +46,7 @@ class Stepping:
     def is_waiting(self, parameter: torch.Tensor) -> bool:
         """Whether an optimizer holds it that has not been used yet, while another one has."""
         holders = self._holders.get(id(parameter), [])
-        return self._session.n_steps > 0 and bool(holders) and not any(k.n_steps or k.n_skipped for k in holders)
+        return self._n_steps > 0 and bool(holders) and not any(k.n_steps or k.n_skipped for k in holders)
 
     def never_stepped(self, parameter: torch.Tensor, facts: ParameterFacts) -> Never | None:
         """Why no step used a gradient of this Parameter, which has some and an optimizer; None where one did."""
@@ -57,7 +58,7 @@ class Stepping:
         if not n_steps:
             if n_skipped > 1:
                 return Never(f"the gradient scaler skipped all {n_skipped} steps", place)
-            is_forgotten = not self._session.n_steps and self._session.n_backwards >= _FORGOTTEN
+            is_forgotten = not self._n_steps and self._n_backwards >= _FORGOTTEN
             made = next((known.place for known in holders if known.place is not None), None)
             return Never("step() of its optimizer was never called", made) if is_forgotten and not n_skipped else None
         if not facts.had_rate:

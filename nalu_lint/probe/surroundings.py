@@ -72,6 +72,16 @@ def undisturbed(state: State, seed: int) -> Iterator[None]:
                 put(flag)
 
 
+def autocast_now() -> tuple[tuple[str, torch.dtype], ...]:
+    """The types of devices that compute in lower precision now, and in which."""
+    types = ("cpu", *(name for name in ("cuda", "xpu", "mps") if getattr(torch, name).is_available()))
+    return tuple(
+        (name, torch.get_autocast_dtype(name))
+        for name in types
+        if torch.amp.is_autocast_available(name) and torch.is_autocast_enabled(name)
+    )
+
+
 def default_generators() -> list[torch.Generator]:
     """The generator of the CPU, and of every accelerator that is in use."""
     found = [torch.default_generator]
@@ -87,11 +97,7 @@ def default_generators() -> list[torch.Generator]:
 @contextmanager
 def _uncompiled() -> Iterator[None]:
     """A function mode would change what is compiled, and a value that is changed for once would be compiled in."""
-
-    def without(original: Any) -> Any:
-        return lambda callback, *args: original(None if callable(callback) else callback, *args)
-
-    patches = entries_of_compiled_code(without)
+    patches = entries_of_compiled_code(lambda callback: None)
     for patch in patches:
         patch.apply()
     try:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nalu_lint.probe.errors import ProbeError, in_one_line
-from nalu_lint.probe.recording import output_tensors
+from nalu_lint.probe.tensors import output_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,14 +14,14 @@ from nalu_lint.probe.figures import figures
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Diagnostic
     from nalu_lint.probe.facts import ParameterFacts
-    from nalu_lint.probe.report import Report
+    from nalu_lint.probe.findings import Findings
 
 _COLORS = {"error": "bold red", "warning": "bold yellow"}
 _MAX_ROWS = 60  # unless all are asked for
 _GRADIENTS = {Gradient.NONE: "none", Gradient.ZERO: "zero", Gradient.NONZERO: "yes"}
 
 
-def as_table(report: Report, *, color: bool, width: int, verbose: bool, with_figures: bool = False) -> str:
+def as_table(report: Findings, *, color: bool, width: int, verbose: bool, with_figures: bool = False) -> str:
     """The report as text. Raises ProbeError if rich is not installed."""
     require("rich")
     from rich.console import Console
@@ -61,7 +61,7 @@ def as_table(report: Report, *, color: bool, width: int, verbose: bool, with_fig
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def _figures(report: Report, *, verbose: bool) -> Any:
+def _figures(report: Findings, *, verbose: bool) -> Any:
     """Gradient norms and update ratios: of all Parameters where they fit, else of those with a remark."""
     from rich.table import Table
     from rich.text import Text
@@ -78,7 +78,7 @@ def _figures(report: Report, *, verbose: bool) -> Any:
     return table
 
 
-def _headline(report: Report) -> str:
+def _headline(report: Findings) -> str:
     errors = sum(d.finding.severity == "error" for d in report.findings)
     warnings = len(report.findings) - errors
     found = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
@@ -90,7 +90,7 @@ def _headline(report: Report) -> str:
     return f"{report.model}: {len(report.parameters)} Parameters, {steps} on {report.device}{processes}: {outcome}"
 
 
-def _without_findings(report: Report) -> str:
+def _without_findings(report: Findings) -> str:
     """What was seen, and no more."""
     if report.is_construction_only:
         return "no Parameter is computed from another"
@@ -123,7 +123,7 @@ def _finding(diagnostic: Diagnostic) -> Any:
     return text
 
 
-def _codes(report: Report) -> dict[str, tuple[str, ...]]:
+def _codes(report: Findings) -> dict[str, tuple[str, ...]]:
     """The codes that concern each Parameter, as target or as source."""
     found: dict[str, list[str]] = {}
     for verdict in report.reported:

@@ -20,7 +20,8 @@ from nalu_lint.probe import operations
 from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.lineage import storage_of
 from nalu_lint.probe.places import Place, pretend, user_place
-from nalu_lint.probe.recording import autocast_now, output_tensors
+from nalu_lint.probe.surroundings import autocast_now
+from nalu_lint.probe.tensors import output_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from nalu_lint.probe.training import probe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nalu_lint.probe.history import Log
     from nalu_lint.probe.provenance import Construction
     from nalu_lint.probe.report import Report
@@ -19,28 +21,37 @@ class Watch:
 
     Args:
         steps: optimizer steps to observe.
+        wait: optimizer steps to let go by before.
         built: the record of `construction()`, if the model was built in such a block.
+        frozen: patterns of names of Parameters and modules that are not meant to train.
         is_strict: raise UntrainedError if there are errors; else they are printed to standard error.
         log: called after each step with its number and its figures, as `nalu_lint.probe.probe` says.
 
     Attributes:
         report: the report, once the steps are done.
+        built: as given; it may be set later, until training begins.
     """
 
     def __init__(
-        self, steps: int = 10, *, built: Construction | None = None, is_strict: bool = True, log: Log | None = None
+        self,
+        steps: int = 10,
+        *,
+        wait: int = 0,
+        built: Construction | None = None,
+        frozen: Iterable[str] = (),
+        is_strict: bool = True,
+        log: Log | None = None,
     ) -> None:
         self.report: Report | None = None
-        self.log = log
-        self._steps = steps
         self.built = built
+        self._options: dict[str, Any] = {"steps": steps, "wait": wait, "frozen": tuple(frozen), "log": log}
         self._is_strict = is_strict
         self._probe: Probe | None = None
 
     def start(self, model: Any, optimizers: Any) -> None:
         """Watch this model from now on; only the first call counts."""
         if self._probe is None:
-            self._probe = probe(model, optimizers, built=self.built, steps=self._steps, log=self.log)
+            self._probe = probe(model, optimizers, built=self.built, **self._options)
             self._probe.__enter__()
 
     def after_step(self) -> None:
