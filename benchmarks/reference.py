@@ -105,23 +105,25 @@ def einsum(seeds: int, device: torch.device) -> Callable[[int], int]:
     return train
 
 
-def training_table(seeds: int, rounds: int, device: torch.device, *, compiled: bool) -> list[list[str]]:
+def training_table(
+    seeds: int, rounds: int, iterations: int, device: torch.device, *, compiled: bool
+) -> list[list[str]]:
     """Rows: what trains, seed-iterations per CPU second (per second on a GPU), and the ratio to the plain loop."""
     trainers: dict[str, tuple[Callable[[int], int], int]] = {
-        "plain loop, one seed": (plain_loop(), 400),
-        f"einsum by hand, {seeds} seeds": (einsum(seeds, device), 200),
-        f"vmap over the modules, {seeds} seeds": (stacked(seeds, device, compiled=False), 200),
+        "plain loop, one seed": (plain_loop(), 2 * iterations),
+        f"einsum by hand, {seeds} seeds": (einsum(seeds, device), iterations),
+        f"vmap over the modules, {seeds} seeds": (stacked(seeds, device, compiled=False), iterations),
     }
     if compiled:
-        trainers[f"the same, compiled, {seeds} seeds"] = (stacked(seeds, device, compiled=True), 400)
+        trainers[f"the same, compiled, {seeds} seeds"] = (stacked(seeds, device, compiled=True), 2 * iterations)
     rates: dict[str, list[float]] = {name: [] for name in trainers}
     for train, _ in trainers.values():
         train(20)  # what is compiled or cached at first
     for _ in range(rounds):
-        for name, (train, iterations) in trainers.items():
+        for name, (train, count) in trainers.items():
             start = clock(device)
-            count = train(iterations)
-            rates[name].append(count * iterations / (clock(device) - start))
+            n_seeds = train(count)
+            rates[name].append(n_seeds * count / (clock(device) - start))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     base = medians["plain loop, one seed"]
     header = ["training the NMU on the product", "seed-iterations per s", "to the plain loop"]
@@ -226,6 +228,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=["training", "units"])
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--iterations", type=int, default=200, help="of the training, in a round")
     parser.add_argument("--features", type=int, nargs="+", default=[64, 1024, 4096])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -240,7 +243,9 @@ def main() -> int:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, {device}")
     if arguments.only != "units":
-        rows = training_table(arguments.seeds, arguments.rounds, device, compiled=not arguments.no_compile)
+        rows = training_table(
+            arguments.seeds, arguments.rounds, arguments.iterations, device, compiled=not arguments.no_compile
+        )
         show("Training: CPU time" if device.type == "cpu" else "Training: wall time", rows)
     if arguments.only != "training":
         for features in arguments.features:

@@ -1,8 +1,8 @@
-"""Recurrent cells of the NAC and the NALU, with the conventions of `torch.nn.RNNCell`."""
+"""Recurrent cells of NAC, NALU, NAU and NMU, with the conventions of `torch.nn.RNNCell`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,18 @@ from torch import Tensor, nn
 from nalu_reference._unit import check_input, check_sizes
 from nalu_reference.nac import NAC
 from nalu_reference.nalu import NALU
+from nalu_reference.nau import NAU
+from nalu_reference.nmu import NMU
 
 if TYPE_CHECKING:
     from nalu_reference._unit import Unit
+    from nalu_reference.functional import ClampGradient
 
 
 class _Cell(nn.Module):
     """h' = unit([x, h]): no other non-linearity, so that a sum over time stays a sum."""
+
+    first_state: ClassVar[float] = 0.0
 
     def __init__(self, unit: Unit, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -30,11 +35,15 @@ class _Cell(nn.Module):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state, `(*, hidden_size)`, from an input `(*, input_size)` and the state before."""
+        return self.unit(self.joined(input, hx))  # type: ignore[no-any-return]
+
+    def joined(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """What the unit is given: `(*, input_size + hidden_size)`."""
         check_input(input, self.input_size)
         if hx is None:
-            hx = input.new_zeros((*input.shape[:-1], self.hidden_size))
+            hx = input.new_full((*input.shape[:-1], self.hidden_size), self.first_state)
         check_input(hx, self.hidden_size, "hx")
-        return self.unit(torch.cat([input, hx.expand(*input.shape[:-1], -1)], dim=-1))  # type: ignore[no-any-return]
+        return torch.cat([input, hx.expand(*input.shape[:-1], -1)], dim=-1)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
@@ -134,3 +143,113 @@ class NALUCell(_Cell):
     ) -> None:
         unit = NALU(_total(input_size, hidden_size), hidden_size, device=device, dtype=dtype, **options)
         super().__init__(unit, input_size, hidden_size)
+
+
+class NAUCell(_Cell):
+    r"""A recurrent cell that adds to its state and subtracts from it: :math:`h' = \mathrm{NAU}([x, h])`.
+
+    Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, its sequential MNIST
+    task (appendix). There, the network that makes the input trains as well;
+    :func:`~nalu_reference.training.nau_z_regularizer` of what `joined` gives, over all steps, keeps it from making up
+    for wrong weights.
+
+    Args:
+        input_size: size of each input sample, at least 1.
+        hidden_size: size of the state, at least 1.
+        clamp_gradient: what a weight outside of its bounds gets, as in the :class:`NAU`.
+        device: where the Parameter is made.
+        dtype: a floating-point type for it.
+
+    Shape:
+        - input: :math:`(*, H_{in})` with any number of leading dimensions, :math:`H_{in}` = `input_size`.
+        - hx: :math:`(*, H_{out})`, :math:`H_{out}` = `hidden_size`, or :math:`(H_{out})` for one state that all
+          samples share; 0 if left out.
+        - Output: :math:`(*, H_{out})`, the next state.
+
+    Attributes:
+        unit: the :class:`NAU` from `input_size + hidden_size` to `hidden_size`.
+
+    Raises:
+        ValueError: if a size is smaller than 1, `clamp_gradient` is another word, or a last dimension is not as above.
+        TypeError: if `dtype` or an input is not floating-point.
+
+    Examples:
+        >>> cell = NAUCell(1, 1)
+        >>> with torch.no_grad():
+        ...     _ = cell.unit.W.fill_(1.0)
+        >>> state = None
+        >>> for x in (1.0, 2.0, 4.0):
+        ...     state = cell(torch.tensor([x]), state)
+        >>> state.tolist()
+        [7.0]
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        clamp_gradient: ClampGradient = "one-sided",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        sizes = _total(input_size, hidden_size), hidden_size
+        super().__init__(
+            NAU(*sizes, clamp_gradient=clamp_gradient, device=device, dtype=dtype), input_size, hidden_size
+        )
+
+
+class NMUCell(_Cell):
+    r"""A recurrent cell that multiplies its state: :math:`h' = \mathrm{NMU}([x, h])`.
+
+    Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, its sequential MNIST
+    task (section 4.2). There, the network that makes the input trains as well;
+    :func:`~nalu_reference.training.nmu_z_regularizer` of what `joined` gives, over all steps, keeps it from making up
+    for wrong weights.
+
+    Args:
+        input_size: size of each input sample, at least 1.
+        hidden_size: size of the state, at least 1.
+        clamp_gradient: what a weight outside of its bounds gets, as in the :class:`NMU`.
+        device: where the Parameter is made.
+        dtype: a floating-point type for it.
+
+    Shape:
+        - input: :math:`(*, H_{in})` with any number of leading dimensions, :math:`H_{in}` = `input_size`.
+        - hx: :math:`(*, H_{out})`, :math:`H_{out}` = `hidden_size`, or :math:`(H_{out})` for one state that all
+          samples share; 1, the product of nothing, if left out.
+        - Output: :math:`(*, H_{out})`, the next state.
+
+    Attributes:
+        unit: the :class:`NMU` from `input_size + hidden_size` to `hidden_size`.
+
+    Raises:
+        ValueError: if a size is smaller than 1, `clamp_gradient` is another word, or a last dimension is not as above.
+        TypeError: if `dtype` or an input is not floating-point.
+
+    Examples:
+        >>> cell = NMUCell(1, 1)
+        >>> with torch.no_grad():
+        ...     _ = cell.unit.W.fill_(1.0)
+        >>> state = None
+        >>> for x in (1.0, 2.0, 4.0):
+        ...     state = cell(torch.tensor([x]), state)
+        >>> state.tolist()
+        [8.0]
+    """
+
+    first_state: ClassVar[float] = 1.0
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        clamp_gradient: ClampGradient = "one-sided",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        sizes = _total(input_size, hidden_size), hidden_size
+        super().__init__(
+            NMU(*sizes, clamp_gradient=clamp_gradient, device=device, dtype=dtype), input_size, hidden_size
+        )

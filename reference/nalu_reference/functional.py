@@ -35,17 +35,24 @@ EPS_MODES: tuple[EpsMode, ...] = ("add", "clamp")
 CLAMP_GRADIENTS: tuple[ClampGradient, ...] = ("one-sided", "zero")
 DEFAULT_EPS = 1e-7
 
+RECIPROCAL_EPS = 2.0**-23  # of the NMRU's authors: that of float32
+_STEEPNESS = 1000.0  # of the NRU's smooth stand-in for |W| > 0
+
 # Asked once: the compilers of torch 2.4 to 2.11 cannot look into the question.
 _WITH_AUTOCAST = frozenset(
     kind for kind in ("cpu", "cuda", "xpu", "mps", "hpu") if torch.amp.is_autocast_available(kind)
 )
 
 
-def nac_weight(W_hat: Tensor, M_hat: Tensor) -> Tensor:
+def nac_weight(W_hat: Tensor, M_hat: Tensor, *, base: float = math.e) -> Tensor:
     r"""The effective weight of a NAC, :math:`\tanh(\hat W) \odot \sigma(\hat M)`, in (-1, 1).
+
+    `base` takes the place of e in tanh and the sigmoid; see :class:`~nalu_reference.GNALU`.
 
     Source: Trask et al. 2018, arXiv:1808.00508, section 2.
     """
+    if base != math.e:
+        W_hat, M_hat = W_hat * math.log(base), M_hat * math.log(base)
     return torch.tanh(W_hat) * torch.sigmoid(M_hat)
 
 
@@ -87,23 +94,24 @@ def nalu(
     eps: float = DEFAULT_EPS,
     eps_mode: EpsMode = "add",
     max_log: float | None = None,
+    base: float = math.e,
 ) -> Tensor:
     r"""Choose between sum and product: :math:`g \odot a + (1 - g) \odot m` with :math:`g = \sigma(x G^T)`.
 
     `G` is `(O, I)`, or `(1, I)` for one gate that all outputs share. With `W_hat_mul` and `M_hat_mul` the product
-    has a weight of its own; without them both share one.
+    has a weight of its own; without them both share one. `base` takes the place of e in the weights and the gate.
 
     Source: Trask et al. 2018, arXiv:1808.00508, section 2. See :class:`~nalu_reference.NALU`.
     """
     check_input(input, W_hat.shape[-1])
     if (W_hat_mul is None) != (M_hat_mul is None):
         raise ValueError("expected both of W_hat_mul and M_hat_mul or neither, got one")
-    weight = nac_weight(W_hat, M_hat)
-    mul_weight = weight if W_hat_mul is None or M_hat_mul is None else nac_weight(W_hat_mul, M_hat_mul)
+    weight = nac_weight(W_hat, M_hat, base=base)
+    mul_weight = weight if W_hat_mul is None or M_hat_mul is None else nac_weight(W_hat_mul, M_hat_mul, base=base)
     multiplied = _exp_log(input, mul_weight, eps, eps_mode, max_log)
     with _without_autocast(input):
         x = input.to(multiplied.dtype)
-        gate = torch.sigmoid(_linear(x, G))
+        gate = torch.sigmoid(_linear(x, G if base == math.e else G * math.log(base)))
         result = gate * _linear(x, weight) + (1 - gate) * multiplied
         return result.to(torch.promote_types(input.dtype, W_hat.dtype))
 
@@ -130,6 +138,88 @@ def nmu(input: Tensor, weight: Tensor, *, clamp_gradient: ClampGradient = "one-s
     return gated_product(input, clamped(weight, 0, 1, clamp_gradient))
 
 
+def snmu(input: Tensor, weight: Tensor, noise: Tensor, *, clamp_gradient: ClampGradient = "one-sided") -> Tensor:
+    r"""The NMU of noisy input, over what the noise alone would give.
+
+    .. math::
+        y_o = \prod_i \frac{W_{oi} n_i x_i + 1 - W_{oi}}{W_{oi} n_i + 1 - W_{oi}}
+
+    Where every W is 0 or 1 it is the NMU, whatever the noise n, of the shape of `input`; it has to be positive.
+
+    Source: Mistry, Farrahi and Hare 2022, arXiv:2211.05624. See :class:`~nalu_reference.SNMU`.
+    """
+    check_input(input, weight.shape[-1])
+    effective = clamped(weight, 0, 1, clamp_gradient)
+    return gated_product(input * noise, effective) / gated_product(noise, effective)
+
+
+def gated_nau_nmu(
+    input: Tensor, W_add: Tensor, W_mul: Tensor, G: Tensor, *, clamp_gradient: ClampGradient = "one-sided"
+) -> Tensor:
+    r"""Choose between NAU and NMU as the NALU chooses: :math:`g \odot a + (1 - g) \odot m`, :math:`g = \sigma(x G^T)`.
+
+    Source: Madsen and Johansen, ICLR 2020, arXiv:2001.05016, appendix on the NALU's gate. See
+    :class:`~nalu_reference.GatedNAUNMU`.
+    """
+    check_input(input, W_add.shape[-1])
+    gate = torch.sigmoid(_linear(input, G))
+    added, multiplied = (
+        nau(input, W_add, clamp_gradient=clamp_gradient),
+        nmu(input, W_mul, clamp_gradient=clamp_gradient),
+    )
+    return gate * added + (1 - gate) * multiplied
+
+
+def nru(input: Tensor, weight: Tensor, *, smooth: bool = False, clamp_gradient: ClampGradient = "one-sided") -> Tensor:
+    r"""Multiply and divide: a product of powers between -1 and 1, each with its sign.
+
+    .. math::
+        y_o = \prod_i (\mathrm{sign}(x_i) |x_i|^{W_{oi}} a_{oi} + 1 - a_{oi}), \qquad a = |W|
+
+    With `smooth`, as in training, :math:`a = \tanh(1000 W)^2`: an input counts as soon as its weight is not 0. An input
+    of 0 has the sign + and, where its weight is negative, an infinite factor; it gets no gradient.
+
+    Source: Mistry, Farrahi and Hare 2021, arXiv:2110.05177. See :class:`~nalu_reference.NRU`.
+    """
+    check_input(input, weight.shape[-1])
+    result_type = torch.promote_types(input.dtype, weight.dtype)
+    wide = _log_type(result_type)
+    with _without_autocast(input):
+        w = clamped(weight.to(wide), -1, 1, clamp_gradient)
+        share = torch.tanh(_STEEPNESS * w).square() if smooth else w.abs()
+        x = input.to(wide).unsqueeze(-2)
+        is_zero = x == 0
+        power = torch.sign(x) * torch.exp(torch.log(torch.where(is_zero, 1.0, x.abs())) * w)
+        at_zero = torch.where(w < 0, math.inf, 0.0).to(wide)
+        return product(torch.where(is_zero, at_zero, power) * share + 1 - share).to(result_type)
+
+
+def nmru(input: Tensor, weight: Tensor, *, shift: float = 0.0, clamp_gradient: ClampGradient = "one-sided") -> Tensor:
+    r"""The NMU over the inputs and their reciprocals, of shape `(O, 2 I)`, magnitudes and signs apart.
+
+    .. math::
+        z = [x, 1 / (x + \delta)], \qquad
+        y_o = \prod_i (W_{oi} |z_i| + 1 - W_{oi}) \cdot \cos(\pi \sum_i W_{oi} [z_i < 0])
+
+    `shift` is delta, :math:`2^{-23}` in training and 0 in evaluation. Where x + delta is 0, :math:`2^{-23}` takes its
+    place: in the authors' code the result is not a number there, even if the reciprocal's weight is 0.
+
+    Source: Mistry, Farrahi and Hare 2021, arXiv:2110.05177. See :class:`~nalu_reference.NMRU`.
+    """
+    if weight.shape[-1] % 2:
+        raise ValueError(f"expected a weight of shape (O, 2 I), got {tuple(weight.shape)}")
+    check_input(input, weight.shape[-1] // 2)
+    result_type = torch.promote_types(input.dtype, weight.dtype)
+    wide = _log_type(result_type)
+    with _without_autocast(input):
+        w = clamped(weight.to(wide), 0, 1, clamp_gradient)
+        x = input.to(wide)
+        shifted = x + shift
+        both = torch.cat([x, torch.where(shifted == 0, RECIPROCAL_EPS, shifted).reciprocal()], dim=-1)
+        phase = linear((both < 0).to(wide), w)
+        return (gated_product(both.abs(), w) * torch.cos(math.pi * phase)).to(result_type)
+
+
 def clamped(weight: Tensor, low: float, high: float, gradient: ClampGradient = "one-sided") -> Tensor:
     """A weight clamped to its bounds.
 
@@ -145,8 +235,8 @@ def inalu(
     input: Tensor,
     W_hat_a: Tensor,
     M_hat_a: Tensor,
-    W_hat_m: Tensor,
-    M_hat_m: Tensor,
+    W_hat_m: Tensor | None,
+    M_hat_m: Tensor | None,
     g: Tensor,
     *,
     eps: float = DEFAULT_EPS,
@@ -158,17 +248,22 @@ def inalu(
         y = \sigma(g) \odot a + (1 - \sigma(g)) \odot m \odot s, \qquad
         s_o = \prod_i (\mathrm{sign}(x_i) |W_{m,oi}| + 1 - |W_{m,oi}|)
 
-    `g` is `(O,)`. A factor of the sign is 1, :math:`1 - 2 |W|` or :math:`1 - |W|`, as x is positive, negative or zero:
+    `g` is `(O,)`. Without `W_hat_m` and `M_hat_m` sum and product share a weight.
+
+    A factor of the sign is 1, :math:`1 - 2 |W|` or :math:`1 - |W|`, as x is positive, negative or zero:
     the product is computed as two matrix products of logarithms and one that counts negative factors.
 
     Source: Schloer, Ring and Hotho 2020, arXiv:2003.07629, section 3. See :class:`~nalu_reference.INALU`.
     """
     check_input(input, W_hat_a.shape[-1])
-    weight = nac_weight(W_hat_m, M_hat_m)
+    if (W_hat_m is None) != (M_hat_m is None):
+        raise ValueError("expected both of W_hat_m and M_hat_m or neither, got one")
+    add_weight = nac_weight(W_hat_a, M_hat_a)
+    weight = add_weight if W_hat_m is None or M_hat_m is None else nac_weight(W_hat_m, M_hat_m)
     multiplied = _exp_log(input, weight, eps, "clamp", max_log)
     with _without_autocast(input):
         wide = multiplied.dtype
-        added = _linear(input.to(wide), nac_weight(W_hat_a, M_hat_a))
+        added = _linear(input.to(wide), add_weight)
         gate = torch.sigmoid(g.to(wide))
         result = gate * added + (1 - gate) * multiplied * _signs(input, weight.to(wide).abs())
         return result.to(torch.promote_types(input.dtype, W_hat_a.dtype))
@@ -178,7 +273,7 @@ def npu(
     input: Tensor,
     W_r: Tensor,
     W_i: Tensor | None,
-    g: Tensor,
+    g: Tensor | None,
     *,
     eps: float = DEFAULT_EPS,
     clamp_gradient: ClampGradient = "one-sided",
@@ -190,7 +285,8 @@ def npu(
 
         y = \exp(\log(r) W_r^T - k W_i^T) \odot \cos(\log(r) W_i^T + k W_r^T)
 
-    `g` is `(I,)`, clamped to [0, 1]: the relevance of each input. Without `W_i` it is the Real NPU.
+    `g` is `(I,)`, clamped to [0, 1]: the relevance of each input. Without `W_i` it is the Real NPU, without `g`, where
+    every input has the relevance 1, the Naive NPU.
 
     Source: Heim, Pevny and Smidl, NeurIPS 2020, arXiv:2006.01681. See :class:`~nalu_reference.NPU`.
     """
@@ -199,9 +295,12 @@ def npu(
     wide = _log_type(result_type)
     check_eps(eps, wide)
     with _without_autocast(input):
-        gate = clamped(g.to(wide), 0, 1, clamp_gradient)
-        magnitude = torch.log(gate * (input.to(wide).abs() + eps) + (1 - gate))
-        angle = torch.where(input < 0, math.pi * gate, torch.zeros_like(gate))
+        magnitude = input.to(wide).abs() + eps
+        angle = math.pi * (input < 0).to(wide)
+        if g is not None:
+            gate = clamped(g.to(wide), 0, 1, clamp_gradient)
+            magnitude, angle = gate * magnitude + (1 - gate), gate * angle
+        magnitude = torch.log(magnitude)
         real = W_r.to(wide)
         exponent, phase = linear(magnitude, real), linear(angle, real)
         if W_i is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,7 @@ class NALU(Unit):
         [[12.0]]
     """
 
+    base: ClassVar[float] = math.e
     W_hat_mul: nn.Parameter | None
     M_hat_mul: nn.Parameter | None
 
@@ -114,14 +116,14 @@ class NALU(Unit):
     @property
     def weight(self) -> Tensor:
         """The effective weight of the sum."""
-        return functional.nac_weight(self.W_hat, self.M_hat)
+        return functional.nac_weight(self.W_hat, self.M_hat, base=self.base)
 
     @property
     def mul_weight(self) -> Tensor:
         """The effective weight of the product."""
         if self.W_hat_mul is None or self.M_hat_mul is None:
             return self.weight
-        return functional.nac_weight(self.W_hat_mul, self.M_hat_mul)
+        return functional.nac_weight(self.W_hat_mul, self.M_hat_mul, base=self.base)
 
     def forward(self, input: Tensor) -> Tensor:
         """Sums or products, as the gate chooses: `(*, in_features)` to `(*, out_features)`."""
@@ -135,6 +137,7 @@ class NALU(Unit):
             eps=self.eps,
             eps_mode=self.eps_mode,
             max_log=self.max_log,
+            base=self.base,
         )
 
     def extra_repr(self) -> str:
@@ -142,3 +145,29 @@ class NALU(Unit):
             f"{super().extra_repr()}, gate={self.gate!r}, shared_weight={self.shared_weight}, eps={self.eps}, "
             f"eps_mode={self.eps_mode!r}, max_log={self.max_log}"
         )
+
+
+class GNALU(NALU):
+    r"""The NALU with the golden ratio :math:`\phi = (1 + \sqrt 5) / 2` in place of e: flatter tanh and sigmoid.
+
+    .. math::
+        \tanh_\phi(v) = \tanh(v \ln \phi), \quad \sigma_\phi(v) = \sigma(v \ln \phi), \quad
+        W = \tanh_\phi(\hat W) \odot \sigma_\phi(\hat M)
+
+        a = x W^T, \quad m = \exp(\log(|x| + \epsilon) W^T), \quad g = \sigma_\phi(x G^T), \quad
+        y = g \odot a + (1 - g) \odot m
+
+    Source: Rana et al., 2020, arXiv:2004.06674 (G-NALU), and the released code of Mistry, Farrahi and Hare, JMLR 2022.
+    The product is that of the NALU: :math:`\phi` to the power of a logarithm to base :math:`\phi`.
+
+    Options, shapes, Attributes and errors are those of the :class:`NALU`.
+
+    Examples:
+        >>> layer = GNALU(2, 1)
+        >>> with torch.no_grad():
+        ...     _ = layer.W_hat.fill_(40.0), layer.M_hat.fill_(40.0), layer.G.fill_(-40.0)  # W = [[1, 1]], g = 0
+        >>> layer(torch.tensor([[3.0, 4.0]])).round().tolist()
+        [[12.0]]
+    """
+
+    base: ClassVar[float] = (1 + math.sqrt(5)) / 2

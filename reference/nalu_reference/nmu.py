@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -85,3 +85,76 @@ class NMU(Unit):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"
+
+
+class SNMU(NMU):
+    r"""The NMU with noise on its input in training, which is divided out of its output again.
+
+    .. math::
+        y_o = \prod_i \frac{W_{oi} n_i x_i + 1 - W_{oi}}{W_{oi} n_i + 1 - W_{oi}}, \qquad n_i \sim \mathcal{U}(l, h)
+
+    Source: Mistry, Farrahi and Hare, Improving the Robustness of Neural Multiplication Units with Reversible
+    Stochasticity, 2022, arXiv:2211.05624, and its released code.
+
+    A weight of 0 or 1 gives the same result with any noise; others do not, so that inputs on which the NMU fits wrong
+    weights (all near -1, for example) no longer do. In evaluation (`eval()`) it is the :class:`NMU`, from which it
+    has its Parameter, bounds and regularizer. The noise comes from the default generator of the input's device; under
+    `torch.func.vmap` say `randomness="different"`.
+
+    Args:
+        in_features: size of each input sample, at least 1.
+        out_features: size of each output sample, at least 1.
+        noise: the bounds (l, h) of the noise, positive; or `"batch"` for :math:`(1, 1 + 1 / s)` with the standard
+            deviation s of all numbers in the input.
+        clamp_gradient: what a weight outside of its bounds gets, as in the :class:`NMU`.
+        device: where the Parameter is made.
+        dtype: a floating-point type for it.
+
+    Shape:
+        - Input: :math:`(*, H_{in})` with any number of leading dimensions, :math:`H_{in}` = `in_features`.
+        - Output: :math:`(*, H_{out})`, :math:`H_{out}` = `out_features`.
+
+    Attributes:
+        W: the Parameter, of shape `(out_features, in_features)`; initially :math:`\mathcal{U}(1/4, 3/4)`.
+        weight: the effective weight: `W` clamped to [0, 1].
+
+    Raises:
+        ValueError: if a size is smaller than 1, `noise` or `clamp_gradient` is none of those above, or the input's
+            last dimension is not `in_features`.
+        TypeError: if `dtype` or the input is not floating-point.
+
+    Examples:
+        >>> layer = SNMU(3, 1)
+        >>> with torch.no_grad():
+        ...     _ = layer.W.copy_(torch.tensor([[1.0, 1.0, 0.0]]))
+        >>> layer(torch.tensor([[-2.0, 3.0, 5.0]])).round().tolist()
+        [[-6.0]]
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        noise: tuple[float, float] | Literal["batch"] = (1.0, 5.0),
+        clamp_gradient: functional.ClampGradient = "one-sided",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, clamp_gradient=clamp_gradient, device=device, dtype=dtype)
+        if noise != "batch" and not (
+            isinstance(noise, tuple) and len(noise) == 2 and 0 < noise[0] <= noise[1] < float("inf")
+        ):
+            raise ValueError(f"noise must be 'batch' or two positive bounds, the lower one first, got {noise!r}")
+        self.noise = noise
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The products: `(*, in_features)` to `(*, out_features)`."""
+        if not self.training or not isinstance(input, Tensor) or not input.is_floating_point():
+            return super().forward(input)
+        low, high = (1.0, 1 + 1 / input.detach().std()) if self.noise == "batch" else self.noise
+        noise = low + (high - low) * torch.rand_like(input)
+        return functional.snmu(input, self.W, noise, clamp_gradient=self.clamp_gradient)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, noise={self.noise!r}"

@@ -7,7 +7,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACCell, NACMul, NALUCell, RealNPU
+from nalu_reference import (
+    GNALU,
+    INALU,
+    NAC,
+    NALU,
+    NAU,
+    NMRU,
+    NMU,
+    NPU,
+    NRU,
+    SNMU,
+    GatedNAUNMU,
+    ModifiedRealNPU,
+    NACCell,
+    NACMul,
+    NaiveNPU,
+    NALUCell,
+    NAUCell,
+    NMUCell,
+    RealNPU,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +46,21 @@ UNITS: dict[str, Callable[..., nn.Module]] = {
     "INALU": INALU,
     "NPU": NPU,
     "RealNPU": RealNPU,
+    "GNALU": GNALU,
+    "SNMU": lambda *sizes, **options: SNMU(*sizes, **options).eval(),  # its noise has tests of its own
+    "GatedNAUNMU": GatedNAUNMU,
+    "INALU-shared": lambda *sizes, **options: INALU(*sizes, shared_weight=True, **options),
+    "NRU": NRU,
+    "NRU-eval": lambda *sizes, **options: NRU(*sizes, **options).eval(),
+    "NMRU": NMRU,
+    "NaiveNPU": NaiveNPU,
+    "ModifiedRealNPU": ModifiedRealNPU,
 }
-CLASSES = (NAC, NACMul, NALU, NAU, NMU, INALU, NPU, RealNPU)
-CELLS = (NACCell, NALUCell)
+CLASSES = (
+    *(NAC, NACMul, NALU, NAU, NMU, INALU, NPU, RealNPU),
+    *(GNALU, SNMU, GatedNAUNMU, NRU, NMRU, NaiveNPU, ModifiedRealNPU),
+)
+CELLS = (NACCell, NALUCell, NAUCell, NMUCell)
 
 
 def make(name: str, in_features: int = 3, out_features: int = 2, **options: object) -> nn.Module:
@@ -62,6 +94,43 @@ def _w(p: dict[str, np.ndarray], o: int, i: int, suffix: str = "") -> float:
     return math.tanh(p[f"W_hat{suffix}"][o, i]) / (1 + math.exp(-p[f"M_hat{suffix}"][o, i]))
 
 
+_PHI = (1 + 5**0.5) / 2
+
+
+def _gnalu(p: dict[str, np.ndarray], x: np.ndarray, o: int) -> float:
+    """With powers of the golden ratio, as the paper writes it."""
+
+    def weight(i: int) -> float:
+        w, m = p["W_hat"][o, i], p["M_hat"][o, i]
+        return (_PHI ** (2 * w) - 1) / (_PHI ** (2 * w) + 1) / (1 + _PHI**-m)
+
+    added = sum(weight(i) * x[i] for i in range(len(x)))
+    multiplied = _PHI ** sum(weight(i) * math.log(abs(x[i]) + 1e-7, _PHI) for i in range(len(x)))
+    g = 1 / (1 + _PHI ** -sum(p["G"][o, i] * x[i] for i in range(len(x))))
+    return g * added + (1 - g) * multiplied
+
+
+def _gated(p: dict[str, np.ndarray], x: np.ndarray, o: int) -> float:
+    g = 1 / (1 + math.exp(-sum(p["G"][o, i] * x[i] for i in range(len(x)))))
+    added = sum(min(1, max(-1, p["W_add"][o, i])) * x[i] for i in range(len(x)))
+    return g * added + (1 - g) * _product([min(1, max(0, w)) for w in p["W_mul"][o]], x)
+
+
+def _nru(p: dict[str, np.ndarray], x: np.ndarray, o: int, smooth: bool = True) -> float:
+    result = 1.0
+    for i in range(len(x)):
+        w = p["W"][o, i]
+        share = math.tanh(1000 * w) ** 2 if smooth else abs(w)
+        result *= math.copysign(abs(x[i]) ** w, x[i]) * share + 1 - share
+    return result
+
+
+def _nmru(p: dict[str, np.ndarray], x: np.ndarray, o: int) -> float:
+    both = [*x, *(1 / (value + 2**-23) for value in x)]
+    turns = sum(w for w, value in zip(p["W"][o], both, strict=True) if value < 0)
+    return _product(list(p["W"][o]), np.abs(both)) * math.cos(math.pi * turns)
+
+
 def _sum(p: dict[str, np.ndarray], x: np.ndarray, o: int, suffix: str = "") -> float:
     return sum(_w(p, o, i, suffix) * x[i] for i in range(len(x)))
 
@@ -82,17 +151,17 @@ def _product(weights: list[float], x: np.ndarray) -> float:
     return math.prod(w * value + 1 - w for w, value in zip(weights, x, strict=True))
 
 
-def _inalu(p: dict[str, np.ndarray], x: np.ndarray, o: int) -> float:
+def _inalu(p: dict[str, np.ndarray], x: np.ndarray, o: int, suffix: str = "_m") -> float:
     g = 1 / (1 + math.exp(-p["g"][o]))
-    signs = _product([abs(_w(p, o, i, "_m")) for i in range(len(x))], np.sign(x))
-    return g * _sum(p, x, o, "_a") + (1 - g) * _powers(p, x, o, "_m", clamp=True) * signs
+    signs = _product([abs(_w(p, o, i, suffix)) for i in range(len(x))], np.sign(x))
+    return g * _sum(p, x, o, "_a") + (1 - g) * _powers(p, x, o, suffix, clamp=True) * signs
 
 
 def _npu(p: dict[str, np.ndarray], x: np.ndarray, o: int) -> float:
     """The real part of a product of complex powers, with Python's complex numbers."""
     result = complex(1)
     for i in range(len(x)):
-        g = p["g"][i]
+        g = p["g"][i] if "g" in p else 1.0
         r = g * (abs(x[i]) + 1e-7) + 1 - g
         logarithm = complex(math.log(r), math.pi * g if x[i] < 0 else 0.0)
         power = complex(p["W_r"][o, i], p["W_i"][o, i] if "W_i" in p else 0.0)
@@ -112,4 +181,13 @@ _ENTRY: dict[str, Callable[[dict[str, np.ndarray], np.ndarray, int], float]] = {
     "INALU": _inalu,
     "NPU": _npu,
     "RealNPU": _npu,
+    "GNALU": _gnalu,
+    "SNMU": lambda p, x, o: _product(list(p["W"][o]), x),
+    "GatedNAUNMU": _gated,
+    "INALU-shared": lambda p, x, o: _inalu(p, x, o, "_a"),
+    "NRU": _nru,
+    "NRU-eval": lambda p, x, o: _nru(p, x, o, smooth=False),
+    "NMRU": _nmru,
+    "NaiveNPU": _npu,
+    "ModifiedRealNPU": _npu,
 }

@@ -226,7 +226,7 @@ def test_faux_nac_trains_as_a_linear_layer_and_its_sources_stay() -> None:
 
 @pytest.mark.parametrize(("name", "replay"), [("product", True), ("seed", False)])
 def test_a_resumed_run_is_the_same_run(tmp_path: Path, name: str, replay: bool) -> None:
-    protocol = PROTOCOLS[name]
+    protocol = replace(PROTOCOLS[name], every=8)
     unit, operation = protocol.rows[0]
     row = Row(protocol, unit, operation, (0, 1, 2), replay=replay)
     whole = run_row(row, 2 * protocol.every)
@@ -336,35 +336,36 @@ def test_every_unit_of_every_protocol_takes_steps(protocol: object) -> None:
         assert all(value.isfinite().all() for value in trained.parameters.values()), name
 
 
-def test_short_replay_solves_the_seeds_that_were_solved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the published seeding's first four seeds, all but 0 are solved, from iteration 13,000 on."""
+def test_short_replay_tells_the_published_seeds_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the first three seeds all but 0 are solved at iteration 14,000; at 2,000 they are on their way."""
     out = ["--out", str(tmp_path)]
-    assert main(["product", "--units", "NMU", "--replay", "--seeds", "4", "--iterations", "15000", *out]) == 0
+    assert main(["product", "--units", "NMU", "--replay", "--seeds", "3", "--iterations", "2000", *out]) == 0
     rows = read(tmp_path / "product-NMU-mul-replay.csv")
-    assert [row["solved"] for row in rows] == ["0", "1", "1", "1"]
-    assert all(12_000 <= int(row["solved_at"]) <= 15_000 for row in rows[1:])
-    assert float(rows[0]["test_error"]) > 1e4
+    assert float(rows[0]["validation_error"]) > 100
+    assert all(float(row["validation_error"]) < 5 for row in rows[1:])
+    assert [row["solved"] for row in rows] == ["0"] * 3
     printed = capsys.readouterr().out
     assert "published seeding" in printed
-    assert "3 of 4" in printed
+    assert "0 of 3" in printed
     assert (tmp_path / "product-NMU-mul-replay.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_command_writes_csv_and_prints_the_published_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The sum of two numbers: with the NAC's common mistake two of three Parameters never move."""
-    assert main(["seed", "--seeds", "4", "--out", str(tmp_path)]) == 0
+    arguments = ["seed", "--units", "fauxNAC", "NAC-kaiming", "--seeds", "2", "--iterations", "400"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     lines = {row["unit"]: row for row in read(tmp_path / "seed-summary.csv")}
-    assert list(lines) == ["fauxNAC", "NAC-kaiming", "NAC", "NAU"]
+    assert list(lines) == ["fauxNAC", "NAC-kaiming"]
     assert lines["fauxNAC"]["untrained"] == "0.M_hat 0.W_hat"
-    assert {lines[unit]["untrained"] for unit in ("NAC-kaiming", "NAC", "NAU")} == {""}
-    assert lines["fauxNAC"]["solved"] == lines["NAU"]["solved"] == "4"
+    assert lines["NAC-kaiming"]["untrained"] == ""
+    assert lines["fauxNAC"]["solved"] == "2"
     assert "0.M_hat 0.W_hat" in captured.out
     seeds = read(tmp_path / "seed-NAC-kaiming-add.csv")
-    assert [row["seed"] for row in seeds] == ["0", "1", "2", "3"]
-    assert all(float(row["validation_error"]) < 3.0 for row in seeds)  # from about 16 at first
-    assert sorted(path.suffix for path in tmp_path.glob("seed-NAC-add.*")) == [".csv", ".png", ".pt"]
+    assert [row["seed"] for row in seeds] == ["0", "1"]
+    assert all(float(row["validation_error"]) < 8.0 for row in seeds)  # from about 16 at first
+    assert sorted(path.suffix for path in tmp_path.glob("seed-fauxNAC-add.*")) == [".csv", ".png", ".pt"]
 
 
 def test_summary_keeps_rows_of_other_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -502,12 +503,26 @@ def test_progress_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "0 of 2 solved" in shown
 
 
-@pytest.mark.parametrize("missing", ["numpy", "rich", "matplotlib"])
-def test_a_missing_dependency_is_named(missing: str) -> None:
-    program = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('nalu_reference.experiments')"
+def test_a_missing_dependency_is_named() -> None:
+    program = """
+import contextlib, runpy, sys
+for missing in ("numpy", "rich", "matplotlib"):
+    there = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == missing}
+    sys.modules.update(dict.fromkeys(there, None), **{missing: None})
+    try:
+        runpy.run_module("nalu_reference.experiments")
+    except SystemExit as stopped:
+        print(stopped.code)
+    for name in [name for name in sys.modules if name.startswith("nalu_reference.experiments")] + [missing]:
+        del sys.modules[name]
+    sys.modules.update(there)
+"""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1] == f"error: {missing} is missing: pip install 'nalu-reference[experiments]'"
+    assert result.stdout.split() == ["2"] * 3
+    assert result.stderr.splitlines() == [
+        f"error: {missing} is missing: pip install 'nalu-reference[experiments]'"
+        for missing in ("numpy", "rich", "matplotlib")
+    ]
 
 
 def test_not_a_multiple_of_the_interval_raises() -> None:

@@ -9,12 +9,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
-from nalu_reference import NALU, NMU, NACMul, RealNPU, functional
+from nalu_reference import NALU, NMU, SNMU, NACMul, RealNPU, functional
 from reference_units import CELLS, UNITS, inputs, make
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-LOG_SPACE = ("NACMul", "NACMul-clamp", "NPU", "RealNPU")
+LOG_SPACE = ("NACMul", "NACMul-clamp", "NPU", "RealNPU", "NaiveNPU", "ModifiedRealNPU")
 HALVES = {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}  # four units in the last place of a number just above 1
 
 
@@ -34,16 +34,49 @@ def test_vmap_over_stacked_modules_is_a_loop(name: str) -> None:
             torch.testing.assert_close(gradients[key][i], parameter.grad, msg=key)
 
 
-@pytest.mark.parametrize("name", UNITS)
-def test_compile_without_graph_breaks(name: str) -> None:
+class AllUnits(nn.Module):
+    """Every unit, and every cell, in one forward: compiled and exported at once, which costs a third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = nn.ModuleDict({name: make(name) for name in UNITS})
+        torch.manual_seed(7)
+        self.cells = nn.ModuleDict({cell.__name__: cell(3, 2) for cell in CELLS})
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            **{name: unit(x) for name, unit in self.units.items()},
+            **{name: cell(x, state) for name, cell in self.cells.items()},
+        }
+
+
+def test_compile_without_graph_breaks() -> None:
     torch._dynamo.reset()
-    layer = make(name)
-    x = inputs(4, 3)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    output = compiled(x)
-    torch.testing.assert_close(output, layer(x))
-    output.sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
+    model, x, state = AllUnits(), inputs(4, 3), inputs(4, 2)
+    outputs = torch.compile(model, fullgraph=True, backend="aot_eager")(x, state)
+    torch.testing.assert_close(outputs, model(x, state))
+    torch.stack([output.sum() for output in outputs.values()]).sum().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+
+
+def test_export_with_any_batch_size() -> None:
+    batch = torch.export.Dim("batch")
+    model = AllUnits()
+    program = torch.export.export(model, (inputs(4, 3), inputs(4, 2)), dynamic_shapes=({0: batch}, {0: batch}))
+    x, state = inputs(9, 3), inputs(9, 2)
+    torch.testing.assert_close(program.module()(x, state), model(x, state))
+
+
+@pytest.mark.parametrize("noise", [(1.0, 5.0), "batch"])
+def test_noise_in_a_compiled_step_and_under_vmap(noise: object) -> None:
+    torch._dynamo.reset()
+    layer = SNMU(3, 2, noise=noise)
+    with torch.no_grad():
+        layer.W.copy_(torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]))  # exact: the noise falls out
+    x = inputs(4, 5, 3)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(x), layer.eval()(x))
+    layer.train()
+    torch.testing.assert_close(vmap(layer, randomness="different")(x), layer(x))
 
 
 @pytest.mark.slow
@@ -61,24 +94,6 @@ def test_compile_by_inductor() -> None:
     torch.testing.assert_close(output, expected)
     output.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", UNITS)
-def test_export_with_any_batch_size(name: str) -> None:
-    layer = make(name)
-    program = torch.export.export(layer, (inputs(4, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    x = inputs(9, 3)
-    torch.testing.assert_close(program.module()(x), layer(x))
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_compile_and_export_cells(cell: type[nn.Module]) -> None:
-    torch._dynamo.reset()
-    layer = cell(3, 2)
-    x, state = inputs(4, 3), inputs(4, 2)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x, state), layer(x, state))
-    torch.testing.assert_close(torch.export.export(layer, (x, state)).module()(x, state), layer(x, state))
 
 
 @pytest.mark.parametrize("name", LOG_SPACE)

@@ -9,7 +9,26 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACCell, NALUCell, RealNPU, training
+from nalu_reference import (
+    INALU,
+    NAC,
+    NALU,
+    NAU,
+    NMRU,
+    NMU,
+    NPU,
+    NRU,
+    SNMU,
+    GatedNAUNMU,
+    ModifiedRealNPU,
+    NACCell,
+    NaiveNPU,
+    NALUCell,
+    NAUCell,
+    NMUCell,
+    RealNPU,
+    training,
+)
 from reference_units import CELLS, inputs
 from torch import nn
 
@@ -81,6 +100,88 @@ def test_regularizer_sums_over_units_and_reaches_their_parameters() -> None:
             assert parameter.grad.abs().sum() > 0, name
 
 
+def test_regularizers_of_the_units_that_came_later() -> None:
+    model = nn.Sequential(SNMU(3, 2), NRU(2, 2), NMRU(2, 2), GatedNAUNMU(2, 2), NaiveNPU(2, 2), ModifiedRealNPU(2, 1))
+    snmu, nru, nmru, gated, naive, modified = model
+    expected = (
+        training.nmu_regularizer(snmu.W)
+        + training.nau_regularizer(nru.W)
+        + training.nmu_regularizer(nmru.W)
+        + training.nau_regularizer(gated.W_add)
+        + training.nmu_regularizer(gated.W_mul)
+        + training.npu_regularizer(naive.W_r, naive.W_i)
+        + training.npu_discretizer(modified.W_r, modified.g)
+    )
+    torch.testing.assert_close(training.regularizer(model), expected)
+
+
+def test_npu_discretizer() -> None:
+    powers, gates = torch.tensor([[1.0, -0.75], [0.0, -1.0]]), torch.tensor([0.25, 0.875, 1.0, 0.0])
+    assert training.npu_discretizer(powers, gates).item() == pytest.approx((0.25 + 1) / 4 + (0.25 + 0.125) / 4)
+
+
+def test_z_regularizers_look_at_the_mean_input_of_what_is_left_out() -> None:
+    x = torch.tensor([[[1.0, 5.0], [3.0, 7.0]], [[1.0, 5.0], [3.0, 7.0]]])  # two steps, two samples: means 2 and 6
+    weight = torch.tensor([[1.0, -0.5]], requires_grad=True)
+    assert training.nau_z_regularizer(weight, x).item() == pytest.approx((0 * 4 + 0.5 * 36) / 2)
+    assert training.nmu_z_regularizer(weight, x).item() == pytest.approx((0 * 1 + 1.5 * 25) / 2)
+    with pytest.raises(ValueError, match=r"expected input of shape \(\*, 2\), got \(3,\)"):
+        training.nau_z_regularizer(weight, torch.ones(3))
+
+
+def test_z_regularizer_of_a_cell_over_time_reaches_what_made_the_input() -> None:
+    cell, features = NMUCell(1, 1), nn.Linear(4, 1)
+    state, joined = None, []
+    for x in inputs(3, 5, 4):
+        joined.append(cell.joined(features(x), state))
+        state = cell(features(x), state)
+    training.nmu_z_regularizer(cell.unit.weight, torch.stack(joined)).backward()
+    assert features.weight.grad.abs().min() > 0
+    assert cell.unit.W.grad.abs().min() > 0
+
+
+def test_growing_strength() -> None:
+    steps = (0, 9_999, 10_000, 25_000, 10**9)
+    strengths = [training.growing(step, start=1e-9, end=1e-7) for step in steps]
+    assert strengths == pytest.approx([1e-9, 1e-9, 1e-8, 1e-7, 1e-7])
+    for options in ({"start": 0.0, "end": 1.0}, {"start": 2.0, "end": 1.0}, {"start": 1.0, "end": 2.0, "factor": 1.0}):
+        with pytest.raises(ValueError, match="expected 0 < start <= end"):
+            training.growing(1, **options)
+
+
+def test_when_an_inalu_starts_again() -> None:
+    stays_high = torch.tensor([5.0, 5.1, 5.0, 5.1, 5.0, 5.1])
+    falls = torch.tensor([9.0, 8.0, 7.0, 3.0, 2.9, 3.0])
+    low = torch.full((6,), 0.5)
+    losses = torch.stack([stays_high, falls, low], 1)
+    assert training.has_stalled(losses).tolist() == [True, False, False]
+    assert training.has_stalled(low, threshold=0.1).item() is True
+    with pytest.raises(ValueError, match="at least two losses, got 1"):
+        training.has_stalled(torch.ones(1))
+
+
+def test_the_recipe_of_the_inalu_learns_a_product() -> None:
+    """Clipped gradients, a delayed regularizer, and new starts where the loss has stalled."""
+    torch.manual_seed(2)
+    layer = INALU(2, 1)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=2e-2)
+    losses: list[torch.Tensor] = []
+    for step in range(700):
+        x = torch.rand(64, 2) * 2 + 1
+        loss = (layer(x) - x.prod(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        (loss + training.inalu_strength(step, loss, start=300) * training.regularizer(layer)).backward()
+        torch.nn.utils.clip_grad_value_(layer.parameters(), 0.1)
+        optimizer.step()
+        losses.append(loss.detach())
+        if step % 100 == 99 and len(losses) > 200 and training.has_stalled(torch.stack(losses)):
+            layer.reset_parameters()
+            losses = []
+    assert loss < 1e-2
+    torch.testing.assert_close(layer.mul_weight, torch.ones(1, 2), rtol=0, atol=0.05)
+    assert torch.sigmoid(layer.g).item() < 0.1
+
+
 def test_regularizer_of_units_without_one() -> None:
     assert training.regularizer(nn.Sequential(NAC(2, 2), NALU(2, 1), nn.Linear(1, 1))).item() == 0
 
@@ -96,7 +197,8 @@ def test_schedule_that_ends_before_it_starts() -> None:
 
 
 def test_clamp_reaches_nested_units_and_nothing_else() -> None:
-    model = nn.Sequential(NAU(2, 2), nn.ModuleList([NMU(2, 2), NPU(2, 2), RealNPU(2, 2)]), nn.Linear(2, 2), NAC(2, 2))
+    units = nn.ModuleList([NMU(2, 2), NPU(2, 2), RealNPU(2, 2), ModifiedRealNPU(2, 2), NMRU(1, 2), GatedNAUNMU(2, 2)])
+    model = nn.Sequential(NAU(2, 2), units, nn.Linear(2, 2), NAC(2, 2))
     for parameter in model.parameters():
         set_(parameter, -3.0)
     training.clamp_(model)
@@ -108,6 +210,12 @@ def test_clamp_reaches_nested_units_and_nothing_else() -> None:
         "1.1.g": 0.0,
         "1.2.W_r": -3.0,
         "1.2.g": 0.0,
+        "1.3.W_r": -1.0,
+        "1.3.g": 0.0,
+        "1.4.W": 0.0,
+        "1.5.W_add": -1.0,
+        "1.5.W_mul": 0.0,
+        "1.5.G": -3.0,
         "2.weight": -3.0,
         "2.bias": -3.0,
         "3.W_hat": -3.0,
@@ -146,7 +254,8 @@ def test_cell_follows_the_conventions_of_rnn_cell(cell: type[nn.Module]) -> None
     output = layer(x, state)
     assert output.shape == (5, 2)
     torch.testing.assert_close(output, layer.unit(torch.cat([x, state], -1)), rtol=0, atol=0)
-    torch.testing.assert_close(layer(x), layer(x, torch.zeros(5, 2)), rtol=0, atol=0)
+    first = torch.full((5, 2), 1.0 if cell is NMUCell else 0.0)
+    torch.testing.assert_close(layer(x), layer(x, first), rtol=0, atol=0)
     torch.testing.assert_close(layer(x[0], state[0]), output[0])
     torch.testing.assert_close(layer(x, state[0])[0], output[0])
     assert layer(inputs(4, 5, 3)).shape == (4, 5, 2)
@@ -191,6 +300,18 @@ def test_cell_passes_the_options_of_the_nalu() -> None:
 def test_bad_cells(cell: type[nn.Module], call: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call(cell)  # type: ignore[operator]
+
+
+def test_sums_and_products_over_time() -> None:
+    total, product = NAUCell(1, 1), NMUCell(1, 1)
+    set_(total.unit.W, 1.0)
+    set_(product.unit.W, 1.0)
+    states = [None, None]
+    for x in (2.0, -3.0, 4.0):
+        states = [cell(torch.tensor([x]), state) for cell, state in zip((total, product), states, strict=True)]
+    assert [state.item() for state in states] == [3.0, -24.0]
+    with pytest.raises(ValueError, match="clamp_gradient must be"):
+        NMUCell(1, 1, clamp_gradient="none")
 
 
 def test_counting_with_a_nac_cell() -> None:
