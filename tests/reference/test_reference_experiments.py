@@ -182,9 +182,73 @@ def test_regularised_units_are_drawn_to_sparse_weights() -> None:
     assert [trained.unit.strength(step) for step in (0, 20_000, 35_000)] == [0.0, 0.0, 10.0]
     assert Training(Row(PROTOCOLS["product"], "NMU", "mul", (0,)), device=CPU).unit.strength(10**6) == 0.0
     x = torch.ones(len(trained.lanes), 128, 2)  # any weight is right: only the regulariser has a gradient
-    gradient = trained._gradients(trained.parameters, x, torch.ones(len(trained.lanes), 128, 1), torch.tensor(2.0))
+    gradient = trained._gradients(
+        trained.parameters, x, torch.ones(len(trained.lanes), 128, 1), torch.full((9, 2), 2.0)
+    )
     weight = trained.parameters["network.0.W"]
     torch.testing.assert_close(gradient["network.0.W"], torch.where(weight < 0.5, 1.0, -1.0))
+
+
+def test_the_l1_norm_is_of_all_parameters_and_grows() -> None:
+    row = Row(PROTOCOLS["division"], "RealNPU", "div", (0,))
+    trained = Training(row, device=CPU)
+    assert [trained.unit.l1_strength(step, "div") for step in (0, 10_000, 99_999)] == pytest.approx([1e-9, 1e-8, 1e-7])
+    x = torch.ones(9, 128, 10)  # log 1 is 0: only the norm has a gradient
+    gradient = trained._gradients(trained.parameters, x, torch.ones(9, 128, 1), torch.tensor([[0.0, 2.0]] * 9))
+    for name, value in trained.parameters.items():
+        torch.testing.assert_close(gradient[name], 2 * value.sign(), rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(("unit", "least"), [("NMRU", 0.999), ("iNALU", None)])
+def test_gradients_are_clipped_for_each_seed(unit: str, least: float | None) -> None:
+    trained = Training(Row(PROTOCOLS["single-module"], unit, "mul", (0, 1)), device=CPU)
+    lanes = len(trained.lanes)
+    x, target = torch.rand(lanes, 128, 2) + 1, torch.full((lanes, 128, 1), 1e4)
+    gradients = trained._gradients(trained.parameters, x, target, torch.zeros(lanes, 2))
+    flat = torch.cat([value.flatten(1) for value in gradients.values()], 1)
+    if least is None:
+        assert flat.abs().max().item() == pytest.approx(0.1)
+    else:
+        norms = flat.norm(dim=1)
+        assert norms.max() <= 1 + 1e-5
+        assert norms.min() >= least
+
+
+def test_an_inalu_that_has_stalled_starts_again_and_others_go_on(tmp_path: Path) -> None:
+    row = Row(PROTOCOLS["single-module"], "iNALU", "mul", (0,))
+    trained = Training(row, device=CPU)
+    before = {name: value.clone() for name, value in trained.parameters.items()}
+    stays, falls = torch.tensor([5.0, 5.1] * 3), torch.tensor([9.0, 8.0, 7.0, 3.0, 2.9, 3.0])
+    for late in (True, False):
+        trained.validation = [torch.stack([stays[i], *([falls[i]] * 8)]) for i in range(6)][: 6 if late else 5]
+        trained._start_again()
+        assert trained.starts == ([1] + [0] * 8)
+    for name, value in trained.parameters.items():
+        assert not torch.equal(value[0], before[name][0])
+        assert torch.equal(value[1:], before[name][1:])
+    trained.step = 20_000
+    trained.validation.append(torch.tensor([0.5, 2.0] + [0.1] * 7))
+    trained._set_strength()
+    assert trained._strength[:, 0].tolist() == pytest.approx([0.05, 0.0] + [0.05] * 7)
+    trained.test = trained.sparsity = trained.validation
+    trained.save(tmp_path / "run.pt")
+    resumed = Training(row, device=CPU)
+    resumed.load(tmp_path / "run.pt")
+    assert (resumed.starts, resumed._first) == (trained.starts, trained._first)
+
+
+def test_noise_is_that_of_the_run_and_resumes_with_it(tmp_path: Path) -> None:
+    row = Row(replace(PROTOCOLS["single-module"], every=4), "sNMU", "mul", (0,))
+    state = torch.get_rng_state()
+    whole, half = run_row(row, 8), run_row(row, 4)
+    assert torch.equal(torch.get_rng_state(), state)
+    half.save(tmp_path / "run.pt")
+    torch.rand(5)
+    resumed = Training(row, device=CPU)
+    resumed.load(tmp_path / "run.pt")
+    for _ in resumed.run(8):
+        pass
+    torch.testing.assert_close(resumed.parameters, whole.parameters, rtol=0, atol=0)
 
 
 def test_networks_of_a_seed_do_not_depend_on_other_random_numbers() -> None:
@@ -323,7 +387,10 @@ def test_published_rows_belong_to_rows_that_can_be_run() -> None:
     row = published("product", "NMU", "mul", 200_000)
     assert row is not None
     assert (row.solved, row.solved_at) == ("94% (88, 97)", "1.4e4")
-    assert published("product", "NMU", "mul", 1000) is None
+    sooner = published("product", "NMU", "mul", 1000)
+    assert sooner is not None
+    assert sooner.solved == "94% (88, 97) by 2e5"
+    assert published("product", "NMU", "mul", 300_000) is None
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
@@ -333,7 +400,9 @@ def test_every_unit_of_every_protocol_takes_steps(protocol: object) -> None:
         trained._train(max(2, trained._chunk(2)))
         moved = [key for key, value in trained.parameters.items() if not torch.equal(value, trained.initial[key])]
         assert moved, name
-        assert all(value.isfinite().all() for value in trained.parameters.values()), name
+        # An NMU over 100 inputs above 1 overflows from the start: published, too, it solves nothing.
+        overflows = (protocol.name, name) == ("arithmetic", "gated-NAU-NMU")
+        assert overflows or all(value.isfinite().all() for value in trained.parameters.values()), name
 
 
 def test_short_replay_tells_the_published_seeds_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -16,7 +17,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from nalu_reference.experiments.networks import Objective, Weights, build
 from nalu_reference.experiments.protocols import network_of
 from nalu_reference.experiments.streams import Evaluation, Lane
-from nalu_reference.training import parameter_bounds
+from nalu_reference.training import has_stalled, inalu_strength, parameter_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from nalu_reference.experiments.protocols import Protocol
 
+_STALLED_AFTER = 5  # evaluations since the last start: 5,000 iterations, as in the benchmark of Mistry et al.
 _CHUNK_BYTES = 8 << 20  # of training data that is drawn at once: about what a cache holds
 
 
@@ -108,6 +110,7 @@ class Training:
         step: iterations done.
         seconds: CPU time spent on them, evaluations and data included.
         steps: the iterations at which it was evaluated.
+        starts: for each lane, how often it has started again.
         validation, test, sparsity: errors at those, each a list of tensors `(L,)`.
         best: for each lane, its Parameters at the least validation error so far.
     """
@@ -121,14 +124,20 @@ class Training:
         self.validation: list[Tensor] = []
         self.test: list[Tensor] = []
         self.sparsity: list[Tensor] = []
-        make = network_of(row.protocol, row.unit)
-        networks = [build(make, lane.seed, twice=row.replay) for lane in self.lanes]
+        self._make = network_of(row.protocol, row.unit)
+        networks = [build(self._make, lane.seed, twice=row.replay) for lane in self.lanes]
         objectives: list[nn.Module] = [Objective(network) for network in networks]
         stacked, _ = stack_module_state(objectives)
         self.parameters: dict[str, Tensor] = {name: value.detach().to(device) for name, value in stacked.items()}
         self.initial = self._copy()
         self.best = self._copy()
         self.template = copy.deepcopy(networks[0]).to("meta")
+        self._evaluated = copy.deepcopy(self.template).eval()
+        self.starts = [0] * len(self.lanes)
+        self._first = [0] * len(self.lanes)  # the first evaluation since a lane's last start
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(row.seeds[0])
+            self._noise = torch.get_rng_state()
         self.bounds = [
             (self.parameters[name], low, high) for name, (low, high) in parameter_bounds(Objective(self.template))
         ]
@@ -137,7 +146,7 @@ class Training:
             list(self.parameters.values()), lr=self.unit.learning_rate, fused=True, capturable=is_cuda
         )
         self._gradients = self._step_function(compiled)
-        self._strength = torch.zeros((), device=device)
+        self._strength = torch.zeros(len(self.lanes), 2, device=device)
         self._graph = StepGraph(self._update) if is_cuda else None
         self._drawn = torch.empty(0), torch.empty(0)
         self._sent: torch.cuda.Event | None = None  # when the drawn numbers have arrived on the device
@@ -151,15 +160,27 @@ class Training:
         return {name: value.clone() for name, value in self.parameters.items()}
 
     def _step_function(self, compiled: bool) -> Callable[..., dict[str, Tensor]]:
-        objective = Objective(self.template)
-        regularized = self.unit.regularizer is not None
+        unit = self.unit
+        regularized, l1 = unit.regularizer is not None or unit.inalu_recipe, unit.l1 is not None
+        objective = Objective(self.template, regularized=regularized, l1=l1)
 
         def loss(parameters: dict[str, Tensor], x: Tensor, target: Tensor, strength: Tensor) -> Tensor:
-            inputs = (x, target, strength) if regularized else (x, target)
+            inputs = (x, target, strength) if regularized or l1 else (x, target)
             return functional_call(objective, parameters, inputs)  # type: ignore[no-any-return]
 
-        gradients: Callable[..., dict[str, Tensor]] = vmap(grad(loss), in_dims=(0, 0, 0, None))
-        return torch.compile(gradients, fullgraph=True, dynamic=False) if compiled else gradients
+        def of_one(*arguments: Any) -> dict[str, Tensor]:
+            gradients: dict[str, Tensor] = grad(loss)(*arguments)
+            if unit.clip_norm is not None:
+                norm = torch.stack([value.square().sum() for value in gradients.values()]).sum().sqrt()
+                scale = (unit.clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
+                gradients = {name: value * scale for name, value in gradients.items()}
+            if unit.clip_value is not None:
+                most = unit.clip_value
+                gradients = {name: value.clamp(-most, most) for name, value in gradients.items()}
+            return gradients
+
+        step: Callable[..., dict[str, Tensor]] = vmap(of_one, randomness="different" if unit.noisy else "error")
+        return torch.compile(step, fullgraph=True, dynamic=False) if compiled else step
 
     def run(self, until: int) -> Iterator[int]:
         """Train up to an iteration; yields the number of iterations done after each evaluation.
@@ -174,6 +195,7 @@ class Training:
             start = time.process_time()
             if not self.steps or self.steps[-1] < self.step:
                 self.evaluate()
+                self._start_again()
             if self.step >= until:
                 self.seconds += time.process_time() - start
                 yield self.step
@@ -184,12 +206,46 @@ class Training:
 
     def _train(self, iterations: int) -> None:
         chunk = self._chunk(iterations)
-        for _ in range(0, iterations, chunk):
-            x, target = self._draw(chunk)
-            for k in range(chunk):
-                self._strength.fill_(self.unit.strength(self.step))
-                (self._graph or self._update)(x[k], target[k])
-                self.step += 1
+        with self._own_noise():
+            for _ in range(0, iterations, chunk):
+                x, target = self._draw(chunk)
+                for k in range(chunk):
+                    self._set_strength()
+                    (self._graph or self._update)(x[k], target[k])
+                    self.step += 1
+
+    @contextlib.contextmanager
+    def _own_noise(self) -> Iterator[None]:
+        """The random numbers of noisy units go on where they were, and leave those of the caller alone."""
+        if not self.unit.noisy:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._noise)
+            yield
+            self._noise = torch.get_rng_state()
+
+    def _set_strength(self) -> None:
+        if self.unit.inalu_recipe:
+            if self.validation:
+                self._strength[:, 0] = inalu_strength(self.step, self.validation[-1])
+        else:
+            self._strength[:, 0].fill_(self.unit.strength(self.step))
+        self._strength[:, 1].fill_(self.unit.l1_strength(self.step, self.row.operation))
+
+    @torch.no_grad()
+    def _start_again(self) -> None:
+        """New weights for the lanes of an iNALU that have stalled; their streams and Adam's averages go on."""
+        if not self.unit.inalu_recipe:
+            return
+        for i, lane in enumerate(self.lanes):
+            losses = torch.stack([errors[i] for errors in self.validation[self._first[i] :]] or [torch.zeros(())])
+            if len(losses) > _STALLED_AFTER and has_stalled(losses):
+                self.starts[i] += 1
+                self._first[i] = len(self.validation)
+                network = Objective(build(self._make, lane.seed + 1_000_003 * self.starts[i], twice=self.row.replay))
+                for name, value in network.named_parameters():
+                    self.parameters[name][i].copy_(value)
 
     def _update(self, x: Tensor, target: Tensor) -> None:
         """One iteration on `(L, batch, I)` and `(L, batch, 1)`."""
@@ -243,7 +299,7 @@ class Training:
         self.sparsity.append(self.weights(self.parameters)[1])
 
     def _errors(self, data: Evaluation) -> Tensor:
-        objective = Objective(self.template)
+        objective = Objective(self._evaluated)
 
         def error(parameters: dict[str, Tensor], x: Tensor, target: Tensor) -> Tensor:
             return functional_call(objective, parameters, (x, target))  # type: ignore[no-any-return]
@@ -269,6 +325,9 @@ class Training:
             "initial": self.initial,
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
+            "starts": self.starts,
+            "first": self._first,
+            "noise": self._noise,
             "streams": [lane.state for lane in self.lanes],
             **{name: torch.stack(getattr(self, name)) for name in ("validation", "test", "sparsity")},
         }
@@ -301,6 +360,7 @@ class Training:
         for name, value in self.parameters.items():
             value.copy_(state["parameters"][name])
         self.initial, self.best = state["initial"], state["best"]
+        self.starts, self._first, self._noise = state["starts"], state["first"], state["noise"].cpu()
         self.optimizer.load_state_dict(state["optimizer"])
         for lane, text in zip(self.lanes, state["streams"], strict=True):
             lane.state = text

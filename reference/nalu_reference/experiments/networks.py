@@ -9,8 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU
-from nalu_reference.training import regularizer, sparsity_error
+from nalu_reference import (
+    GNALU,
+    INALU,
+    NAC,
+    NALU,
+    NAU,
+    NMRU,
+    NMU,
+    NPU,
+    NRU,
+    SNMU,
+    GatedNAUNMU,
+    ModifiedRealNPU,
+    NACMul,
+    NaiveNPU,
+    RealNPU,
+)
+from nalu_reference.training import npu_regularizer, regularizer, sparsity_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +82,11 @@ class LinearWithoutBias(Linear):
 
 # The published gradient of the clamp: inside of the bounds, where every step here ends, it is the same, and the
 # compiler can follow it under vmap.
-_NAU = partial(NAU, clamp_gradient="zero")
-_NMU = partial(NMU, clamp_gradient="zero")
-_NPU = partial(NPU, clamp_gradient="zero")
-_RealNPU = partial(RealNPU, clamp_gradient="zero")
+_NAU, _NMU, _NPU, _RealNPU, _SNMU, _GatedNAUNMU, _NRU, _NMRU, _ModifiedRealNPU = (
+    partial(unit, clamp_gradient="zero")
+    for unit in (NAU, NMU, NPU, RealNPU, SNMU, GatedNAUNMU, NRU, NMRU, ModifiedRealNPU)
+)
+_SharedINALU = partial(INALU, shared_weight=True)
 
 # The layers of each network, first to last.
 LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
@@ -79,6 +96,15 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "iNALU": (INALU, INALU),
     "NPU": (_NAU, _NPU),
     "RealNPU": (_NAU, _RealNPU),
+    "G-NALU": (GNALU, GNALU),
+    "iNALU-shared": (_SharedINALU, _SharedINALU),
+    "gated-NAU-NMU": (_GatedNAUNMU, _GatedNAUNMU),
+    "sNMU": (_NAU, _SNMU),
+    "sNMU-batch": (_NAU, partial(_SNMU, noise="batch")),
+    "NRU": (_NAU, _NRU),
+    "NMRU": (_NAU, _NMRU),
+    "NaiveNPU": (_NAU, NaiveNPU),
+    "RealNPU-modified": (_NAU, _ModifiedRealNPU),
     "NAU": (_NAU, _NAU),
     "NAC": (NAC, NAC),
     "NAC-kaiming": (KaimingNAC, KaimingNAC),
@@ -116,14 +142,18 @@ def build(make: Callable[[], nn.Module], seed: int, *, twice: bool) -> nn.Module
 class Objective(nn.Module):
     """The loss of one seed as a module, so that `functional_call` swaps all Parameters at once."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, regularized: bool = False, l1: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.regularized, self.l1 = network, regularized, l1
 
     def forward(self, x: Tensor, target: Tensor, strength: Tensor | None = None) -> Tensor:
-        """Mean squared error, plus the regularizers times `strength`."""
+        """Mean squared error, plus the regularizers and the L1 norm times `strength`, of shape `(2,)`."""
         loss = F.mse_loss(self.network(x), target)
-        return loss if strength is None else loss + strength * regularizer(self.network)
+        if strength is not None and self.regularized:
+            loss = loss + strength[0] * regularizer(self.network)
+        if strength is not None and self.l1:
+            loss = loss + strength[1] * npu_regularizer(*self.network.parameters())
+        return loss
 
 
 class Weights(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nalu_reference.experiments.networks import one_layer, two_layers
-from nalu_reference.training import schedule
+from nalu_reference.training import growing, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,11 +72,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Unit:
-    """How one unit is trained in a protocol: for which operations, how fast, how regularized."""
+    """How one unit is trained in a protocol: for which operations, how fast, how regularized.
+
+    Attributes:
+        regularizer: arguments of `training.schedule` for `training.regularizer`.
+        l1: for each operation, bounds of `training.growing` for the L1 norm of all Parameters.
+        clip_norm, clip_value: to what the gradients of a seed are clipped.
+        inalu_recipe: the regularizer by `training.inalu_strength`, and new weights where `training.has_stalled`.
+        noisy: whether the unit draws random numbers in training.
+    """
 
     operations: tuple[str, ...]
     learning_rate: float = 1e-3
-    regularizer: dict[str, float] | None = None  # arguments of `schedule`
+    regularizer: dict[str, float] | None = None
+    l1: dict[str, Interval] | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    inalu_recipe: bool = False
+    noisy: bool = False
 
     def strength(self, step: int) -> float:
         """The factor of the regularizers at a step."""
@@ -86,6 +99,13 @@ class Unit:
             if scale is None
             else schedule(step, scale=scale["scale"], start=int(scale["start"]), end=int(scale["end"]))
         )
+
+    def l1_strength(self, step: int, operation: str) -> float:
+        """The factor of the L1 norm at a step."""
+        if self.l1 is None:
+            return 0.0
+        start, end = self.l1[operation]
+        return growing(step, start=start, end=end)
 
 
 @dataclass(frozen=True)
@@ -156,6 +176,22 @@ _TRAIN, _TEST = (1.0, 2.0), ((2.0, 6.0),)
 _NAU_ARITHMETIC = {"scale": 0.01, "start": 5_000, "end": 50_000}  # of the authors' released command
 _NAU_SINGLE = {"scale": 0.01, "start": 20_000, "end": 35_000}
 _NMU_SINGLE = {"scale": 10.0, "start": 20_000, "end": 35_000}
+# Of the scripts of Mistry, Farrahi and Hare.
+_LATE = {"scale": 1.0, "start": 40_000, "end": 50_000}
+_REDUNDANT = {"start": 50_000, "end": 75_000}
+_NPU_L1 = {"mul": (1e-7, 1e-5), "div": (1e-9, 1e-7)}
+_RANGES = (
+    Case((-20, -10), ((-40, -20),)),
+    Case((-2, -1), ((-6, -2),)),
+    Case((-1.2, -1.1), ((-6.1, -1.2),)),
+    Case((-0.2, -0.1), ((-2, -0.2),)),
+    Case((-2, 2), ((-6, -2), (2, 6))),
+    Case((0.1, 0.2), ((0.2, 2),)),
+    Case((1, 2), ((2, 6),)),
+    Case((1.1, 1.2), ((1.2, 6),)),
+    Case((10, 20), ((20, 40),)),
+)
+_ALL = ("add", "sub", "mul", "div")
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -186,7 +222,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 "NAU": Unit(("add", "sub"), regularizer=_NAU_ARITHMETIC),
                 **{
                     name: Unit(("add", "sub"))
-                    for name in ("NAC", "Linear", "Linear-no-bias", "fauxNAC", "NALU", "iNALU")
+                    for name in ("NAC", "Linear", "Linear-no-bias", "fauxNAC", "NALU", "iNALU", "gated-NAU-NMU")
                 },
             },
             network=two_layers,
@@ -209,31 +245,51 @@ PROTOCOLS: dict[str, Protocol] = {
             in_features=2,
             subset=1,
             overlap=0,
-            cases=(
-                Case((-20, -10), ((-40, -20),)),
-                Case((-2, -1), ((-6, -2),)),
-                Case((-1.2, -1.1), ((-6.1, -1.2),)),
-                Case((-0.2, -0.1), ((-2, -0.2),)),
-                Case((-2, 2), ((-6, -2), (2, 6))),
-                Case((0.1, 0.2), ((0.2, 2),)),
-                Case((1, 2), ((2, 6),)),
-                Case((1.1, 1.2), ((1.2, 6),)),
-                Case((10, 20), ((20, 40),)),
-            ),
+            cases=_RANGES,
             units={
                 "NAU": Unit(("add", "sub"), regularizer=_NAU_SINGLE),
                 "NMU": Unit(("mul",), regularizer=_NMU_SINGLE),
                 "NAC": Unit(("add", "sub")),
                 "fauxNAC": Unit(("add", "sub")),
                 "NAC-mul": Unit(("mul", "div")),
-                "NALU": Unit(("add", "sub", "mul", "div")),
-                "iNALU": Unit(("add", "sub", "mul", "div")),
-                "NPU": Unit(("mul", "div"), learning_rate=5e-3),
-                "RealNPU": Unit(("mul", "div"), learning_rate=5e-3),
+                "NALU": Unit(_ALL),
+                "G-NALU": Unit(_ALL),
+                "iNALU": Unit(_ALL, clip_value=0.1, inalu_recipe=True),
+                "iNALU-shared": Unit(_ALL, clip_value=0.1, inalu_recipe=True),
+                "gated-NAU-NMU": Unit(_ALL),
+                "NPU": Unit(("mul", "div"), learning_rate=5e-3, l1=_NPU_L1),
+                "RealNPU": Unit(("mul", "div"), learning_rate=5e-3, l1=_NPU_L1),
+                "NaiveNPU": Unit(("mul", "div"), learning_rate=5e-3, l1=_NPU_L1),
+                "RealNPU-modified": Unit(("mul", "div"), learning_rate=5e-3, regularizer=_LATE, l1=_NPU_L1),
+                "sNMU": Unit(("mul",), regularizer=_NMU_SINGLE, noisy=True),
+                "sNMU-batch": Unit(("mul",), regularizer=_NMU_SINGLE, noisy=True),
+                "NRU": Unit(("mul", "div"), learning_rate=1.0, regularizer=_NMU_SINGLE),
+                "NMRU": Unit(("mul", "div"), learning_rate=1e-2, regularizer=_NMU_SINGLE, clip_norm=1.0),
             },
             network=one_layer,
             rows=(("NAU", "add"), ("NAU", "sub"), ("NMU", "mul")),
             iterations=50_000,
+            seeds=25,
+            tolerance=1e-4,
+        ),
+        Protocol(
+            name="division",
+            title="one of ten inputs over another, nine ranges, Mistry, Farrahi and Hare, arXiv:2110.05177",
+            in_features=10,
+            subset=1,
+            overlap=0,
+            cases=_RANGES,
+            units={
+                "RealNPU": Unit(("div",), learning_rate=5e-3, l1=_NPU_L1),
+                "RealNPU-modified": Unit(
+                    ("div",), learning_rate=5e-3, regularizer={"scale": 1.0, **_REDUNDANT}, l1=_NPU_L1
+                ),
+                "NRU": Unit(("div",), regularizer={"scale": 10.0, **_REDUNDANT}),
+                "NMRU": Unit(("div",), learning_rate=1e-2, regularizer={"scale": 10.0, **_REDUNDANT}, clip_norm=1.0),
+            },
+            network=one_layer,
+            rows=(("RealNPU", "div"), ("RealNPU-modified", "div"), ("NRU", "div"), ("NMRU", "div")),
+            iterations=100_000,
             seeds=25,
             tolerance=1e-4,
         ),

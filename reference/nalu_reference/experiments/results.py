@@ -141,7 +141,12 @@ def _line(training: Training, case: str, group: Sequence[SeedResult]) -> Line:
     draws = len({result.seed for result in group})
     low, high = wilson(len(solved) * draws / len(group), draws)
     untrained = set.intersection(*(set(result.untrained.split()) for result in group))
-    known = published(row.protocol.name, row.unit, row.operation, training.step)
+    # What is published of several ranges is their mean.
+    known = (
+        published(row.protocol.name, row.unit, row.operation, training.step)
+        if len(group) == len(training.lanes)
+        else None
+    )
     return Line(
         unit=row.unit,
         operation=row.operation,
