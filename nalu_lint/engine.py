@@ -171,6 +171,7 @@ def _kept(checked: _Checked, silences: Suppressions, *, with_fixes: bool) -> lis
     from nalu_lint.fixing import planning  # start-up time
 
     text, tree, path, project, findings, selected = checked
+    limits.extend(limits.SECONDS_PER_FIX * len(kept))
     planner = planning.Planner(text, tree, findings, silenced, selected, recheck=recheck, path=path, project=project)
     try:
         return [

@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     mode = _mode(options, here)
     if (mode.is_active and not mode.diff) or options.add_noqa:
         _clear_left(tasks)
+    tasks = [task._replace(with_fixes=_shows_fixes(options, here, mode)) for task in tasks]
     if standard_input is not None:
         outcomes, standard_input = _check_input(standard_input, tasks, mode)
     else:
@@ -97,6 +98,15 @@ def _mode(options: argparse.Namespace, config: Config) -> Mode:
     return Mode(config.fix, config.fix_only, options.diff, config.unsafe_fixes)
 
 
+def _shows_fixes(options: argparse.Namespace, config: Config, mode: Mode) -> bool:
+    """Whether the fixes of findings are shown, or counted: what nobody sees costs nothing."""
+    if options.add_noqa or options.update_baseline:
+        return False
+    if mode.shows_findings:
+        return config.output_format in _WITH_FIXES and not options.statistics
+    return not mode.unsafe and not options.quiet
+
+
 def find_tasks(options: argparse.Namespace, configs: Configs) -> tuple[list[Task], bool]:
     """The files to check, each once, and whether a path is missing."""
     from nalu_lint import files  # start-up time
@@ -142,7 +152,6 @@ def _check_input(source: bytes, tasks: list[Task], mode: Mode) -> tuple[list[Out
     """What becomes of standard input, and its bytes after fixes, which are written to standard output."""
     from nalu_lint import runner  # start-up time
 
-    tasks = [task._replace(with_fixes=True) for task in tasks]
     if not mode.is_active:
         return [runner.check_bytes(source, task) for task in tasks], source
     from nalu_lint.fixing.command import fix_bytes  # start-up time
@@ -158,10 +167,6 @@ def _check_input(source: bytes, tasks: list[Task], mode: Mode) -> tuple[list[Out
 
 def check(options: argparse.Namespace, tasks: list[Task], configs: Configs, mode: Mode) -> list[Outcome]:
     """What becomes of each task, in their order."""
-    # What nobody sees costs nothing.
-    formats = {task.config.output_format for task in tasks}
-    with_fixes = not options.quiet or bool(formats & _WITH_FIXES)
-    tasks = [task._replace(with_fixes=with_fixes) for task in tasks]
     if options.verbose:
         origins = sorted({os.path.relpath(path) for path in configs.by_file if path is not None})
         say(f"configuration: {', '.join(origins) or 'flags and defaults only'}")

@@ -37,6 +37,7 @@ def summary(outcomes: Sequence[Outcome], diagnostics: Sequence[Diagnostic], mode
     n_fixed = sum(len(outcome.fixed) for outcome in outcomes)
     levels = [d.finding.fix.applicability for d in diagnostics if d.finding.fix is not None]
     n_hidden = 0 if mode.unsafe else levels.count("unsafe")
+    n_open = _unplanned(diagnostics)
     n_ready = 0 if mode.fix or mode.only else levels.count("safe") + levels.count("unsafe") - n_hidden
     if not mode.shows_findings:
         more = f" ({n_hidden} additional {_fixes(n_hidden)} available with `--unsafe-fixes`)" if n_hidden else ""
@@ -54,7 +55,20 @@ def summary(outcomes: Sequence[Outcome], diagnostics: Sequence[Diagnostic], mode
         lines.append(f"[*] {n_ready} fixable with the `--fix` option{f' ({hidden})' if n_hidden else ''}.")
     elif n_hidden:
         lines.append(f"No fixes available ({hidden}).")
+    elif n_open:
+        lines.append(f"{n_open} may be fixable: `--diff{'' if mode.unsafe else ' --unsafe-fixes'}` shows how.")
     return "\n".join(lines)
+
+
+def _unplanned(diagnostics: Sequence[Diagnostic]) -> int:
+    """How many findings are of rules that have fixes, while nobody has asked for theirs."""
+    codes = [d.code for d in diagnostics if d.finding.fix is None and d.finding.fix_refused is None]
+    if not codes:
+        return 0
+    from nalu_lint.rules import all_rules  # start-up time
+
+    fixing = {code for code, rule in all_rules().items() if rule.has_fixes}
+    return sum(code in fixing for code in codes)
 
 
 def _findings(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from nalu_lint import followed, judging, nesting, source_text, suppressions
+from nalu_lint import followed, judging, limits, nesting, source_text, suppressions
 from nalu_lint.fixing import documents
 from nalu_lint.fixing.common.refused import Refused
 from nalu_lint.fixing.planning import Key, Planned, Planner, key, shares_source, with_fixes
@@ -74,6 +74,7 @@ class _File:
         return Fixed(source, ())
 
     def _applicable(self, state: _State) -> dict[_Which, Planned]:
+        limits.extend(limits.SECONDS_PER_FIX * len(state.findings))
         names = {id(finding): which for which, finding in _numbered(state.findings)}
         planned = with_fixes(state.planner, state.findings)
         return {names[id(one.finding)]: one for one in planned if one.fix and one.fix.applicability in self.levels}

@@ -126,10 +126,9 @@ class Planner:
 
     def _rewrite(self, finding: Finding, by: str) -> Rewrite | None:
         from nalu_lint.rules import all_rules  # start-up time
-        from nalu_lint.rules.base import Rule
 
         rule = all_rules()[by]
-        if type(rule).fix is Rule.fix:
+        if not rule.has_fixes:
             return None
         with _refusing_on_defects():
             return rule.fix(finding, self.code)

@@ -29,6 +29,11 @@ class Rule:
     # Without at least one of these byte strings in a file the rule cannot fire in it.
     tokens: ClassVar[tuple[bytes, ...]]
 
+    @property
+    def has_fixes(self) -> bool:
+        """Whether the rule fixes any of its findings."""
+        return type(self).fix is not Rule.fix
+
     def check(self, model: ClassModel) -> Iterable[Finding]:
         """Findings of this rule in one class."""
         return ()

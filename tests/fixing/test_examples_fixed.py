@@ -8,9 +8,8 @@ import pytest
 from rewriting import refusals, rewritten
 
 from nalu_lint.rules import all_rules, documentation
-from nalu_lint.rules.base import Rule
 
-FIXING = [code for code, rule in all_rules().items() if type(rule).fix is not Rule.fix]
+FIXING = [code for code, rule in all_rules().items() if rule.has_fixes]
 
 
 def example(code: str) -> str:

@@ -34,6 +34,8 @@ def test_the_messages_and_exit_codes_are_as_in_ruff(tmp_path: Path) -> None:
     assert outcome() == (1, f"Found 1 finding.\nNo fixes available {hidden}.\n")
     assert outcome("--unsafe-fixes") == (1, "Found 1 finding.\n[*] 1 fixable with the `--fix` option.\n")
     assert outcome("--fix") == (1, f"Found 1 finding.\nNo fixes available {hidden}.\n")
+    seen = "Found 1 finding.\n1 may be fixable: `--diff --unsafe-fixes` shows how.\n"
+    assert outcome("--output-format", "concise") == outcome("--statistics") == (1, seen)
     assert outcome(*FIX) == (0, "Found 1 finding (1 fixed, 0 remaining).\n")
     assert outcome(*FIX, "--exit-non-zero-on-fix") == (1, "Found 1 finding (1 fixed, 0 remaining).\n")
     assert outcome(*FIX, text=CLEAN) == (0, "All checks passed!\n")

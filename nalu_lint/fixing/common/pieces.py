@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
 
-from nalu_lint.analysis.construction.tree import parsed
+from nalu_lint.analysis.construction.tree import parsed, positions
 from nalu_lint.analysis.index import syntax
 from nalu_lint.fixing.common.refused import Refused
 
@@ -51,7 +50,7 @@ class Piece:
 
     @cached_property
     def places(self) -> Mapping[cst.CSTNode, CodeRange]:
-        return MetadataWrapper(self.module, unsafe_skip_copy=True).resolve(PositionProvider)
+        return positions(self.module)
 
     @cached_property
     def lines(self) -> dict[cst.CSTNode, cst.SimpleStatementLine]:
