@@ -7,9 +7,10 @@ import ast
 import libcst as cst
 import pytest
 from helpers import FAULTY
+from libcst.metadata import MetadataWrapper, PositionProvider
 
 from nalu_lint import check
-from nalu_lint.analysis.construction.tree import MAX_CHAIN, MAX_DEPTH, NotFollowedError, Segment, Tree
+from nalu_lint.analysis.construction.tree import MAX_CHAIN, MAX_DEPTH, NotFollowedError, Segment, Tree, positions
 from nalu_lint.analysis.index.outline import SourceFile
 
 TEXT = """\
@@ -31,6 +32,11 @@ class A:
 
 def tree_of(text: str) -> Tree:
     return Tree.of(SourceFile(text, ast.parse(text)))
+
+
+def test_positions_are_those_of_libcst() -> None:
+    module = cst.parse_module(TEXT)
+    assert positions(module) == MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
 
 
 def test_every_statement_stands_where_it_is_in_the_file() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
@@ -51,7 +51,8 @@ def positions(module: cst.Module) -> Mapping[cst.CSTNode, CodeRange]:
     As `MetadataWrapper.resolve`, which then walks the tree once more for providers that share a walk, if there are any
     or not; that is half of the time that the construction of a faulty class takes.
     """
-    return PositionProvider()._gen(MetadataWrapper(module, unsafe_skip_copy=True))
+    found: Any = PositionProvider()._gen(MetadataWrapper(module, unsafe_skip_copy=True))
+    return cast("Mapping[cst.CSTNode, CodeRange]", found)
 
 
 class Segment:
