@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import FAULTY, ROOT, UNTIED, concise, write
+from helpers import FAULTY, ROOT, UNTIED, call, concise, write
 
 from nalu_lint import engine, judging
 from nalu_lint.flake8_plugin import Plugin
@@ -48,6 +48,33 @@ def test_opt_in_rules_are_off_by_default(tmp_path: Path) -> None:
         [*command, "--extend-select", "NAL002"], cwd=tmp_path, capture_output=True, text=True, check=False
     ).stdout
     assert "m.py:9:18: NAL002 " in shown
+
+
+def test_a_prefix_selects_the_plugin_and_no_opt_in_rule(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": UNTIED})
+    assert flake8("m.py", cwd=tmp_path) == []  # --select NAL
+    assert flake8("--extend-select", "NAL0", "m.py", cwd=tmp_path) == []
+    write(tmp_path, {"nalu-lint.toml": 'extend-select = ["NAL002"]\n'})
+    (line,) = flake8("m.py", cwd=tmp_path)
+    assert line.startswith("m.py:9:18: NAL002 ")
+
+
+def test_a_comment_on_any_line_of_the_expression_counts(tmp_path: Path) -> None:
+    line = "self.w = nn.Parameter(torch.tanh(self.raw))"
+    spread = "self.w = nn.Parameter(\n            torch.tanh(self.raw)  # noqa: NAL001\n        )"
+    write(tmp_path, {"m.py": FAULTY.replace(line, spread)})
+    assert flake8("m.py", cwd=tmp_path) == concise("m.py", cwd=tmp_path) == []
+    assert len(flake8("--disable-noqa", "m.py", cwd=tmp_path)) == 1
+
+
+def test_baseline_and_exclude_of_the_table_count(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": FAULTY, "old/n.py": FAULTY, "nalu-lint.toml": 'extend-exclude = ["old"]\n'})
+    assert [line.split(":")[0] for line in flake8(".", cwd=tmp_path)] == ["./m.py"]
+    write(tmp_path, {"nalu-lint.toml": 'baseline = "known.json"\n'})
+    call("--update-baseline", ".", cwd=tmp_path)
+    assert flake8(".", cwd=tmp_path) == []
+    write(tmp_path, {"m.py": FAULTY.replace("self.raw", "self.other")})
+    assert [line.split(":")[0] for line in flake8(".", cwd=tmp_path)] == ["./m.py"]
 
 
 def test_flake8_applies_noqa_and_its_own_ignores(tmp_path: Path) -> None:
