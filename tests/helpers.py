@@ -57,6 +57,7 @@ def call(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> sub
     config.forget()
     followed.forget()
     before = os.getcwd()
+    threshold = gc.get_threshold()
     os.chdir(cwd)
     try:
         with (
@@ -70,7 +71,7 @@ def call(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> sub
                 code = int(stop.code or 0)
     finally:
         os.chdir(before)
-        gc.enable()  # the command turns it off
+        gc.set_threshold(*threshold)  # the command has one of its own
     texts = []
     for stream in (stdout, stderr):
         stream.flush()

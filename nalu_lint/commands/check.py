@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nalu_lint.config import Config
     from nalu_lint.tasks import Outcome, Task
 
+_OBJECTS_BETWEEN_COLLECTIONS = 1_000_000  # about 150 MB
 # The formats that show fixes.
 _WITH_FIXES = frozenset({"full", "json", "json-lines", "sarif"})
 
@@ -208,8 +209,8 @@ def _check_files(
     from nalu_lint import runner
 
     # Trees are many small objects without cycles: looking for cycles in them costs half of the
-    # time of parsing.
-    gc.disable()
+    # time of parsing. What the analysis makes of them has some: never to look would cost gigabytes in large projects.
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 5, 1000)
     if mode.is_active:
         from functools import partial  # start-up time
 
