@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mkdocs.structure.files import File, InclusionLevel
 
-from nalu_lint.rules import all_rules, documentation
+from nalu_lint.rules import all_rules, documentation, summary
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -66,13 +66,8 @@ def rule_page(rule: Rule) -> str:
 def rules_index() -> str:
     """The table of rules."""
     rows = [
-        f"| [{code}]({code}.md) | {rule.name} | {'on' if rule.on_by_default else 'opt-in'} | {_first_sentence(rule)} |"
+        f"| [{code}]({code}.md) | {rule.name} | {'on' if rule.on_by_default else 'opt-in'} | {summary(rule)} |"
         for code, rule in all_rules().items()
     ]
     table = "\n".join(["| code | name | default | |", "|---|---|---|---|", *rows])
     return f"# Rules\n\nThe same pages in a terminal: `nalu-lint --explain CODE`.\n\n{table}\n"
-
-
-def _first_sentence(rule: Rule) -> str:
-    text = " ".join(documentation(rule).partition("\n")[2].partition("\n\n")[0].split())
-    return text.partition(". ")[0].rstrip(".") + "."

@@ -10,8 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nalu_lint.commands import CANNOT_RUN, FINDINGS
-from nalu_lint.commands.arguments import make_parser
+from nalu_lint.commands import CANNOT_RUN, FINDINGS, SUBCOMMANDS
+from nalu_lint.commands.arguments import parse
 from nalu_lint.errors import UsageError
 from nalu_lint.printable import say
 
@@ -31,11 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        if given[:1] == ["server"]:
-            from nalu_lint.commands import server  # start-up time
+        if given[:1] and given[0] in SUBCOMMANDS:
+            from nalu_lint.commands import subcommands  # start-up time
 
-            return server.run(given[1:])
-        return _run(make_parser().parse_args(given))
+            flags = subcommands.as_flags(given)
+            if flags is None:
+                return subcommands.run(given[0], given[1:])
+            given = flags
+        return _run(parse(given))
     except UsageError as error:
         say(f"nalu-lint: error: {error}")
         return CANNOT_RUN

@@ -15,7 +15,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from nalu_lint import config as configuration
-from nalu_lint import files, followed, noqa_comments, runner
+from nalu_lint import files, followed, ignore_comments, runner
 from nalu_lint._version import __version__
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Position, Span
@@ -206,7 +206,9 @@ def _actions(document: TextDocument, diagnostic: Diagnostic) -> list[types.CodeA
         edits = [types.TextEdit(_range(document, e.span), e.content.replace("\n", ending)) for e in fix.edits]
         actions.append(_action(document, diagnostic, _title(fix), edits, is_preferred=fix.applicability == "safe"))
     rows = _rows(document)
-    for row, column, text in noqa_comments.insertions("\n".join(rows), rows, [(diagnostic.noqa_row, diagnostic.code)]):
+    for row, column, text in ignore_comments.insertions(
+        "\n".join(rows), rows, [(diagnostic.noqa_row, diagnostic.code)]
+    ):
         place = Position(row, column)
         edit = types.TextEdit(_range(document, Span(place, place)), text)
         title = f"Silence {diagnostic.code} here with a comment"

@@ -141,12 +141,12 @@ def read(text: str, *, honour_noqa: bool = True) -> Suppressions:
 
 
 def ends_of_codes(text: str) -> dict[int, int]:
-    """By row, the column from 0 behind the last code of a `# noqa: ...` comment there."""
+    """By row, the column from 0 behind the last code of a `# nalu-lint: ignore[...]` comment there."""
     ends: dict[int, int] = {}
     for name, token in _tokens(text):
-        match = _NOQA.search(token.string) if name == "COMMENT" else None
-        if match is not None and match.group("codes"):
-            ends[token.start[0]] = token.start[1] + match.end()
+        match = _OURS.search(token.string) if name == "COMMENT" else None
+        if match is not None and (match.group("codes") or "").strip():
+            ends[token.start[0]] = token.start[1] + match.start("codes") + len(match.group("codes").rstrip())
     return ends
 
 

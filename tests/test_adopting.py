@@ -8,13 +8,13 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, concise, write
+from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, call, concise, write
 from helpers import call as run
 from test_output_ci import notebook
 
 from nalu_lint import check, engine, suppressions
 from nalu_lint.config import Config
-from nalu_lint.noqa_comments import silence
+from nalu_lint.ignore_comments import silence
 
 LINE = "        self.w = nn.Parameter(torch.tanh(self.raw))"
 OTHER = FAULTY.replace("class Cell", "class Other").replace("tanh", "exp")
@@ -144,26 +144,26 @@ def added(text: str, **selection: list[str]) -> str:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (LINE, f"{LINE}  # noqa: NAL001"),
-        (f"{LINE}   ", f"{LINE}  # noqa: NAL001   "),
-        (f"{LINE}  # a comment", f"{LINE}  # a comment  # noqa: NAL001"),
-        (f"{LINE}  # noqa: E501", f"{LINE}  # noqa: E501, NAL001"),
-        (f"{LINE}  # noqa: E501 too long", f"{LINE}  # noqa: E501, NAL001 too long"),
-        (f"{LINE}  # nalu-lint: ignore[NAL003] x", f"{LINE}  # nalu-lint: ignore[NAL003] x  # noqa: NAL001"),
-        (f"{LINE}; s = '# noqa: E1'", f"{LINE}; s = '# noqa: E1'  # noqa: NAL001"),
+        (LINE, f"{LINE}  # nalu-lint: ignore[NAL001]"),
+        (f"{LINE}   ", f"{LINE}  # nalu-lint: ignore[NAL001]   "),
+        (f"{LINE}  # a comment", f"{LINE}  # a comment  # nalu-lint: ignore[NAL001]"),
+        (f"{LINE}  # noqa: E501", f"{LINE}  # noqa: E501  # nalu-lint: ignore[NAL001]"),
+        (f"{LINE}  # noqa: E501 too long", f"{LINE}  # noqa: E501 too long  # nalu-lint: ignore[NAL001]"),
+        (f"{LINE}  # nalu-lint: ignore[NAL003] x", f"{LINE}  # nalu-lint: ignore[NAL003, NAL001] x"),
+        (f"{LINE}; s = '# noqa: E1'", f"{LINE}; s = '# noqa: E1'  # nalu-lint: ignore[NAL001]"),
         (
             "        self.w = nn.Parameter(\n            torch.tanh(self.raw)\n        )",
-            "        self.w = nn.Parameter(\n            torch.tanh(self.raw)\n        )  # noqa: NAL001",
+            "        self.w = nn.Parameter(\n            torch.tanh(self.raw)\n        )  # nalu-lint: ignore[NAL001]",
         ),
         (
             "        self.w = \\\n            nn.Parameter(torch.tanh(self.raw)) \\\n            .requires_grad_()",
             "        self.w = \\\n            nn.Parameter(torch.tanh(self.raw)) \\\n            .requires_grad_()"
-            "  # noqa: NAL001",
+            "  # nalu-lint: ignore[NAL001]",
         ),
         (
             '        self.w = nn.Parameter(torch.tanh(self.raw)); s = """a\n\n# noqa: E2\nb"""; t = f"""\n{n}\n"""',
             '        self.w = nn.Parameter(torch.tanh(self.raw)); s = """a\n\n# noqa: E2\nb"""; t = f"""\n{n}\n"""'
-            "  # noqa: NAL001",
+            "  # nalu-lint: ignore[NAL001]",
         ),
     ],
 )
@@ -178,15 +178,15 @@ def test_every_other_byte_stays(encoding: str, line_end: str) -> None:
     source = (head + FAULTY).replace("\n", line_end).encode(encoding)
     (found,) = check(source, "m.py")
     silenced = silence(source, "m.py", Config(), [found])
-    assert silenced.content.replace(b"  # noqa: NAL001", b"") == source
-    assert silenced.content.count(b"  # noqa: NAL001") == 1
+    assert silenced.content.replace(b"  # nalu-lint: ignore[NAL001]", b"") == source
+    assert silenced.content.count(b"  # nalu-lint: ignore[NAL001]") == 1
     assert check(silenced.content, "m.py") == []
 
 
 def test_several_rules_on_a_row_share_a_comment() -> None:
     text = FAULTY.replace(LINE, f"{LINE}; self.v = torch.tanh(self.raw)").replace("x * self.w", "x * self.w * self.v")
     assert {d.code for d in check(text.encode(), "m.py")} == {"NAL001", "NAL003"}
-    assert added(text).count("# noqa: NAL001, NAL003") == 1
+    assert added(text).count("# nalu-lint: ignore[NAL001, NAL003]") == 1
 
 
 def test_faulty_fixtures_can_be_silenced_without_changing_the_program(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_faulty_fixtures_can_be_silenced_without_changing_the_program(tmp_path: 
         path.name: path.read_text("utf-8").replace("# expect", "# was").replace("# todo", "# was") for path in sources
     }
     write(tmp_path, files)
-    result = run("--add-noqa", "--select", "ALL", cwd=tmp_path)
+    result = run("--add-ignore", "--select", "ALL", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr.startswith("Added ")
     assert concise("--select", "ALL", cwd=tmp_path) == []
@@ -210,22 +210,22 @@ def test_faulty_fixtures_can_be_silenced_without_changing_the_program(tmp_path: 
 def test_notebooks(tmp_path: Path, style: str) -> None:
     source = notebook(IMPORTS, "%matplotlib inline\n# \U0001f600\n" + CLASS, style=style)
     write(tmp_path, {"nb.ipynb": source})
-    assert run("--add-noqa", cwd=tmp_path).stderr == "Added 1 noqa comment in 1 file.\n"
+    assert run("--add-ignore", cwd=tmp_path).stderr == "Added 1 comment in 1 file.\n"
     after = (tmp_path / "nb.ipynb").read_bytes()
-    assert after.replace(b"  # noqa: NAL001", b"") == source
+    assert after.replace(b"  # nalu-lint: ignore[NAL001]", b"") == source
     cell = "".join(json.loads(after)["cells"][2]["source"])
-    assert f"{LINE}  # noqa: NAL001\n" in cell
+    assert f"{LINE}  # nalu-lint: ignore[NAL001]\n" in cell
     assert concise(cwd=tmp_path) == []
 
 
 def test_what_no_comment_can_silence_is_said_and_left_alone(tmp_path: Path) -> None:
     write(tmp_path, {"bad.py": "def f(:\n", "m.py": FAULTY})
-    result = run("--add-noqa", cwd=tmp_path)
+    result = run("--add-ignore", cwd=tmp_path)
     assert result.returncode == 1
     assert "nalu-lint: error: bad.py:1: NAL901 cannot be silenced by a comment\n" in result.stderr
-    assert result.stderr.endswith("Added 1 noqa comment in 1 file.\n")
+    assert result.stderr.endswith("Added 1 comment in 1 file.\n")
     assert (tmp_path / "bad.py").read_text() == "def f(:\n"
-    assert run("--add-noqa", "-", cwd=tmp_path, stdin=FAULTY).returncode == 2
+    assert run("--add-ignore", "-", cwd=tmp_path, stdin=FAULTY).returncode == 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")
@@ -233,10 +233,10 @@ def test_mode_and_links_stay(tmp_path: Path) -> None:
     write(tmp_path, {"real/m.py": FAULTY})
     (tmp_path / "real" / "m.py").chmod(0o751)
     (tmp_path / "linked.py").symlink_to("real/m.py")
-    run("--add-noqa", "linked.py", cwd=tmp_path)
+    run("--add-ignore", "linked.py", cwd=tmp_path)
     assert (tmp_path / "linked.py").is_symlink()
     assert (tmp_path / "real" / "m.py").stat().st_mode & 0o777 == 0o751
-    assert "# noqa: NAL001" in (tmp_path / "real" / "m.py").read_text()
+    assert "# nalu-lint: ignore[NAL001]" in (tmp_path / "real" / "m.py").read_text()
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["m.py"]
 
 
@@ -244,17 +244,28 @@ def test_mode_and_links_stay(tmp_path: Path) -> None:
 def test_a_read_only_file_is_left_alone(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
     (tmp_path / "a.py").chmod(0o444)
-    result = run("--add-noqa", cwd=tmp_path)
+    result = run("--add-ignore", cwd=tmp_path)
     assert "nalu-lint: error: a.py: cannot be changed: it is read-only\n" in result.stderr
-    assert result.stderr.endswith("Added 1 noqa comment in 1 file.\n")
+    assert result.stderr.endswith("Added 1 comment in 1 file.\n")
     assert (tmp_path / "a.py").read_text() == FAULTY
 
 
 def test_recorded_findings_need_no_comment(project: Path) -> None:
     write(project, {"b/c.py": OTHER + FAULTY})
-    result = run("--add-noqa", "--baseline", "known.json", cwd=project)
-    assert result.stderr == "Added 1 noqa comment in 1 file.\n"
+    result = run("--add-ignore", "--baseline", "known.json", cwd=project)
+    assert result.stderr == "Added 1 comment in 1 file.\n"
     assert (project / "a.py").read_text() == FAULTY
+
+
+def test_a_reason_follows_an_equals_sign_and_the_old_name_works(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY})
+    assert call("--add-ignore=known since 2018", "a.py", cwd=tmp_path).returncode == 0
+    assert f"{LINE}  # nalu-lint: ignore[NAL001] known since 2018\n" in (tmp_path / "a.py").read_text()
+    assert call("--add-noqa", "b.py", cwd=tmp_path).returncode == 0
+    assert f"{LINE}  # nalu-lint: ignore[NAL001]\n" in (tmp_path / "b.py").read_text()
+    result = call("--add-ignore=a\nb", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "expected a reason of one line" in result.stderr
 
 
 # Comments that suppress nothing.

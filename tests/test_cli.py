@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import CLEAN, FAULTY, FINDING, UNTIED, concise, run, write
+from helpers import CLEAN, FAULTY, FINDING, UNTIED, call, concise, run, write
 
 from nalu_lint import __version__
-from nalu_lint.rules import all_rules
+from nalu_lint.config import _KEYS
+from nalu_lint.rules import all_rules, summary
 
 
 def test_clean_file_exits_with_0_and_prints_nothing_on_standard_output(tmp_path: Path) -> None:
@@ -113,9 +114,13 @@ def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
         (["--watch", "missing"], "missing: no such file or directory"),
         (["--statistics", "--output-format", "sarif"], "--statistics are written as full, concise, json or json-lines"),
         (["--fixes"], "unrecognized arguments: --fixes; did you mean `--fix`?"),
-        (["--fix", "--add-noqa"], "--add-noqa records findings as they are"),
+        (["--fix", "--add-noqa"], "--add-ignore records findings as they are"),
         (["--diff", "--update-baseline", "--baseline", "b.json"], "--update-baseline records findings as they are"),
         (["--explain", "NAL9"], "unknown rule code `NAL9`"),
+        (["rule"], "expected a rule or --all (see nalu-lint rule --help)"),
+        (["rule", "NAL001", "--all"], "expected a rule or --all"),
+        (["rule", "derived-parametr"], "unknown rule code `derived-parametr`; did you mean `derived-parameter`?"),
+        (["config", "selct"], "unknown key `selct`; did you mean `select`?"),
         (["--config", "missing.toml"], "--config: no such file: missing.toml"),
         (["--config", "selct = ['NAL001']"], "--config: unknown key `selct`; did you mean `select`?"),
         (["--config", "select = 1"], "--config: `select` must be a list of strings"),
@@ -189,10 +194,34 @@ def test_explain_and_list_rules(tmp_path: Path) -> None:
     assert page.returncode == 0
     assert page.stdout.startswith("# derived-parameter (NAL001)\n\n## What it does\n")
     rules = run("--list-rules", cwd=tmp_path)
-    listed = [line.split() for line in rules.stdout.splitlines()]
-    assert listed == [[c, r.name, "on" if r.on_by_default else "opt-in"] for c, r in all_rules().items()]
-    assert listed[0] == ["NAL001", "derived-parameter", "on"]
-    assert listed[-1] == ["NAL901", "unreadable-file", "on"]
+    listed = [line.split(maxsplit=3) for line in rules.stdout.splitlines()]
+    assert listed == [[c, r.name, "on" if r.on_by_default else "opt-in", summary(r)] for c, r in all_rules().items()]
+    assert listed[0][:3] == ["NAL001", "derived-parameter", "on"]
+    assert listed[-1][:3] == ["NAL901", "unreadable-file", "on"]
+    columns = {line.index(summary(r)) for line, r in zip(rules.stdout.splitlines(), all_rules().values(), strict=True)}
+    assert len(columns) == 1
+
+
+def test_subcommands_are_those_of_ruff(tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        result = call(*arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    write(tmp_path, {"m.py": FAULTY, "check/ok.py": "x = 1\n"})
+    assert said("rule", "derived-parameter") == said("rule", "nal001") == said("--explain", "Derived_Parameter")
+    pages = json.loads(said("rule", "--all", "--output-format", "json"))
+    assert [page["code"] for page in pages] == list(all_rules())
+    assert pages[0] == json.loads(said("rule", "NAL001", "--output-format", "json"))
+    assert said("rule", "--all") == said("--explain", "all")
+    assert said("version") == said("-V") == said("--version")
+    assert {line.split()[0] for line in said("config").splitlines()} == {*_KEYS, "extend"}
+    assert said("config", "select").startswith("The rules that run")
+    assert call("check", cwd=tmp_path).stdout == call(cwd=tmp_path).stdout != ""
+    assert said("check", "./check") == ""
+    assert (tmp_path / ".nalu_lint_cache").exists()
+    said("clean")
+    assert not (tmp_path / ".nalu_lint_cache").exists()
 
 
 def test_version(tmp_path: Path) -> None:
@@ -250,7 +279,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 def test_no_files_is_said(tmp_path: Path) -> None:
     result = run(cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, "warning: no Python files found\n")
+    assert (result.returncode, result.stderr) == (0, "warning: no Python files found\nAll checks passed!\n")
 
 
 def test_a_file_has_one_name_however_it_is_given(tmp_path: Path) -> None:

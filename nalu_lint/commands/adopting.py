@@ -1,11 +1,11 @@
-"""`--baseline`, `--update-baseline` and `--add-noqa`: how a project with old code starts."""
+"""`--baseline`, `--update-baseline` and `--add-ignore`: how a project with old code starts."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from nalu_lint import atomic, noqa_comments, reading
+from nalu_lint import atomic, ignore_comments, reading
 from nalu_lint.baseline import Baseline
 from nalu_lint.commands import CANNOT_RUN, CLEAN, FINDINGS
 from nalu_lint.errors import UsageError
@@ -48,10 +48,10 @@ def without_known(
     return compared.new
 
 
-def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[Diagnostic]) -> int:
+def add_ignore(options: argparse.Namespace, tasks: list[Task], diagnostics: list[Diagnostic]) -> int:
     """Add a comment for each finding to its file; say what could not be silenced."""
     if options.paths == [STDIN]:
-        raise UsageError("--add-noqa changes files: it does not work on standard input")
+        raise UsageError("--add-ignore changes files: it does not work on standard input")
     n_added = n_files = 0
     left: list[str] = []  # findings
     failed: list[str] = []  # files
@@ -64,7 +64,7 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
             continue
         try:
             source = reading.read(task.path)
-            silenced = noqa_comments.silence(source, task.path, task.config, found)
+            silenced = ignore_comments.silence(source, task.path, task.config, found, options.add_ignore)
             if silenced.added:
                 atomic.replace(task.path, source, silenced.content, project=task.project)
         except OSError as error:
@@ -79,7 +79,7 @@ def add_noqa(options: argparse.Namespace, tasks: list[Task], diagnostics: list[D
     for line in (*failed, *left):
         say(f"nalu-lint: error: {line}")
     if not options.quiet:
-        say(f"Added {_count(n_added, 'noqa comment')} in {_count(n_files, 'file')}.")
+        say(f"Added {_count(n_added, 'comment')} in {_count(n_files, 'file')}.")
     if failed:
         return CANNOT_RUN
     return FINDINGS if left and not options.exit_zero else CLEAN

@@ -10,8 +10,12 @@ from typing import Any, NoReturn
 from nalu_lint._version import __version__
 from nalu_lint.errors import UsageError
 
+ADD_IGNORE = ("--add-ignore", "--add-noqa")
 
-class _Parser(argparse.ArgumentParser):
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all errors of the command are."""
+
     def error(self, message: str) -> NoReturn:
         start = "unrecognized arguments: "
         if message.startswith(start):
@@ -19,7 +23,13 @@ class _Parser(argparse.ArgumentParser):
 
             flags = [flag for action in self._actions for flag in action.option_strings]
             message += did_you_mean(message.removeprefix(start).split()[0].partition("=")[0], flags)
-        raise UsageError(f"{message} (see nalu-lint --help)")
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """What the arguments of the command ask for. Raises UsageError."""
+    # A reason follows `=`: the next word is a path.
+    return make_parser().parse_args([f"{word}=" if word in ADD_IGNORE else word for word in arguments])
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -29,15 +39,15 @@ class _Formatter(argparse.HelpFormatter):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="nalu-lint",
         description="Find the Parameters of PyTorch modules that silently do not train.",
-        epilog="`nalu-lint server` starts the language server for editors.",
+        epilog="subcommands: check (the default), rule, config, clean, version, server (for editors)",
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders, notebooks, or - (default: .)")
-    parser.add_argument("--version", action="version", version=f"nalu-lint {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"nalu-lint {__version__}")
     rules = parser.add_argument_group("rules")
     for flag, text in (
         ("--select", "run these rules only: codes, prefixes or ALL, separated by commas"),
@@ -49,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     rules.add_argument(
         "--per-file-ignores", type=_patterns, action="extend", metavar="GLOB:CODES", help="for the files that match"
     )
-    rules.add_argument("--explain", metavar="CODE", help="show the page of a rule and stop")
+    rules.add_argument("--explain", metavar="CODE", help="show the page of a rule, or of ALL, and stop")
     rules.add_argument("--list-rules", action="store_true", help="list the rules and stop")
     files = parser.add_argument_group("files")
     files.add_argument("--exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out")
@@ -87,7 +97,13 @@ def make_parser() -> argparse.ArgumentParser:
     adopting = parser.add_argument_group("adopting it in old code")
     adopting.add_argument("--baseline", metavar="FILE", help="do not report what is recorded there")
     adopting.add_argument("--update-baseline", action="store_true", help="record what is found there, and nothing else")
-    adopting.add_argument("--add-noqa", action="store_true", help="add a `# noqa` comment for each finding and stop")
+    adopting.add_argument(
+        *ADD_IGNORE,
+        dest="add_ignore",
+        type=_reason,
+        metavar="REASON",
+        help="add a comment that silences it for each finding and stop; the reason is optional, after `=`",
+    )
     other = parser.add_argument_group("configuration")
     other.add_argument("--config", action="append", metavar="PATH|KEY=VALUE", help="a file, or one setting in TOML")
     other.add_argument("--isolated", action="store_true", help="ignore all configuration files")
@@ -138,6 +154,12 @@ def _patterns(text: str) -> list[tuple[str, tuple[str, ...]]]:
         else:
             raise argparse.ArgumentTypeError(f"expected GLOB:CODES, got {text!r}")
     return found
+
+
+def _reason(text: str) -> str:
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError("expected a reason of one line")
+    return text.strip()
 
 
 def _jobs(text: str) -> int:

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     standard_input = sys.stdin.buffer.read() if options.paths == [STDIN] else None
     here = configs.for_folder(".")
     mode = _mode(options, here)
-    if (mode.is_active and not mode.diff) or options.add_noqa:
+    if (mode.is_active and not mode.diff) or options.add_ignore is not None:
         _clear_left(tasks)
     tasks = [task._replace(with_fixes=_shows_fixes(options, here, mode)) for task in tasks]
     if standard_input is not None:
@@ -67,10 +67,10 @@ def run(options: argparse.Namespace) -> int:
         from nalu_lint.commands import adopting  # start-up time
 
         diagnostics = adopting.without_known(options, tasks, diagnostics, here.baseline, sources)
-    if options.add_noqa:
+    if options.add_ignore is not None:
         from nalu_lint.commands import adopting  # start-up time
 
-        return adopting.add_noqa(options, tasks, diagnostics) or (CANNOT_RUN if missing else CLEAN)
+        return adopting.add_ignore(options, tasks, diagnostics) or (CANNOT_RUN if missing else CLEAN)
     if mode.shows_findings and not options.update_baseline:
         # Where standard output is the fixed source, findings go the other way.
         stream = sys.stderr if mode.fix and standard_input is not None else None
@@ -78,8 +78,9 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         report.warn_of_unused(tasks, outcomes)
         if not options.update_baseline:
-            text = summary(outcomes, diagnostics, mode) if tasks else "warning: no Python files found"
-            for line in text.splitlines():
+            if not tasks:
+                say("warning: no Python files found")
+            for line in summary(outcomes, diagnostics, mode).splitlines() if not missing or tasks else ():
                 say(line)
     if missing or any(outcome.error for outcome in outcomes):
         return CANNOT_RUN
@@ -91,9 +92,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _mode(options: argparse.Namespace, config: Config) -> Mode:
     """What to do with fixes."""
-    if options.add_noqa or options.update_baseline:
+    if options.add_ignore is not None or options.update_baseline:
         if options.fix or options.fix_only or options.diff:
-            flag = "--add-noqa" if options.add_noqa else "--update-baseline"
+            flag = "--add-ignore" if options.add_ignore is not None else "--update-baseline"
             raise UsageError(f"{flag} records findings as they are: it does not go together with fixes")
         return Mode()
     return Mode(config.fix, config.fix_only, options.diff, config.unsafe_fixes)

@@ -12,7 +12,7 @@ from nalu_lint.rules.base import Rule
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Rule", "all_rules", "codes", "documentation"]
+__all__ = ["Rule", "all_rules", "code_of", "codes", "documentation", "summary"]
 
 
 @lru_cache(maxsize=1)
@@ -40,6 +40,18 @@ def all_rules() -> Mapping[str, Rule]:
             if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module.__name__:
                 rules[code] = value()
     return rules
+
+
+def code_of(word: str) -> str:
+    """The code that a user means by a code or by the name of a rule; the word in capitals where there is none."""
+    names = {name.partition("_")[2].replace("_", "-"): code for code, name in _modules().items()}
+    return names.get(word.lower().replace("_", "-"), word.upper())
+
+
+def summary(rule: Rule) -> str:
+    """The first sentence of the rule's page."""
+    text = " ".join(documentation(rule).partition("\n")[2].partition("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".") + "."
 
 
 def documentation(rule: Rule) -> str:

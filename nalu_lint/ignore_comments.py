@@ -1,4 +1,4 @@
-"""Adding `# noqa` comments: where a comment can stand, and nothing else in the file changes."""
+"""Adding comments that silence findings: where a comment can stand, and nothing else in the file changes."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Silenced(NamedTuple):
     left: list[Diagnostic]
 
 
-def silence(source: bytes, path: str, config: Config, diagnostics: Sequence[Diagnostic]) -> Silenced:
+def silence(source: bytes, path: str, config: Config, diagnostics: Sequence[Diagnostic], reason: str = "") -> Silenced:
     """The file with a comment for each of its diagnostics; unchanged where that would change the program."""
     found = [diagnostic for diagnostic in diagnostics if diagnostic.code != UNREADABLE]
     if not found:
         return Silenced(source, 0, list(diagnostics))
     edit = _in_notebook if path.endswith(".ipynb") else _in_module
-    content = edit(source, found)
+    content = edit(source, found, reason)
     before, after = (engine.check(text, path, config, follow_imports=True) for text in (source, content))
     if len(after) >= len(before) or not _same_program(source, content, path):
         return Silenced(source, 0, list(diagnostics))
@@ -52,18 +52,18 @@ def silence(source: bytes, path: str, config: Config, diagnostics: Sequence[Diag
     return Silenced(content, len(before) - len(after), left)
 
 
-def _in_module(source: bytes, found: Sequence[Diagnostic]) -> bytes:
+def _in_module(source: bytes, found: Sequence[Diagnostic], reason: str) -> bytes:
     encoding = source_text.encoding_of(source)
     text = source.decode(encoding)
     start = 1 if text.startswith("\ufeff") else 0
     rows = _ROW_END.split(text[start:])
     offsets = [start, *(match.end() for match in _ROW_END.finditer(text, start))]
     wanted = [(d.noqa_row, d.code) for d in found]
-    edits = [(offsets[e.row - 1] + e.column - 1, e.text) for e in insertions("\n".join(rows), rows, wanted)]
+    edits = [(offsets[e.row - 1] + e.column - 1, e.text) for e in insertions("\n".join(rows), rows, wanted, reason)]
     return _applied(text, edits).encode(encoding)
 
 
-def _in_notebook(source: bytes, found: Sequence[Diagnostic]) -> bytes:
+def _in_notebook(source: bytes, found: Sequence[Diagnostic], reason: str) -> bytes:
     positions = NotebookPositions(source)
     notebook = notebooks.read_notebook(source)
     edits: list[tuple[int, str]] = []
@@ -72,7 +72,7 @@ def _in_notebook(source: bytes, found: Sequence[Diagnostic]) -> bytes:
         rows = (notebooks.cell_text(source, cell.number) or "").split("\n")
         edits += [
             (positions.offset(cell.number, Position(e.row, e.column)), e.text)
-            for e in insertions(notebook.text_of(cell), rows, wanted)
+            for e in insertions(notebook.text_of(cell), rows, wanted, reason)
         ]
     bom = b"\xef\xbb\xbf" if source.startswith(b"\xef\xbb\xbf") else b""
     return bom + _applied(positions.text, edits).encode()
@@ -84,8 +84,10 @@ def _applied(text: str, edits: list[tuple[int, str]]) -> str:
     return text
 
 
-def insertions(code: str, rows: Sequence[str], wanted: Iterable[tuple[int, str]]) -> list[Insertion]:
+def insertions(code: str, rows: Sequence[str], wanted: Iterable[tuple[int, str]], reason: str = "") -> list[Insertion]:
     """The comments for codes at rows of `code`, which is written as `rows` (magics, in a notebook).
+
+    They are in the spelling of our own: ruff removes codes that it does not know from `# noqa` comments.
 
     A row that a backslash or a string joins to the next one cannot end in a comment: it goes to the end
     of the last of them, where it holds for all.
@@ -103,7 +105,8 @@ def insertions(code: str, rows: Sequence[str], wanted: Iterable[tuple[int, str]]
         if row in listed:
             result.append(Insertion(row, listed[row] + 1, f", {names}"))
         else:
-            result.append(Insertion(row, len(rows[row - 1].rstrip()) + 1, f"  # noqa: {names}"))
+            comment = f"  # nalu-lint: ignore[{names}] {reason}".rstrip()
+            result.append(Insertion(row, len(rows[row - 1].rstrip()) + 1, comment))
     return result
 
 
