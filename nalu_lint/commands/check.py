@@ -102,7 +102,7 @@ def _mode(options: argparse.Namespace, config: Config) -> Mode:
 
 def _shows_fixes(options: argparse.Namespace, config: Config, mode: Mode) -> bool:
     """Whether the fixes of findings are shown, or counted: what nobody sees costs nothing."""
-    if options.add_noqa or options.update_baseline:
+    if options.add_ignore is not None or options.update_baseline:
         return False
     if mode.shows_findings:
         return config.output_format in _WITH_FIXES and not options.statistics
