@@ -53,7 +53,7 @@ def find(
                 limits.extend(limits.SECONDS_PER_FINDING * len(found))
         findings += [f for rule in rules for f in rule.check_file(model)]
         if notes is not None:
-            notes += model.unfollowed
+            notes += dict.fromkeys((*model.unfollowed, *file.notes))
         file.release()
     except RecursionError as error:
         raise UnreadableError(nesting.REASON) from error

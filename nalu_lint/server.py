@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from lsprotocol import types
@@ -152,7 +153,13 @@ def _is_before(first: types.Position, second: types.Position) -> bool:
 
 def _rows(document: TextDocument) -> list[str]:
     """The rows as Python and editors count them; `document.lines` ends them at form feeds, too."""
-    return _ROW_END.split(document.source)
+    return _split(document.source)
+
+
+@lru_cache(maxsize=1)
+def _split(text: str) -> list[str]:
+    """Once for all findings of a document."""
+    return _ROW_END.split(text)
 
 
 def _ending(document: TextDocument) -> str:

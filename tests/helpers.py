@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from unittest import mock
 from nalu_lint import cli, config, followed
 
 ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "tests" / "fixtures"
 
 FAULTY = """\
 import torch
@@ -84,6 +86,14 @@ def concise(*arguments: object, cwd: Path, stdin: str | bytes | None = None) -> 
     result = call("--output-format", "concise", *arguments, cwd=cwd, stdin=stdin)
     assert "Traceback" not in result.stderr, result.stderr
     return result.stdout.splitlines()
+
+
+def fixtures_in(folder: Path, *kinds: str) -> Path:
+    """The fixtures of these kinds, or all, as a project of their own: what else is here does not count for them."""
+    for kind in kinds or [path.name for path in FIXTURES.iterdir() if path.is_dir()]:
+        shutil.copytree(FIXTURES / kind, folder / "fixtures" / kind, ignore=shutil.ignore_patterns("__pycache__"))
+    write(folder, {"pyproject.toml": ""})
+    return folder / "fixtures"
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import CLEAN, FAULTY, FINDING, ROOT, UNTIED, concise, run, write
+from helpers import CLEAN, FAULTY, FINDING, UNTIED, call, concise, fixtures_in, write
 
 from nalu_lint import Edit, Fix, cache, check
 from nalu_lint.cache import OWN_FOLDER, Cache, content_hash, hash_of
@@ -22,18 +21,26 @@ from nalu_lint.tasks import Dependency, Task
 FOLDER = ".nalu_lint_cache"
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How far the clock is ahead, in nanoseconds."""
+    ahead, real = [0], time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + ahead[0])
+    return ahead
+
+
 def reused(folder: Path, *arguments: object) -> int:
     """How many files a run takes from the cache."""
-    stderr = run("-v", *arguments, cwd=folder).stderr
+    stderr = call("-v", *arguments, cwd=folder).stderr
     return int(stderr.partition(" of them unchanged")[0].rpartition("\n")[2])
 
 
-def age(folder: Path) -> None:
+def age(folder: Path, clock: list[int]) -> None:
     """Make the files old enough to be told by their times, and the records know it."""
     for path in folder.rglob("*.*"):
         if FOLDER not in path.parts:
             os.utime(path, (1_600_000_000, 1_600_000_000))
-    time.sleep(2.1)  # the time of the last change of the inode cannot be set
+    clock[0] += 2_100_000_000  # the time of the last change of the inode cannot be set
 
 
 def records(folder: Path) -> Path:
@@ -46,23 +53,23 @@ def tree(tmp_path: Path) -> Path:
     return write(tmp_path, {"a.py": FAULTY, "b/c.py": CLEAN, "b/d.py": UNTIED, "bad.py": "def f(:\n"})
 
 
-def test_a_second_run_takes_everything_from_it_and_says_the_same(tree: Path) -> None:
-    age(tree)  # while files are that new, what depends on a whole folder is asked again
-    first = run("--output-format", "json", cwd=tree)
+def test_a_second_run_takes_everything_from_it_and_says_the_same(tree: Path, clock: list[int]) -> None:
+    age(tree, clock)  # while files are that new, what depends on a whole folder is asked again
+    first = call("--output-format", "json", cwd=tree)
     assert reused(tree) == 4
-    assert run("--output-format", "json", cwd=tree).stdout == first.stdout
-    assert run("--output-format", "json", "--no-cache", cwd=tree).stdout == first.stdout
+    assert call("--output-format", "json", cwd=tree).stdout == first.stdout
+    assert call("--output-format", "json", "--no-cache", cwd=tree).stdout == first.stdout
 
 
-def test_all_fixtures_come_back_the_same(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "tests" / "fixtures", tmp_path / "fixtures")
+def test_all_fixtures_come_back_the_same(tmp_path: Path, clock: list[int]) -> None:
+    fixtures_in(tmp_path, "bugs", "scripts", "debatable")
     write(tmp_path, {"unused.py": "x = 1  # noqa: NAL001\n"})
-    age(tmp_path)
+    age(tmp_path, clock)
     arguments = ["--select", "ALL", "--output-format", "json"]
-    first, second = run(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path)
-    assert first.stdout.count('"code"') > 200
+    first, second = call(*arguments, cwd=tmp_path), call(*arguments, cwd=tmp_path)
+    assert first.stdout.count('"code"') > 100
     assert (first.stdout, first.stderr) == (second.stdout, second.stderr)
-    assert reused(tmp_path, "--select", "ALL") > 150
+    assert reused(tmp_path, "--select", "ALL") > 50
 
 
 def test_paths_are_those_of_the_run(tree: Path) -> None:
@@ -73,9 +80,9 @@ def test_paths_are_those_of_the_run(tree: Path) -> None:
     assert not (tree / "b" / FOLDER).exists()
 
 
-def test_a_changed_file_is_checked_again_even_if_its_size_and_time_are_the_same(tree: Path) -> None:
-    age(tree)
-    run(cwd=tree)
+def test_a_changed_file_is_checked_again_even_if_its_size_and_time_are_the_same(tree: Path, clock: list[int]) -> None:
+    age(tree, clock)
+    call(cwd=tree)
     assert reused(tree) == 4
     status = (tree / "a.py").stat()
     write(tree, {"a.py": FAULTY.replace("self.w ", "self.v ").replace("self.w\n", "self.v\n")})
@@ -84,18 +91,18 @@ def test_a_changed_file_is_checked_again_even_if_its_size_and_time_are_the_same(
     assert "`v`" in concise(cwd=tree)[0]
 
 
-def test_a_file_written_just_before_the_record_is_read_again(tree: Path) -> None:
-    run(cwd=tree)
+def test_a_file_written_just_before_the_record_is_read_again(tree: Path, clock: list[int]) -> None:
+    call(cwd=tree)
     assert "\t\t" in records(tree).read_text()  # no signature: its times prove nothing yet
-    age(tree)
-    run(cwd=tree)
+    age(tree, clock)
+    call(cwd=tree)
     known = [line.split("\t")[2] for line in records(tree).read_text().splitlines()[2:]]
     assert len(known) == 4
     assert all(known)
 
 
 def test_a_touched_file_with_the_same_content_is_not_checked_again(tree: Path) -> None:
-    run(cwd=tree)
+    call(cwd=tree)
     os.utime(tree / "a.py", (1_500_000_000, 1_500_000_000))
     assert reused(tree) == 4
 
@@ -149,35 +156,36 @@ def test_a_damaged_file_is_as_if_it_was_not_there(tree: Path, damage: str) -> No
     assert reused(tree) == 4
 
 
-def test_an_interrupted_run_leaves_nothing_that_matters(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_nothing_that_matters(tmp_path: Path, clock: list[int]) -> None:
     write(tmp_path, {f"m{i}.py": FAULTY for i in range(60)})
     command = [sys.executable, "-m", "nalu_lint", "-q"]
-    for delay in (0.2, 0.35, 0.5, 0.65, 0.8):
+    for delay in (0.2, 0.4, 0.6):
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
     own = tmp_path / FOLDER / OWN_FOLDER
     write(own, {".12345678.records.abcdefgh.nalu-lint.tmp": "half of a"})
+    age(tmp_path, clock)
     assert concise(cwd=tmp_path) == sorted(f"m{i}.py:{FINDING}" for i in range(60))
     assert reused(tmp_path) == 60
     assert not list(own.rglob("*.tmp"))
 
 
-def test_runs_at_the_same_time(tmp_path: Path) -> None:
-    write(tmp_path, {f"{folder}/m{i}.py": FAULTY for folder in "abcd" for i in range(5)})
+def test_runs_at_the_same_time(tmp_path: Path, clock: list[int]) -> None:
+    write(tmp_path, {f"{folder}/m{i}.py": FAULTY for folder in "ab" for i in range(5)})
     command = [sys.executable, "-m", "nalu_lint", "--output-format", "concise", "-q"]
     processes = [
         subprocess.Popen([*command, folder], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for folder in ("a", "b", "c", "d", ".", ".")
+        for folder in ("a", "b", ".", ".")
     ]
-    for process, expected in zip(processes, (5, 5, 5, 5, 20, 20), strict=True):
+    for process, expected in zip(processes, (5, 5, 10, 10), strict=True):
         stdout, stderr = process.communicate()
         assert (stdout.count("NAL001"), stderr) == (expected, "")
     assert not list((tmp_path / FOLDER).rglob("*.tmp"))
-    age(tmp_path)  # while files are that new, what depends on a whole folder is asked again
-    assert len(concise(cwd=tmp_path)) == 20
-    assert reused(tmp_path) == 20
+    age(tmp_path, clock)  # while files are that new, what depends on a whole folder is asked again
+    assert len(concise(cwd=tmp_path)) == 10
+    assert reused(tmp_path) == 10
 
 
 def test_dependencies_are_honoured(tmp_path: Path) -> None:
@@ -226,9 +234,11 @@ def test_what_imports_lead_to_is_a_dependency(tmp_path: Path) -> None:
     assert [line.split()[0] for line in concise(cwd=tmp_path)] == ["cell.py:9:18:"]
 
 
-def test_a_dependency_that_was_checked_itself_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dependency_that_was_checked_itself_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[int]
+) -> None:
     write(tmp_path, {"a.py": FAULTY, "base.py": "x = 1\n"})
-    age(tmp_path)
+    age(tmp_path, clock)
     tasks = [Task(str(tmp_path / name), Config(), is_named=False) for name in ("a.py", "base.py")]
     needed = (Dependency(tasks[1].path, hash_of(tasks[1].path)),)
     held = Cache(str(tmp_path / "cache"), Config())
@@ -261,40 +271,40 @@ def test_fixes_come_back_the_same(tmp_path: Path) -> None:
 
 
 def test_a_run_without_fixes_is_no_record_of_them(tree: Path) -> None:
-    run("--output-format", "concise", "--quiet", cwd=tree)
-    fresh = run("--no-cache", cwd=tree)
+    call("--output-format", "concise", "--quiet", cwd=tree)
+    fresh = call("--no-cache", cwd=tree)
     assert "= unsafe fix: Compute `w` in `forward`" in fresh.stdout
     for _ in range(2):
-        assert (again := run(cwd=tree)).stdout == fresh.stdout
+        assert (again := call(cwd=tree)).stdout == fresh.stdout
         assert again.stderr == fresh.stderr
-    left = run("--output-format", "concise", "--quiet", cwd=tree)
+    left = call("--output-format", "concise", "--quiet", cwd=tree)
     assert (left.returncode, len(left.stdout.splitlines())) == (1, 2)
 
 
 def test_fixing_is_never_left_out_nor_remembered(tree: Path) -> None:
     (tree / "bad.py").unlink()
     before = (tree / "a.py").read_text()
-    reported = run(cwd=tree).stdout
-    shown = run("--diff", "--unsafe-fixes", cwd=tree)
+    reported = call(cwd=tree).stdout
+    shown = call("--diff", "--unsafe-fixes", cwd=tree)
     assert (shown.returncode, shown.stderr) == (1, "Would fix 1 finding.\n")
-    assert run("--diff", "--unsafe-fixes", cwd=tree).stdout == shown.stdout
-    assert run(cwd=tree).stdout == reported
-    assert run("--fix", cwd=tree).stdout == reported
+    assert call("--diff", "--unsafe-fixes", cwd=tree).stdout == shown.stdout
+    assert call(cwd=tree).stdout == reported
+    assert call("--fix", cwd=tree).stdout == reported
     assert (tree / "a.py").read_text() == before
-    fixed = run("--fix", "--unsafe-fixes", cwd=tree)
+    fixed = call("--fix", "--unsafe-fixes", cwd=tree)
     assert (fixed.returncode, fixed.stdout) == (0, "")
     assert fixed.stderr == "Found 1 finding (1 fixed, 0 remaining).\n"
     for arguments in ((), ("--fix", "--unsafe-fixes")):
-        assert run(*arguments, cwd=tree).stderr == "All checks passed!\n"
+        assert call(*arguments, cwd=tree).stderr == "All checks passed!\n"
     (tree / "a.py").write_text(before)
-    assert run(cwd=tree).stdout == reported
+    assert call(cwd=tree).stdout == reported
 
 
 def test_fixing_opens_no_file_that_is_known_to_be_clean(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": CLEAN})
     os.utime(tmp_path / "a.py", (0, 0))
-    run("--fix", cwd=tmp_path)
-    said = run("--fix", "--verbose", cwd=tmp_path).stderr
+    call("--fix", cwd=tmp_path)
+    said = call("--fix", "--verbose", cwd=tmp_path).stderr
     assert "1 of them unchanged since the last run" in said
 
 
@@ -308,43 +318,43 @@ def test_defects_are_not_remembered(tmp_path: Path) -> None:
 
 
 def test_removed_files_leave_it(tree: Path) -> None:
-    run(cwd=tree)
+    call(cwd=tree)
     (tree / "a.py").unlink()
     write(tree, {"new.py": FAULTY})
-    run(cwd=tree)
+    call(cwd=tree)
     assert "a.py" not in records(tree).read_text()
 
 
 def test_where_it_is(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("--no-cache", cwd=tree)
-    run("-", cwd=tree, stdin=FAULTY)
+    call("--no-cache", cwd=tree)
+    call("-", cwd=tree, stdin=FAULTY)
     assert not (tree / FOLDER).exists()
-    run("--cache-dir", "elsewhere/cache", cwd=tree)
+    call("--cache-dir", "elsewhere/cache", cwd=tree)
     tag = (tree / "elsewhere/cache" / OWN_FOLDER / "CACHEDIR.TAG").read_text()
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55")
     assert not (tree / FOLDER).exists()
     monkeypatch.setenv("NALU_LINT_CACHE_DIR", "from_environment")
-    run(cwd=tree)
+    call(cwd=tree)
     assert (tree / "from_environment").is_dir()
     write(tree, {"nalu-lint.toml": "cache-dir = 'from_file'\n"})
-    run(cwd=tree / "b")
+    call(cwd=tree / "b")
     assert (tree / "from_file").is_dir()
 
 
 def test_git_does_not_see_it(tree: Path) -> None:
     subprocess.run(["git", "init", "-q", tree], check=True)
-    run(cwd=tree)
+    call(cwd=tree)
     status = subprocess.run(["git", "status", "--short"], cwd=tree, capture_output=True, text=True, check=True).stdout
     assert FOLDER not in status
 
 
 def test_clear(tree: Path) -> None:
-    run(cwd=tree)
+    call(cwd=tree)
     assert (tree / FOLDER).exists()
-    result = run("--clear-cache", cwd=tree)
+    result = call("--clear-cache", cwd=tree)
     assert (result.returncode, result.stdout) == (0, "")
     assert not (tree / FOLDER).exists()
-    assert run("--clear-cache", cwd=tree).returncode == 0
+    assert call("--clear-cache", cwd=tree).returncode == 0
 
 
 def listed(folder: Path) -> dict[str, bytes | None]:
@@ -376,22 +386,22 @@ def test_it_leaves_alone_what_is_not_its_own(tree: Path, place: str, monkeypatch
     (tree / "link").symlink_to("docs")
     before = listed(tree)
     for arguments in ((), ("--select", "ALL"), (), ("--clear-cache",)):
-        assert run("--cache-dir", os.path.expanduser(place), *arguments, cwd=tree).returncode in (0, 1)
+        assert call("--cache-dir", os.path.expanduser(place), *arguments, cwd=tree).returncode in (0, 1)
         assert listed(tree) == before
     assert not list(tree.rglob(OWN_FOLDER))
 
 
 def test_its_own_folder_may_hold_files_of_others(tree: Path) -> None:
-    run(cwd=tree)
+    call(cwd=tree)
     own = tree / FOLDER / OWN_FOLDER
     write(own, {"notes.txt": "mine", "00000000.records": "x", "11111111.records/notes.txt": "mine"})
     (own / "22222222.records").symlink_to(tree / "a.py")
     (own / ".x.abcdefgh.nalu-lint.tmp").symlink_to(tree / "a.py")
     for name in ("notes.txt", "00000000.records"):
         os.utime(own / name, (1_000_000_000, 1_000_000_000))
-    run("--select", "NAL001", cwd=tree)
+    call("--select", "NAL001", cwd=tree)
     assert not (own / "00000000.records").exists()  # nobody has written it for long
-    assert run("--clear-cache", cwd=tree).returncode == 0
+    assert call("--clear-cache", cwd=tree).returncode == 0
     left = [".x.abcdefgh.nalu-lint.tmp", "11111111.records", "22222222.records", "notes.txt"]
     assert sorted(os.listdir(own)) == left
     assert (tree / "a.py").exists()
@@ -417,7 +427,7 @@ def test_a_project_cannot_put_it_elsewhere(
     ):
         write(project, {name: text})
         for arguments in ((), ("--clear-cache",), ("--update-baseline",)):
-            result = run(*arguments, cwd=project)
+            result = call(*arguments, cwd=project)
             assert (result.returncode, result.stdout) == (2, "")
             assert f"`{key}` leads out of the folder of this file" in result.stderr
             assert result.stderr.count("\n") == 1
@@ -434,18 +444,18 @@ def test_a_link_in_a_project_does_not_lead_it_elsewhere(tmp_path: Path) -> None:
     before = listed(tmp_path)
     for folder in (project, project / "inner"):
         for arguments in ((), ("--clear-cache",)):
-            assert run(*arguments, cwd=folder).returncode in (0, 1, 2)
+            assert call(*arguments, cwd=folder).returncode in (0, 1, 2)
             assert listed(tmp_path) == before
             assert not list(home.rglob(OWN_FOLDER))
 
 
 def test_a_place_that_cannot_be_written_is_no_error(tree: Path) -> None:
     write(tree, {FOLDER: "a file"})
-    result = run("--output-format", "concise", cwd=tree)
+    result = call("--output-format", "concise", cwd=tree)
     assert (result.returncode, len(result.stdout.splitlines())) == (1, 2)
     assert result.stderr.startswith("Found 2 findings.\n")
     assert "cache" not in result.stderr
-    asked = run("--cache-dir", FOLDER, cwd=tree)
+    asked = call("--cache-dir", FOLDER, cwd=tree)
     assert asked.returncode == 1
     assert asked.stderr.startswith("warning: the cache cannot be written: ")
     assert "Traceback" not in asked.stderr

@@ -28,11 +28,11 @@ def test_clean_file_exits_with_0_and_prints_nothing_on_standard_output(tmp_path:
 
 def test_findings_exit_with_1(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": FAULTY})
-    result = run("m.py", "--output-format", "concise", cwd=tmp_path)
+    result = call("m.py", "--output-format", "concise", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, f"m.py:{FINDING}\n")
     assert result.stderr.startswith("Found 1 finding.\n")
-    assert run("m.py", "--exit-zero", cwd=tmp_path).returncode == 0
-    assert run("m.py", "--quiet", cwd=tmp_path).stderr == ""
+    assert call("m.py", "--exit-zero", cwd=tmp_path).returncode == 0
+    assert call("m.py", "--quiet", cwd=tmp_path).stderr == ""
 
 
 def test_the_current_folder_is_the_default(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_order_is_by_path_whatever_the_order_of_arguments_and_workers(tmp_path: 
 
 def test_missing_path_is_named_and_the_others_are_checked(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": FAULTY})
-    result = run("missing.py", "m.py", "--output-format", "concise", cwd=tmp_path)
+    result = call("missing.py", "m.py", "--output-format", "concise", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stdout == f"m.py:{FINDING}\n"
     assert "nalu-lint: error: missing.py: no such file or directory\n" in result.stderr
@@ -60,9 +60,9 @@ def test_missing_path_is_named_and_the_others_are_checked(tmp_path: Path) -> Non
 def test_standard_input(tmp_path: Path) -> None:
     assert concise("-", cwd=tmp_path, stdin=FAULTY) == [f"-:{FINDING}"]
     assert concise("-", "--stdin-filename", "a/b.py", cwd=tmp_path, stdin=FAULTY) == [f"a/b.py:{FINDING}"]
-    full = run("-", cwd=tmp_path, stdin=FAULTY)
+    full = call("-", cwd=tmp_path, stdin=FAULTY)
     assert "9 │ ╰──         self.w = nn.Parameter(torch.tanh(self.raw))" in full.stdout
-    mixed = run("-", "m.py", cwd=tmp_path, stdin=FAULTY)
+    mixed = call("-", "m.py", cwd=tmp_path, stdin=FAULTY)
     assert mixed.returncode == 2
     assert mixed.stderr.startswith("nalu-lint: error: standard input")
 
@@ -129,7 +129,7 @@ def test_selection(tmp_path: Path, flags: list[str], codes: list[str]) -> None:
 )
 def test_what_cannot_be_run_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     write(tmp_path, {"m.py": FAULTY})
-    result = run(*arguments, cwd=tmp_path)
+    result = call(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
@@ -138,21 +138,21 @@ def test_what_cannot_be_run_is_one_line_and_exit_code_2(tmp_path: Path, argument
 
 def test_statistics(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY, "b.py": FAULTY, "c.py": "def f(:"})
-    result = run("--statistics", cwd=tmp_path)
+    result = call("--statistics", cwd=tmp_path)
     assert result.stdout == "2\tNAL001\tderived-parameter\n1\tNAL901\tunreadable-file\n"
     assert result.returncode == 1
     counts = [
         {"code": "NAL001", "name": "derived-parameter", "count": 2},
         {"code": "NAL901", "name": "unreadable-file", "count": 1},
     ]
-    assert json.loads(run("--statistics", "--output-format", "json", cwd=tmp_path).stdout) == counts
-    lines = run("--statistics", "--output-format", "json-lines", cwd=tmp_path).stdout.splitlines()
+    assert json.loads(call("--statistics", "--output-format", "json", cwd=tmp_path).stdout) == counts
+    lines = call("--statistics", "--output-format", "json-lines", cwd=tmp_path).stdout.splitlines()
     assert [json.loads(line) for line in lines] == counts
 
 
 def test_output_file(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": FAULTY})
-    result = run("m.py", "--output-format", "json", "-o", "out.json", "--color", "always", cwd=tmp_path)
+    result = call("m.py", "--output-format", "json", "-o", "out.json", "--color", "always", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert json.loads((tmp_path / "out.json").read_text())[0]["code"] == "NAL001"
 
@@ -162,11 +162,11 @@ def test_an_output_file_is_replaced_whole_and_is_none_of_those_that_are_checked(
     (tmp_path / "link.txt").symlink_to("docs/there.txt")
     (tmp_path / "same.txt").symlink_to("m.py")
     for name in ("m.py", "./m.py", "same.txt"):
-        result = run("-o", name, cwd=tmp_path)
+        result = call("-o", name, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (2, "")
         assert result.stderr == f"nalu-lint: error: --output-file {name}: this is one of the files to check\n"
         assert (tmp_path / "m.py").read_text() == FAULTY
-    run("-o", "link.txt", cwd=tmp_path)
+    call("-o", "link.txt", cwd=tmp_path)
     assert (tmp_path / "link.txt").is_symlink()
     assert "NAL001" in (tmp_path / "docs/there.txt").read_text()
     assert os.listdir(tmp_path / "docs") == ["there.txt"]
@@ -190,10 +190,10 @@ def test_an_output_file_may_be_a_device_or_a_pipe(tmp_path: Path) -> None:
 
 
 def test_explain_and_list_rules(tmp_path: Path) -> None:
-    page = run("--explain", "nal001", cwd=tmp_path)
+    page = call("--explain", "nal001", cwd=tmp_path)
     assert page.returncode == 0
     assert page.stdout.startswith("# derived-parameter (NAL001)\n\n## What it does\n")
-    rules = run("--list-rules", cwd=tmp_path)
+    rules = call("--list-rules", cwd=tmp_path)
     listed = [line.split(maxsplit=3) for line in rules.stdout.splitlines()]
     assert listed == [[c, r.name, "on" if r.on_by_default else "opt-in", summary(r)] for c, r in all_rules().items()]
     assert listed[0][:3] == ["NAL001", "derived-parameter", "on"]
@@ -225,25 +225,25 @@ def test_subcommands_are_those_of_ruff(tmp_path: Path) -> None:
 
 
 def test_version(tmp_path: Path) -> None:
-    assert run("--version", cwd=tmp_path).stdout == f"nalu-lint {__version__}\n"
+    assert call("--version", cwd=tmp_path).stdout == f"nalu-lint {__version__}\n"
 
 
 def test_show_files(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": "", "b/c.py": "", "b/d.ipynb": "{}", "e.txt": "", "dist/f.py": ""})
-    assert run("--show-files", cwd=tmp_path).stdout == "a.py\nb/c.py\nb/d.ipynb\n"
+    assert call("--show-files", cwd=tmp_path).stdout == "a.py\nb/c.py\nb/d.ipynb\n"
 
 
 def test_color(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"m.py": FAULTY})
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    assert "\x1b[" not in run("m.py", cwd=tmp_path).stdout
-    assert "\x1b[" in run("m.py", "--color", "always", cwd=tmp_path).stdout
+    assert "\x1b[" not in call("m.py", cwd=tmp_path).stdout
+    assert "\x1b[" in call("m.py", "--color", "always", cwd=tmp_path).stdout
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert "\x1b[" in run("m.py", cwd=tmp_path).stdout
-    assert "\x1b[" not in run("m.py", "--color", "never", cwd=tmp_path).stdout
+    assert "\x1b[" in call("m.py", cwd=tmp_path).stdout
+    assert "\x1b[" not in call("m.py", "--color", "never", cwd=tmp_path).stdout
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[" not in run("m.py", cwd=tmp_path).stdout
+    assert "\x1b[" not in call("m.py", cwd=tmp_path).stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
@@ -260,9 +260,9 @@ def test_a_terminal_gets_colours_and_links_and_a_pipe_neither(tmp_path: Path, mo
     os.close(ours)
     assert "\x1b[1;31mNAL001\x1b[0m" in shown
     assert re.search(r"\x1b\]8;;file://[^/]*/.*/a%20b\.py\x1b\\a b\.py:9:18\x1b\]8;;\x1b\\", shown)
-    assert "\x1b" not in run(cwd=tmp_path).stdout
+    assert "\x1b" not in call(cwd=tmp_path).stdout
     monkeypatch.setenv("FORCE_COLOR", "1")
-    forced = run(cwd=tmp_path).stdout
+    forced = call(cwd=tmp_path).stdout
     assert "\x1b[1;31m" in forced
     assert "\x1b]8" not in forced
 
@@ -278,7 +278,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 
 def test_no_files_is_said(tmp_path: Path) -> None:
-    result = run(cwd=tmp_path)
+    result = call(cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "warning: no Python files found\nAll checks passed!\n")
 
 
@@ -320,7 +320,7 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: Pat
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes_flags_formats_and_codes(tmp_path: Path) -> None:
     pytest.importorskip("shtab")
-    script = run("--completion", "bash", cwd=tmp_path).stdout
+    script = call("--completion", "bash", cwd=tmp_path).stdout
     write(tmp_path, {"complete.sh": script})
 
     def complete(*words: str) -> set[str]:
@@ -336,7 +336,7 @@ def test_bash_completes_flags_formats_and_codes(tmp_path: Path) -> None:
     assert complete("--output-format", "s") == {"sarif"}
     assert {"NAL001", "NAL901"} <= complete("--explain", "NAL")
     for shell in ("zsh", "tcsh"):
-        assert "--output-format" in run("--completion", shell, cwd=tmp_path).stdout
+        assert "--output-format" in call("--completion", shell, cwd=tmp_path).stdout
 
 
 def test_an_extra_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -400,8 +400,8 @@ def test_a_class_that_cannot_be_followed_is_named_with_v(tmp_path: Path, cached:
     write(tmp_path, {"m.py": endless})
     flags = ("m.py",) if cached else ("--no-cache", "m.py")
     if cached:
-        run("-v", "m.py", cwd=tmp_path)
-    result = run("-v", *flags, cwd=tmp_path)
+        call("-v", "m.py", cwd=tmp_path)
+    result = call("-v", *flags, cwd=tmp_path)
     assert result.returncode == 0
     assert "m.py: class `Cell` is not judged: its construction takes too many steps\n" in result.stderr
-    assert "not judged" not in run(*flags, cwd=tmp_path).stderr
+    assert "not judged" not in call(*flags, cwd=tmp_path).stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from helpers import FAULTY, ROOT, call, run, write
+from helpers import FAULTY, call, fixtures_in, run, write
 
 from nalu_lint.output import formats
 from nalu_lint.printable import printable
@@ -237,7 +237,7 @@ print(code, TOLD, loaded, file=sys.stderr)
 def test_reading_runs_nothing_and_writes_only_the_cache(tmp_path: Path, tree: Path, arguments: tuple[str, ...]) -> None:
     shadowed(tree / "shadows")
     cache = tmp_path / "cache"
-    fixtures = ROOT / "tests" / "fixtures"
+    fixtures = fixtures_in(tmp_path / "more", "bugs", "scripts", "debatable")
     given = ["--quiet", "--select", "ALL", "--cache-dir", str(cache), *arguments, str(tree), str(fixtures)]
     program = AUDIT.format(roots=[str(tree), str(fixtures)], allowed=str(cache), arguments=given)
     environment = {**os.environ, "MARK": str(tmp_path / "mark")}

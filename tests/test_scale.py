@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster
 from nalu_lint import Config
 from nalu_lint.output import render
 
-N_FILES = 5000
+N_FILES = 1200
 
 
 def generate(folder: Path, n_files: int) -> None:
@@ -58,7 +58,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_findings_are_those_of_the_command_and_a_lost_worker_is_no_loss(tree: Path) -> None:
     result = call("--output-format", "json-lines", "--no-cache", tree, cwd=tree.parent)
     expected = sorted(result.stdout.splitlines())
-    assert len(expected) > 100
+    assert len(expected) > 20
     paths = [str(path.relative_to(tree.parent)) for path in sorted(tree.glob("*/*.py"))]
     assert len(paths) == N_FILES
     before = os.getcwd()
@@ -73,7 +73,7 @@ def test_the_findings_are_those_of_the_command_and_a_lost_worker_is_no_loss(tree
             assert len(pids) == 2
             assert first not in pids
             lines: list[str] = []
-            for number, found in enumerate(check_many(client, paths, Config(), batch=100)):
+            for number, found in enumerate(check_many(client, paths, Config(), batch=50)):
                 lines += render("json-lines", found, read_source=lambda _: None).splitlines()
                 if number == 3:
                     os.kill(min(pids), signal.SIGKILL)

@@ -122,7 +122,7 @@ def test_a_base_class_that_no_file_defines(tmp_path: Path) -> None:
 
 def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that a fix looks at are there as long as fixes of that file are planned."""
-    monkeypatch.setattr("nalu_lint.analysis.index.project.MAX_FILES", 0)
+    monkeypatch.setattr("nalu_lint.analysis.index.project._KEPT_BYTES", 0)
     write(tmp_path, {"layers.py": LAYERS, "stack.py": STACK})
     path = str(tmp_path / "stack.py")
     tree, selected = source_text.parse(STACK), frozenset({"NAL102"})

@@ -337,9 +337,12 @@ class SourceFile:
         self.roots, self.package, self.top = packages.place(self.path) if project is not None else ((), "", "")
         self.outline = Outline(tree, self)
         self.kept: dict[type, Any] = {}  # what later stages keep as long as the file
+        self.notes: list[str] = []  # what was given up, for whoever wants to know
 
     def release(self) -> None:
         """Forget everything: what refers to the file in a circle is then freed without a cycle collector."""
+        for info in self.outline.classes:  # each is in lists of its own
+            info.__dict__.clear()
         self.__dict__.clear()
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from nalu_lint import limits, nesting, reading
 from nalu_lint.analysis.index.outline import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nalu_lint.analysis.index.outline import ClassInfo
     from nalu_lint.analysis.index.syntax import FunctionNode
 
-MAX_FILES = 60  # kept at a time
+_KEPT_BYTES = 1200000  # of the text of files whose trees are kept at a time
 MAX_BYTES = 100_000  # a larger file holds frameworks rather than base classes of layers: it stays unknown
 _MAX_ASKED = 64  # files that are asked for one name, through re-exports
 _MAX_STARS = 16  # modules with more are lists of everything there is
@@ -39,16 +40,20 @@ class Project:
         # The places where a module was looked for, and the one where it is.
         self._modules: dict[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], str | None]] = {}
         self._asked: dict[str, set[str]] = {}  # by file: the places where what it imports was looked for
-        self._contents: tuple[str, list[tuple[str, bytes]]] = ("", [])  # of the project asked for last
+        # Of the project asked for last: what its files hold, and in which of them a word may be an attribute.
+        self._contents: tuple[str, list[tuple[str, bytes]]] = ("", [])
+        self._taking: dict[bytes, list[tuple[str, bytes, bool]]] = {}
 
     def trim(self) -> None:
         """Forget all files where they have become many: between two files that are checked, never during one."""
-        if len(self._files) > MAX_FILES or len(self._texts) > 2 * MAX_FILES:
+        kept = sum(len(file.text) for file in self._files.values() if file is not None)
+        if kept > _KEPT_BYTES or sum(map(len, self._texts.values())) > 2 * _KEPT_BYTES:
             self._forget_trees()
 
     def clear(self) -> None:
         """Forget all files, but not where they are."""
         self._contents = ("", [])
+        self._taking.clear()
         self._forget_trees()
 
     def _forget_trees(self) -> None:
@@ -86,16 +91,22 @@ class Project:
             return self._find(binding.dotted, file, seen)
         return None
 
-    def contents(self, asker: SourceFile) -> list[tuple[str, bytes]]:
-        """Path and content of every other file of the project of `asker` that mentions PyTorch, nearest first."""
+    def taking(self, word: bytes, asker: SourceFile) -> list[tuple[str, bytes, bool]]:
+        """The other files of the project of `asker` in which `word` may be an attribute that is taken, nearest first.
+
+        Each with its content, and whether it is taken of an object that is not `self`, or named in a text.
+        """
         self._asked.setdefault(asker.path, set()).add(asker.top)
         if self._contents[0] != asker.top:
             with limits.paused():  # this is for all files of the project
                 found = ((path, _bytes(path)) for path in self._python_files(asker.top))
                 self._contents = asker.top, [(path, content) for path, content in found if b"torch" in content]
-        others = [(path, content) for path, content in self._contents[1] if path != asker.path]
+                self._taking.clear()
+        if word not in self._taking:
+            self._taking[word] = list(_taking(word, self._contents[1]))
         near = os.path.dirname(asker.path)
-        return sorted(others, key=lambda pair: not pair[0].startswith(near))
+        others = [found for found in self._taking[word] if found[0] != asker.path]
+        return sorted(others, key=lambda found: not found[0].startswith(near))
 
     def parsed(self, path: str) -> SourceFile | None:
         """The file at `path`; None where it cannot be parsed."""
@@ -177,6 +188,22 @@ def _read(path: str) -> str:
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, ValueError):
         return ""  # what cannot be read is unknown
+
+
+def _taking(word: bytes, contents: list[tuple[str, bytes]]) -> Iterator[tuple[str, bytes, bool]]:
+    whole = re.compile(rb"\b%s\b" % re.escape(word))
+    for path, content in contents:
+        if word in content:
+            before = [content[max(0, m.start() - 80) : m.start()].rstrip() for m in whole.finditer(content)]
+            if any(_is_taken(text, is_own_enough=True) for text in before):
+                yield path, content, any(_is_taken(text, is_own_enough=False) for text in before)
+
+
+def _is_taken(before: bytes, *, is_own_enough: bool) -> bool:
+    """Whether what follows is an attribute of an object that is not `self`, or a text that may name one."""
+    if before.endswith((b'"', b"'")):
+        return True
+    return before.endswith(b".") and (is_own_enough or not before[:-1].rstrip().endswith(b"self"))
 
 
 def _bytes(path: str) -> bytes:

@@ -1,13 +1,14 @@
 """What the other files of a project do with the attributes of a class.
 
 Whatever rests on "nobody reads it" asks here before it is reported: first the bytes of all files, then the trees of
-those that take an attribute of this name. Clean code never gets here.
+those that take an attribute of this name. Clean code never gets here. Where a name is taken in too much code to look
+at, it counts as read, and a note says so.
 """
 
 from __future__ import annotations
 
 import ast
-import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nalu_lint import limits
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo, SourceFile
 
 
+_MAX_BYTES = 1 << 20  # of code that is looked at for one file that asks
+
+
 class Readers:
     """The files of a project that may read attributes of the classes of one file."""
 
     def __init__(self, asker: SourceFile, project: Project) -> None:
         self._asker = asker
         self._project = project
-        self._usages: dict[str, FileUsage] = {}
         self._known: dict[tuple[str, str, str], bool] = {}
-        self._taking: dict[bytes, list[tuple[str, bytes, bool]]] = {}
+        self._looked_at: dict[str, int] = {}  # the files asked so far, and their size
 
     @classmethod
     def of(cls, asker: SourceFile) -> Readers | None:
@@ -58,45 +61,34 @@ class Readers:
         key = (kind, info.name, name)
         if key not in self._known:
             test = {"reads": self._reads, "uses": self._uses, "takes": self._takes}[kind]
-            with limits.paused():  # how large the project is says nothing of this file
-                self._known[key] = any(test(file, info, name) for file in self._files(info, name))
+            try:
+                self._known[key] = any(test(seen, info, name) for seen in self._files(info, name))
+            except _TooMuchError:
+                self._known[key] = True
+                self._asker.notes.append(f"`{info.name}.{name}` counts as read: too much other code takes that name")
         return self._known[key]
 
-    def _files(self, info: ClassInfo, name: str) -> Iterator[SourceFile]:
+    def _files(self, info: ClassInfo, name: str) -> Iterator[_Seen]:
         """The files in which an attribute of this name is taken of another object than `self`, or of a subclass."""
-        word, class_name = name.encode("utf-8", "surrogatepass"), info.name.encode()
-        if word not in self._taking:
-            self._taking[word] = list(self._mentioning(word))
-        for path, content, is_certain in self._taking[word]:
+        word, class_name = name.encode("utf-8", "surrogatepass"), info.name.encode("utf-8", "surrogatepass")
+        for path, content, is_certain in self._project.taking(word, self._asker):
             if is_certain or class_name in content:
-                file = self._project.parsed(path)
-                if file is not None:
-                    yield file
+                with limits.paused():  # how large the project is says nothing of this file
+                    self._looked_at[path] = len(content)
+                    if sum(self._looked_at.values()) > _MAX_BYTES:
+                        raise _TooMuchError
+                    file = self._project.parsed(path)
+                    seen = None if file is None else _Seen.of(file)
+                if seen is not None:
+                    yield seen
 
-    def _mentioning(self, word: bytes) -> Iterator[tuple[str, bytes, bool]]:
-        """The files in which an attribute may be taken: path, content, and whether even where no class of ours is."""
-        whole = re.compile(rb"\b%s\b" % re.escape(word))
-        for path, content in self._project.contents(self._asker):
-            if word in content:
-                before = [content[max(0, m.start() - 80) : m.start()].rstrip() for m in whole.finditer(content)]
-                if any(_is_taken(text, is_own_enough=True) for text in before):
-                    yield path, content, any(_is_taken(text, is_own_enough=False) for text in before)
-
-    def _usage(self, file: SourceFile) -> FileUsage:
-        if file.path not in self._usages:
-            for info in file.outline.classes:
-                info.link()
-            self._usages[file.path] = FileUsage(file.outline)
-        return self._usages[file.path]
-
-    def _reads(self, file: SourceFile, info: ClassInfo, name: str) -> bool:
-        usage = self._usage(file)
-        helpers = any(_mentions(f, name) for found in file.outline.functions.values() for f in found)
+    def _reads(self, seen: _Seen, info: ClassInfo, name: str) -> bool:
+        file, usage = seen.file, seen.usage
         for other in file.outline.classes:
             inherits = any(_is_same(base, info) for base in other.mro())
             if not (inherits or other.is_module or other.is_open):
                 continue
-            if not (helpers or inherits or _mentions(other.node, name)):
+            if not (inherits or name in seen.mentioned_by_functions or name in seen.mentioned_by(other)):
                 continue
             own = usage.of_class(other).after
             if inherits and (own.reads_anything or name in own.reads or name in own.foreign_reads):
@@ -109,11 +101,11 @@ class Readers:
                 return True
         return False
 
-    def _uses(self, file: SourceFile, info: ClassInfo, name: str) -> bool:
-        return name in self._usage(file).taken_of_others or self._reads(file, info, name)
+    def _uses(self, seen: _Seen, info: ClassInfo, name: str) -> bool:
+        return name in seen.usage.taken_of_others or self._reads(seen, info, name)
 
-    def _takes(self, file: SourceFile, info: ClassInfo, name: str) -> bool:
-        return name in syntax.taken_of_others(file.tree) or self._reads(file, info, name)
+    def _takes(self, seen: _Seen, info: ClassInfo, name: str) -> bool:
+        return name in seen.taken or self._reads(seen, info, name)
 
     def _is_other(self, kind: str, file: SourceFile, info: ClassInfo) -> bool:
         """Whether an object of this kind is certainly none of `info`."""
@@ -124,20 +116,46 @@ class Readers:
         return found is not None and not any(_is_same(base, info) for base in found.mro())
 
 
-def _mentions(node: ast.AST, name: str) -> bool:
-    """Whether code takes an attribute of this name of an object that is not `self`, or has its name in a text."""
-    return any(
-        (isinstance(inner, ast.Attribute) and inner.attr == name and not syntax.is_self(inner.value))
-        or (isinstance(inner, ast.Constant) and inner.value == name)
-        for inner in syntax.walk(node)
-    )
+class _TooMuchError(Exception):
+    """A name is taken in more code than is looked at."""
 
 
-def _is_taken(before: bytes, *, is_own_enough: bool) -> bool:
-    """Whether what follows is an attribute of an object that is not `self`, or a text that may name one."""
-    if before.endswith((b'"', b"'")):
-        return True
-    return before.endswith(b".") and (is_own_enough or not before[:-1].rstrip().endswith(b"self"))
+class _Seen:
+    """What is known of another file, whoever asks; kept as long as its tree."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        for info in file.outline.classes:
+            info.link()
+        self.usage = FileUsage(file.outline)
+        self._by_class: dict[ClassInfo, set[str]] = {}
+
+    @classmethod
+    def of(cls, file: SourceFile) -> _Seen:
+        found: _Seen | None = file.kept.get(cls)
+        if found is None:
+            found = file.kept[cls] = cls(file)
+        return found
+
+    @cached_property
+    def taken(self) -> set[str]:
+        return syntax.taken_of_others(self.file.tree)
+
+    @cached_property
+    def mentioned_by_functions(self) -> set[str]:
+        functions = (function for found in self.file.outline.functions.values() for function in found)
+        return {name for function in functions for name in _mentions(function)}
+
+    def mentioned_by(self, info: ClassInfo) -> set[str]:
+        if info not in self._by_class:
+            self._by_class[info] = _mentions(info.node)
+        return self._by_class[info]
+
+
+def _mentions(node: ast.AST) -> set[str]:
+    """The names of attributes that code takes of an object that is not `self`, and its texts."""
+    texts = (inner.value for inner in syntax.walk(node) if isinstance(inner, ast.Constant))
+    return syntax.taken_of_others(node) | {text for text in texts if isinstance(text, str)}
 
 
 def _is_same(first: ClassInfo, second: ClassInfo) -> bool:
