@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its picture, its commands, its table of rules."""
+"""What the README shows is what happens: its picture, its commands, its examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from helpers import ROOT, run
 
 from nalu_lint.config import layer_of
-from nalu_lint.rules import all_rules
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -106,9 +105,8 @@ def test_install_and_use(tmp_path: Path) -> None:
     assert found.returncode == 1
 
 
-def test_the_table_lists_the_rules() -> None:
-    rows = re.findall(r"^\| (NAL\d+) \| ([\w-]+) \| (on|opt-in) \|", README, re.MULTILINE)
-    assert rows == [(c, r.name, "on" if r.on_by_default else "opt-in") for c, r in all_rules().items()]
+def test_a_stranger_has_a_minute() -> None:
+    assert len(README.split()) < 700
 
 
 def test_the_configuration_is_valid(tmp_path: Path) -> None:
@@ -132,6 +130,6 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_noqa_is_introduced_with_the_warning_about_ruff() -> None:
-    first = README.index("noqa")
-    assert "RUF102" in README[first : first + 300]
-    assert 'lint.external = ["NAL"]' in README[first : first + 400]
+    first = README.index("# noqa")
+    assert "RUF102" in README[first : first + 100]
+    assert 'lint.external = ["NAL"]' in README[first : first + 200]

@@ -24,11 +24,11 @@ class DerivedParameterRule(Rule):
     ## Why it matters
     `torch.nn.Parameter(t)` makes a new leaf: it takes the value of `t` and cuts its history. The
     Parameters that `t` was computed from get no gradient through it. If nothing reads them after
-    construction, nothing can ever train them: the optimiser steps over them, the model still
+    construction, nothing can ever train them: the optimizer skips them, the model still
     converges on easy data, and nothing warns. A NAC written so is a plain linear layer.
 
-    A source that is copied out loud (`.detach()`, `copy.deepcopy`, under `torch.no_grad()`) and
-    then never read is reported too: it is registered, and nothing trains it.
+    The rule also reports a source that is copied explicitly (`.detach()`, `copy.deepcopy`, under
+    `torch.no_grad()`) and then never read: it is registered, and nothing trains it.
 
     ## Example
     ```python
@@ -66,7 +66,7 @@ class DerivedParameterRule(Rule):
     ```
 
     ## Known limits
-    Silent where the evidence is missing: a base class that is not of the project (it may read the
+    The rule is silent where evidence is missing: a base class from outside the project (it may read the
     source), attribute names computed at run time, `self.__dict__`, the module handed to code that is
     not in the file, a source that may be frozen (`requires_grad=flag`). Base classes and functions of
     the project's other files are followed, except from files above 100 kB; layers of other files are
@@ -78,12 +78,12 @@ class DerivedParameterRule(Rule):
     `state_dict`: old checkpoints hold a key that the new module does not have. It becomes a local
     where one method of the class reads it and nothing else in the file does, else a property: other
     files that read the attribute then find none. There is no fix where the value would be another one
-    on use (drawn at random, made from arguments that may be tensors), where the copy is said out
-    loud, or where something needs the derived Parameter to be one.
+    on use (drawn at random, made from arguments that may be tensors), where the copy is
+    explicit, or where other code needs the attribute to be a Parameter.
 
     ## References
     - PyTorch documentation, `torch.nn.parameter.Parameter` and `torch.nn.utils.skip_init`: a module
-      must not compute with its Parameters in its constructor, except to initialise them.
+      must not compute with its Parameters in its constructor, except to initialize them.
     - Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508, section 2.
     """
 

@@ -22,8 +22,7 @@ class UntiedParameterRule(Rule):
     Parameters that are all still in use. Opt-in.
 
     ## Why it matters
-    The relation holds until the first step of the optimiser: from then on both sides go their own
-    way. That can be meant (a magnitude that starts as the norm of a weight) or a constraint that is
+    The relation holds until the first step of the optimizer. After it the two sides are independent. That can be meant (a magnitude that starts as the norm of a weight) or a constraint that is
     silently lost (`rest = 1 - share`).
 
     ## Example
@@ -43,7 +42,7 @@ class UntiedParameterRule(Rule):
     ```
 
     ## Use instead
-    Keep one Parameter and compute the other value from it; or copy out loud, with `.detach()`.
+    Keep one Parameter and compute the other value from it; or copy it explicitly, with `.detach()`.
     ```python
     import torch
     from torch import nn

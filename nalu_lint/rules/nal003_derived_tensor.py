@@ -22,7 +22,7 @@ class DerivedTensorRule(Rule):
     constructed, read afterwards, and never computed again.
 
     ## Why it matters
-    The tensor is stale after one step of the optimiser: the Parameters move, it does not. It also
+    The tensor is stale after one step of the optimizer: the Parameters move, and it does not. It also
     keeps the graph that made it: the second `backward()` fails, because that graph's buffers are
     freed by the first. And it does not follow `.to()`, since the module does not own it.
 
@@ -58,10 +58,10 @@ class DerivedTensorRule(Rule):
     ```
 
     ## Known limits
-    Silent about tensors detached out loud (a snapshot of the starting values is a common and correct
-    use) as long as the Parameter itself is used, too, and about classes with a base class of a
-    library, which may compute the value again. A view that is kept (`self.w_t = self.weight.t()`) is
-    reported: it follows the steps of the optimiser, but not `.to()` or `copy.deepcopy`.
+    The rule is silent about tensors that are detached explicitly, as long as the Parameter itself is
+    also used: a snapshot of the starting values is common and correct. It is silent about classes
+    whose base class comes from a library, which may compute the value again. A view that is kept (`self.w_t = self.weight.t()`) is
+    reported: it follows the steps of the optimizer, but not `.to()` or `copy.deepcopy`.
 
     ## Fix safety
     Unsafe: computing the value on use changes what trains, and removes a buffer from `state_dict`.

@@ -22,7 +22,7 @@ class RewrappedParameterRule(Rule):
 
     ## Why it matters
     Both are Parameters of the module, over the same memory. Each gets only its own share of the
-    gradient and its own optimiser state, and each step writes the memory twice. And the tie is made
+    gradient and its own optimizer state, and each step writes the memory twice. And the tie is made
     of memory alone: `.to(dtype)`, `.to(device)`, `copy.deepcopy` and loading with `assign=True`
     silently break it.
 
@@ -84,7 +84,7 @@ class RewrappedParameterRule(Rule):
             if sources and (derived.is_trainable or any(s.is_trainable for s in sources)):
                 message = (
                     f"Parameter `{derived.name}` wraps the storage of {quoted(sources)} once more: gradients, .to(), "
-                    "deepcopy and optimisers see two Parameters. Assign the Parameter itself, or copy it with "
+                    "deepcopy and optimizers see two Parameters. Assign the Parameter itself, or copy it with "
                     ".detach().clone()"
                 )
                 yield finding(self, model, derived.span, message, derived.name, tuple(sources))

@@ -23,7 +23,7 @@ class LostParameterRule(Rule):
 
     ## Why it matters
     The result is a plain tensor. The module does not register it, so `parameters()` does not yield
-    it, no optimiser steps it, `state_dict()` does not save it, and `.to()` leaves it behind. The
+    it, no optimizer steps it, `state_dict()` does not save it, and `.to()` leaves it behind. The
     Parameter itself is kept alive by the graph only.
 
     A conversion such as `.to(device)` returns the Parameter itself where there is nothing to convert:
@@ -90,7 +90,7 @@ class LostParameterRule(Rule):
 
 def _message(lost: LostParameter) -> str:
     how = f".{lost.operation}()" if lost.operation else "an operation"
-    what = f"`{lost.name}` holds the result of {how} on a Parameter, which is no Parameter"
+    what = f"`{lost.name}` holds the result of {how} on a Parameter, which is not a Parameter"
     if lost.is_conversion:
-        what += " (unless there is nothing to convert, by luck)"
+        what += " (except where there is nothing to convert)"
     return f"{what}: nothing registers or trains it. Make the tensor first and wrap it last"

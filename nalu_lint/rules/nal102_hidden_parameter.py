@@ -24,7 +24,7 @@ class HiddenParameterRule(Rule):
     ## Why it matters
     A module finds its Parameters in its attributes, in other modules and in PyTorch's own
     containers, not inside plain ones. What is in there gets gradients, but `parameters()` does not
-    yield it: no optimiser steps it, `.to()` leaves it behind and `state_dict()` does not save it.
+    yield it: no optimizer steps it, `.to()` leaves it behind and `state_dict()` does not save it.
 
     ## Example
     ```python
@@ -62,14 +62,14 @@ class HiddenParameterRule(Rule):
     Silent where what the container holds is also registered (`nn.Sequential(*self.layers)`,
     `add_module`), frozen, used under `torch.no_grad()` only, given to the constructor from outside,
     handed to code that is not in the file, or read by other code of the file, which may give it to
-    an optimiser. Classes and functions that make the layers are followed to other files of the
+    an optimizer. Classes and functions that make the layers are followed to other files of the
     project; those of other packages are unknown and do not count.
 
     ## Fix safety
     Unsafe: a list or tuple becomes an `nn.ModuleList` or `nn.ParameterList`, a dictionary an
     `nn.ModuleDict` or `nn.ParameterDict`, each in turn where they are nested. That changes what
     trains and the keys of `state_dict`; layers then follow `train()` and `eval()`, and code that
-    goes through all modules (`apply`, `modules()`), for example to initialise them, reaches them.
+    goes through all modules (`apply`, `modules()`), for example to initialize them, reaches them.
 
     Shown and not applied: dictionaries with numbers or tuples as keys, since both containers take
     strings alone, and with keys of which it is not known that there is no dot in them. There is no fix
@@ -95,7 +95,7 @@ class HiddenParameterRule(Rule):
             what = "modules with Parameters" if hidden.holds_modules else "Parameters"
             message = (
                 f"`{hidden.name}` is a plain {hidden.container} of {what}: parameters() does not yield them, "
-                f"so no optimiser steps them. Keep them in {container}"
+                f"so no optimizer steps them. Keep them in {container}"
             )
             yield finding(self, model, hidden.span, message, hidden.name)
 

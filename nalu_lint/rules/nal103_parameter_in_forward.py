@@ -20,7 +20,7 @@ class ParameterInForwardRule(Rule):
     `training_step` and the like, and in the methods and functions that they call.
 
     ## Why it matters
-    It is new at each call, with fresh random or constant values, and no optimiser knows it: it never
+    It is new at each call, with fresh random or constant values, and no optimizer has it: it never
     trains, and its values change (or do not) from call to call. A `nn.Linear` made in `forward` is a
     random projection.
 
@@ -53,10 +53,10 @@ class ParameterInForwardRule(Rule):
 
     ## Known limits
     Silent about what is made only once (`if self.weight is None: ...`), outside training, under
-    `torch.no_grad()`, with `requires_grad=False`, or in a function that optimises something of its
+    `torch.no_grad()`, with `requires_grad=False`, or in a function that optimizes something of its
     own (it calls `backward()`), and about layers whose weights are given to them afterwards
     (`conv.weight.data = kernel`). A Parameter made once, on the first call, is reported nowhere,
-    though an optimiser that was built before does not know it.
+    though an optimizer that was built before does not have it.
 
     ## Fix safety
     No automatic fix: the Parameter's shape may be known only in `forward`.
@@ -73,7 +73,7 @@ class ParameterInForwardRule(Rule):
         for made in model.created:
             what = f"Parameter `{made.name}`" if made.what == "Parameter" and made.name else made.what
             message = (
-                f"{what} is made in {made.function}(): it is new and untrained at each call, and no optimiser "
-                "knows it. Make it in __init__()"
+                f"{what} is made in {made.function}(): it is new and untrained at each call, and no optimizer "
+                "has it. Make it in __init__()"
             )
             yield finding(self, model, made.span, message, made.name or None)

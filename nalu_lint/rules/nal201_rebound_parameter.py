@@ -22,8 +22,8 @@ class ReboundParameterRule(Rule):
     Parameter on the forward path.
 
     ## Why it matters
-    The optimiser was given the Parameter that the constructor made, and keeps it: after the first
-    call it steps a tensor that the module no longer has. The new Parameter is in no optimiser. Its
+    The optimizer was given the Parameter that the constructor made, and keeps it: after the first
+    call it steps a tensor that the module no longer has. The new Parameter is in no optimizer. Its
     value still changes, if it is computed from the old one, but never by a gradient.
 
     ## Example
@@ -62,18 +62,18 @@ class ReboundParameterRule(Rule):
     ## Known limits
     Silent about Parameters that may be frozen, about what runs only outside training, and about
     methods that `forward` does not reach (resizing an embedding, loading a checkpoint): build the
-    optimiser after those.
+    optimizer after those.
 
     ## Fix safety
     Unsafe: the value becomes a local variable of the method, the reads behind it take that, and the
     Parameter gets a gradient. The first forward pass computes the same; later ones start from the
-    Parameter, no more from what the pass before left. Display-only where more than that method may
+    Parameter, and no longer from what the pass before left. Display-only where more than that method may
     read the attribute (another method, a base class, what the module is handed to), where a read may
     come without the assignment, where the assignment may run several times in one pass or without
     gradients, and for Parameters of submodules.
 
     ## References
-    - PyTorch documentation, `torch.optim`: construct the optimiser from the Parameters that are to be
+    - PyTorch documentation, `torch.optim`: construct the optimizer from the Parameters that are to be
       stepped, which must stay the same objects.
     """
 
@@ -84,7 +84,7 @@ class ReboundParameterRule(Rule):
     def check(self, model: ClassModel) -> Iterator[Finding]:
         for rebound in model.rebound:
             message = (
-                f"Parameter `{rebound.name}` is replaced by a new one in {rebound.function}(): the optimiser keeps "
+                f"Parameter `{rebound.name}` is replaced by a new one in {rebound.function}(): the optimizer keeps "
                 "stepping the old one. Keep the Parameter, and put the computed value in a local variable"
             )
             yield finding(self, model, rebound.span, message, rebound.name, (rebound.source,))

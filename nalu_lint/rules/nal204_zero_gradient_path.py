@@ -21,7 +21,7 @@ class ZeroGradientPathRule(Rule):
 
     ## Why it matters
     The gradient of a step is zero wherever there is one: the output depends on the Parameter, and no
-    step of an optimiser ever changes it.
+    step of an optimizer ever changes it.
 
     ## Example
     ```python
@@ -59,7 +59,7 @@ class ZeroGradientPathRule(Rule):
     ```
 
     ## Known limits
-    As NAL202. Opt-in, because quantisers and other discrete layers are often trained by other means
+    As NAL202. Opt-in, because quantizers and other discrete layers are often trained by other means
     than gradients.
 
     ## Fix safety

@@ -23,7 +23,7 @@ class RequiresGradWithoutEffectRule(Rule):
 
     ## Why it matters
     `requires_grad` is an attribute of tensors. On a module, or under another name, the assignment
-    makes a new attribute that nothing reads: what was to be frozen goes on training, or what was to
+    makes a new attribute that nothing reads: what was to be frozen continues to train, or what was to
     be thawed stays frozen, and nothing warns.
 
     ## Example
@@ -76,7 +76,7 @@ class RequiresGradWithoutEffectRule(Rule):
     def check_file(self, model: FileModel) -> Iterator[Finding]:
         for flag in model.ineffective_flags:
             if flag.is_misspelt:
-                message = f"`{flag.attribute}` is no attribute of a tensor: setting it has no effect. Use requires_grad"
+                message = f"`{flag.attribute}` is not an attribute of tensors: setting it has no effect. Use requires_grad"
             elif flag.attribute == "requires_grad_":
                 message = f"`{flag.target}.requires_grad_` is replaced instead of called: use requires_grad_(...)"
             elif flag.attribute == "==":

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class ParameterAfterOptimizerRule(Rule):
     """
     ## What it does
-    Reports a layer or Parameter that is put into a model after the optimiser was built from
+    Reports a layer or Parameter that is put into a model after the optimizer was built from
     `model.parameters()` in the same function, and is not handed to it.
 
     ## Why it matters
-    The optimiser holds the Parameters that the model had when it was built. The new layer gets
+    The optimizer holds the Parameters that the model had when it was built. The new layer gets
     gradients and is never stepped; a layer that it replaces is stepped and no longer used.
 
     ## Example
@@ -48,7 +48,7 @@ class ParameterAfterOptimizerRule(Rule):
     ```
 
     ## Known limits
-    Looks at one function at a time. Silent where the optimiser is built again, or the Parameters are
+    Looks at one function at a time. Silent where the optimizer is built again, or the Parameters are
     added with `add_param_group()`.
 
     ## Fix safety
@@ -66,6 +66,6 @@ class ParameterAfterOptimizerRule(Rule):
         for late in model.late_parameters:
             message = (
                 f"`{late.target}` is put into `{late.model}` after `{late.optimiser}` was built from its Parameters: "
-                "nothing steps it. Build the optimiser after the model is complete"
+                "nothing steps it. Build the optimizer after the model is complete"
             )
             yield finding(self, None, late.span, message, late.target)

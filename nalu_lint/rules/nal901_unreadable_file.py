@@ -17,8 +17,8 @@ class UnreadableFileRule(Rule):
     """
     ## What it does
     Names a file that could not be checked: a syntax error (Python 2 among them), bytes that are not
-    in the file's encoding, NUL bytes, a notebook that is no valid JSON, code nested too deeply, a
-    file that may not be read, or one that takes too long. The other files are checked all the same.
+    in the file's encoding, NUL bytes, a notebook that is not valid JSON, code nested too deeply, a
+    file that may not be read, or one that takes too long. The other files are still checked.
 
     ## Why it matters
     A file that is skipped without a word looks like a clean one.
@@ -37,8 +37,8 @@ class UnreadableFileRule(Rule):
     In a folder, a file of more than 1 KiB that mentions nothing that any rule could report is not
     parsed, so a syntax error in it is not reported. Name the file to have it parsed.
 
-    A file may take two seconds of processor time, and as much for each further megabyte. What is not checked within
-    that time is reported as too complex. On Windows there is no such limit.
+    A file may take two seconds of processor time, and two more for each further megabyte. A file that takes longer
+    is reported as too complex. On Windows there is no such limit.
 
     It is reported whatever other rules `--select` names; `--ignore NAL901` turns it off.
 
