@@ -52,34 +52,34 @@ def make_parser() -> argparse.ArgumentParser:
     for flag, text in (
         ("--select", "run these rules only: codes, prefixes or ALL, separated by commas"),
         ("--ignore", "do not run these rules"),
-        ("--extend-select", "run these rules besides those selected"),
-        ("--extend-ignore", "do not run these rules either"),
+        ("--extend-select", "run these rules in addition to the selected ones"),
+        ("--extend-ignore", "do not run these rules, in addition to the ignored ones"),
     ):
         rules.add_argument(flag, type=_codes, action="extend", metavar="CODES", help=text)
     rules.add_argument(
-        "--per-file-ignores", type=_patterns, action="extend", metavar="GLOB:CODES", help="for the files that match"
+        "--per-file-ignores", type=_patterns, action="extend", metavar="GLOB:CODES", help="do not run these rules in files that match"
     )
     rules.add_argument("--explain", metavar="CODE", help="show the page of a rule, or of ALL, and stop")
     rules.add_argument("--list-rules", action="store_true", help="list the rules and stop")
     files = parser.add_argument_group("files")
     files.add_argument("--exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out")
-    files.add_argument("--extend-exclude", type=_globs, action="extend", metavar="GLOBS", help="and these")
+    files.add_argument("--extend-exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out, in addition to the excluded ones")
     files.add_argument(
         "--force-exclude",
         action=argparse.BooleanOptionalAction,
-        help="exclude files that are named on the command line, too",
+        help="leave excluded files out even if the command line names them",
     )
     files.add_argument(
-        "--respect-gitignore", action=argparse.BooleanOptionalAction, help="leave out what .gitignore does (default)"
+        "--respect-gitignore", action=argparse.BooleanOptionalAction, help="leave out files that git ignores (default)"
     )
-    files.add_argument("--stdin-filename", metavar="PATH", help="what to call standard input")
+    files.add_argument("--stdin-filename", metavar="PATH", help="the name of standard input in findings")
     files.add_argument("--show-files", action="store_true", help="list the files that would be checked and stop")
     fixes = parser.add_argument_group("fixes")
     toggle = argparse.BooleanOptionalAction
-    fixes.add_argument("--fix", action=toggle, help="apply fixes to the files, and report what is left")
-    fixes.add_argument("--unsafe-fixes", action=toggle, help="those, too, that change what trains or the state_dict")
-    fixes.add_argument("--fix-only", action=toggle, help="apply fixes, report nothing; implies --fix")
-    fixes.add_argument("--diff", action="store_true", help="show what fixes would change; implies --fix-only")
+    fixes.add_argument("--fix", action=toggle, help="apply fixes, and report the findings that are left")
+    fixes.add_argument("--unsafe-fixes", action=toggle, help="include fixes that change what trains or the keys of state_dict")
+    fixes.add_argument("--fix-only", action=toggle, help="apply fixes and report nothing; implies --fix")
+    fixes.add_argument("--diff", action="store_true", help="show what the fixes would change; implies --fix-only")
     fixes.add_argument("--exit-non-zero-on-fix", action="store_true", help="exit with 1 if any file was fixed")
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -87,29 +87,29 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="full (default), concise, json, json-lines, sarif, github, gitlab or junit",
     )
-    output.add_argument("-o", "--output-file", metavar="PATH", help="write findings there, not to standard output")
+    output.add_argument("-o", "--output-file", metavar="PATH", help="write findings to a file instead of standard output")
     output.add_argument("--statistics", action="store_true", help="count findings by rule")
     output.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    output.add_argument("--show-settings", action="store_true", help="show the settings that hold for PATH and stop")
-    output.add_argument("-q", "--quiet", action="store_true", help="findings only")
-    output.add_argument("-v", "--verbose", action="store_true", help="say what is done, and tracebacks of defects")
+    output.add_argument("--show-settings", action="store_true", help="show the settings for PATH and stop")
+    output.add_argument("-q", "--quiet", action="store_true", help="print findings only")
+    output.add_argument("-v", "--verbose", action="store_true", help="print progress, and tracebacks of internal errors")
     output.add_argument("-e", "--exit-zero", action="store_true", help="exit with 0 even if there are findings")
     adopting = parser.add_argument_group("adopting it in old code")
-    adopting.add_argument("--baseline", metavar="FILE", help="do not report what is recorded there")
-    adopting.add_argument("--update-baseline", action="store_true", help="record what is found there, and nothing else")
+    adopting.add_argument("--baseline", metavar="FILE", help="do not report findings that this file records")
+    adopting.add_argument("--update-baseline", action="store_true", help="record the findings in the baseline, and report nothing")
     adopting.add_argument(
         *ADD_IGNORE,
         dest="add_ignore",
         type=_reason,
         metavar="REASON",
-        help="add a comment that silences it for each finding and stop; the reason is optional, after `=`",
+        help="add a comment that silences each finding, and stop; a reason may follow `=`",
     )
     other = parser.add_argument_group("configuration")
-    other.add_argument("--config", action="append", metavar="PATH|KEY=VALUE", help="a file, or one setting in TOML")
+    other.add_argument("--config", action="append", metavar="PATH|KEY=VALUE", help="a configuration file, or one setting in TOML")
     other.add_argument("--isolated", action="store_true", help="ignore all configuration files")
-    other.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="worker processes (default: as many as pay)")
-    other.add_argument("-n", "--no-cache", action="store_true", help="neither read nor write the cache")
-    other.add_argument("--cache-dir", metavar="PATH", help="where the cache is (default: .nalu_lint_cache in the root)")
+    other.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="number of worker processes (default: by the number of files)")
+    other.add_argument("-n", "--no-cache", action="store_true", help="do not use the cache")
+    other.add_argument("--cache-dir", metavar="PATH", help="folder of the cache (default: .nalu_lint_cache in the project)")
     other.add_argument("--clear-cache", action="store_true", help="remove the cache and stop")
     other.add_argument("-w", "--watch", action="store_true", help="check again whenever a file changes")
     other.add_argument("--completion", choices=("bash", "zsh", "tcsh"), help="print a completion script and stop")
