@@ -57,13 +57,23 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         rules.add_argument(flag, type=_codes, action="extend", metavar="CODES", help=text)
     rules.add_argument(
-        "--per-file-ignores", type=_patterns, action="extend", metavar="GLOB:CODES", help="do not run these rules in files that match"
+        "--per-file-ignores",
+        type=_patterns,
+        action="extend",
+        metavar="GLOB:CODES",
+        help="do not run these rules in files that match",
     )
     rules.add_argument("--explain", metavar="CODE", help="show the page of a rule, or of ALL, and stop")
     rules.add_argument("--list-rules", action="store_true", help="list the rules and stop")
     files = parser.add_argument_group("files")
     files.add_argument("--exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out")
-    files.add_argument("--extend-exclude", type=_globs, action="extend", metavar="GLOBS", help="leave these files out, in addition to the excluded ones")
+    files.add_argument(
+        "--extend-exclude",
+        type=_globs,
+        action="extend",
+        metavar="GLOBS",
+        help="leave these files out, in addition to the excluded ones",
+    )
     files.add_argument(
         "--force-exclude",
         action=argparse.BooleanOptionalAction,
@@ -77,7 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
     fixes = parser.add_argument_group("fixes")
     toggle = argparse.BooleanOptionalAction
     fixes.add_argument("--fix", action=toggle, help="apply fixes, and report the findings that are left")
-    fixes.add_argument("--unsafe-fixes", action=toggle, help="include fixes that change what trains or the keys of state_dict")
+    fixes.add_argument(
+        "--unsafe-fixes", action=toggle, help="include fixes that change what trains or the keys of state_dict"
+    )
     fixes.add_argument("--fix-only", action=toggle, help="apply fixes and report nothing; implies --fix")
     fixes.add_argument("--diff", action="store_true", help="show what the fixes would change; implies --fix-only")
     fixes.add_argument("--exit-non-zero-on-fix", action="store_true", help="exit with 1 if any file was fixed")
@@ -87,16 +99,22 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="full (default), concise, json, json-lines, sarif, github, gitlab or junit",
     )
-    output.add_argument("-o", "--output-file", metavar="PATH", help="write findings to a file instead of standard output")
+    output.add_argument(
+        "-o", "--output-file", metavar="PATH", help="write findings to a file instead of standard output"
+    )
     output.add_argument("--statistics", action="store_true", help="count findings by rule")
     output.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     output.add_argument("--show-settings", action="store_true", help="show the settings for PATH and stop")
     output.add_argument("-q", "--quiet", action="store_true", help="print findings only")
-    output.add_argument("-v", "--verbose", action="store_true", help="print progress, and tracebacks of internal errors")
+    output.add_argument(
+        "-v", "--verbose", action="store_true", help="print progress, and tracebacks of internal errors"
+    )
     output.add_argument("-e", "--exit-zero", action="store_true", help="exit with 0 even if there are findings")
     adopting = parser.add_argument_group("adopting it in old code")
     adopting.add_argument("--baseline", metavar="FILE", help="do not report findings that this file records")
-    adopting.add_argument("--update-baseline", action="store_true", help="record the findings in the baseline, and report nothing")
+    adopting.add_argument(
+        "--update-baseline", action="store_true", help="record the findings in the baseline, and report nothing"
+    )
     adopting.add_argument(
         *ADD_IGNORE,
         dest="add_ignore",
@@ -105,11 +123,17 @@ def make_parser() -> argparse.ArgumentParser:
         help="add a comment that silences each finding, and stop; a reason may follow `=`",
     )
     other = parser.add_argument_group("configuration")
-    other.add_argument("--config", action="append", metavar="PATH|KEY=VALUE", help="a configuration file, or one setting in TOML")
+    other.add_argument(
+        "--config", action="append", metavar="PATH|KEY=VALUE", help="a configuration file, or one setting in TOML"
+    )
     other.add_argument("--isolated", action="store_true", help="ignore all configuration files")
-    other.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="number of worker processes (default: by the number of files)")
+    other.add_argument(
+        "-j", "--jobs", type=_jobs, metavar="N", help="number of worker processes (default: by the number of files)"
+    )
     other.add_argument("-n", "--no-cache", action="store_true", help="do not use the cache")
-    other.add_argument("--cache-dir", metavar="PATH", help="folder of the cache (default: .nalu_lint_cache in the project)")
+    other.add_argument(
+        "--cache-dir", metavar="PATH", help="folder of the cache (default: .nalu_lint_cache in the project)"
+    )
     other.add_argument("--clear-cache", action="store_true", help="remove the cache and stop")
     other.add_argument("-w", "--watch", action="store_true", help="check again whenever a file changes")
     other.add_argument("--completion", choices=("bash", "zsh", "tcsh"), help="print a completion script and stop")

@@ -76,7 +76,9 @@ class RequiresGradWithoutEffectRule(Rule):
     def check_file(self, model: FileModel) -> Iterator[Finding]:
         for flag in model.ineffective_flags:
             if flag.is_misspelt:
-                message = f"`{flag.attribute}` is not an attribute of tensors: setting it has no effect. Use requires_grad"
+                message = (
+                    f"`{flag.attribute}` is not an attribute of tensors: setting it has no effect. Use requires_grad"
+                )
             elif flag.attribute == "requires_grad_":
                 message = f"`{flag.target}.requires_grad_` is replaced instead of called: use requires_grad_(...)"
             elif flag.attribute == "==":
