@@ -141,8 +141,7 @@ CODES = {
         "stale-in-optimizer",
         "error",
         "Build the optimizer after the last change to the model",
-        "The model replaced or removed a Parameter after the optimizer was built. The optimizer still holds the old "
-        "one.",
+        "The model replaced a Parameter after the optimizer was built. The optimizer still holds the old one.",
     ),
     "NAL406": Code(
         "update-lost",

@@ -9,8 +9,9 @@ from torch import nn
 from nalu_lint.probe import distributed
 from nalu_lint.probe.errors import CannotRerun
 from nalu_lint.probe.facts import Gradient, ParameterFacts
+from nalu_lint.probe.flags import contradicted_flags
+from nalu_lint.probe.homes import names_by_order, names_in_groups
 from nalu_lint.probe.report import Report
-from nalu_lint.probe.states import contradicted_flags
 from nalu_lint.probe.verdict import Verdict, class_name, placed, rewrapped
 from nalu_lint.probe.wording import as_written
 from nalu_lint.rules.base import quoted_names
@@ -183,25 +184,32 @@ class _Diagnosis:
                     f"Parameter `{name}` was replaced by a new one on the forward path; the optimizer keeps the old one"
                 )
                 self._add("NAL201", name, what, fresh[id(after)].place)
-            elif id(before) in held and (after is None or id(after) not in held):
-                how = "removed" if after is None else "replaced"
-                what = f"Parameter `{name}` was {how} after the optimizer was built, which still holds the old one"
-                self._add("NAL405", name, what, self._facts[name].place if name in self._facts else None, cause=how)
+            elif after is not None and after.requires_grad and id(before) in held and id(after) not in held:
+                what = f"Parameter `{name}` was replaced after the optimizer was built, which still holds the old one"
+                place = self._facts[name].place if name in self._facts else None
+                self._add("NAL405", name, what, place, cause="replaced")
             else:
                 self._explained.add(name)
 
     def _stale(self) -> dict[str, torch.Tensor]:
         """What optimizers hold and the model does not, by the name that it had in the model."""
         own = {id(parameter) for parameter in (*self._now.values(), *self._probe.names.values())}
-        found = {}
+        optimizers, built = self._probe.session.optimizers, self._probe.built
+        held = {id(parameter) for parameter in self._held}
+        unheld = [name for name, parameter in self._now.items() if id(parameter) not in held]
+        found: dict[str, torch.Tensor] = {}
+        if not unheld or all(id(parameter) in own for parameter in self._held):
+            return found
+        for optimizer, _ in optimizers.alive():
+            found.update({**names_by_order(optimizer, self._now), **names_in_groups(optimizer, unheld)})
         for parameter in self._held:
             if id(parameter) not in own:
-                name = self._probe.session.optimizers.former_name(parameter, self._probe.model)
-                if name is None and self._probe.built is not None:
-                    name = self._probe.built.names_of(self._probe.model).get(id(parameter))
+                name = optimizers.homes.name_in(parameter, self._probe.model)
+                if name is None and built is not None:
+                    name = built.former_name(parameter, self._probe.model)
                 if name is not None:
                     found[name] = parameter
-        return found
+        return {name: parameter for name, parameter in found.items() if id(parameter) not in own}
 
     def _made_in_forward(self) -> None:
         names = {id(parameter): name for name, parameter in self._now.items()}
@@ -235,7 +243,7 @@ class _Diagnosis:
             target = f"`{flag.owner}`" if flag.owner else "the model"
             state = "frozen" if flag.value else "trainable"
             what = f"`{flag.attribute} = {flag.value}` was set on {target} and has no effect: it is still {state}"
-            self._add("NAL302", flag.owner, what, None)
+            self._add("NAL302", flag.owner, what, flag.place)
 
     # Causes at construction.
 
@@ -321,6 +329,9 @@ class _Diagnosis:
             elif self._rerun is None or self._trace is None:
                 what = f"no gradient reached Parameter `{name}` {steps}; whether the loss depends on it is not known"
                 self._add("NAL402", name, f"{what} ({self._reason})", made, cause=self._reason)
+            elif name in self._trace.copied and name not in (*self._trace.reaching, *self._trace.escaped):
+                what = f"no gradient reached Parameter `{name}` {steps}: nothing reads it, but a copy of it"
+                self._add("NAL205", name, what, made)
             elif name in dependent:
                 self._cut(name)
             elif name in self._trace.reads or name in self._trace.reaching or name in self._trace.escaped:

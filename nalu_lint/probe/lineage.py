@@ -118,6 +118,13 @@ class Lineage(TorchFunctionMode):
         self._own(origin, tensor)
         return origin
 
+    def forget(self, tensor: torch.Tensor) -> None:
+        """Its value is one of its own, whatever it was computed from."""
+        key = self._key(tensor)
+        if key is not None:
+            self._written.pop(key, None)
+        self._noted.pop(id(tensor), None)
+
     def origin_of(self, tensor: torch.Tensor) -> Origin | None:
         found = self._by_tensor.get(id(tensor))
         return found if found is not None and found.tensor is tensor else None

@@ -123,11 +123,10 @@ class Observation:
         if getattr(optimizer, "found_inf", None) is None:
             self._look_for_non_finite(tracks, n_done + 1)
 
-    def after_step(self, optimizer: Any) -> bool:
-        """Whether the step was one of this model's."""
+    def after_step(self, optimizer: Any) -> None:
         tracks = self._held_by(optimizer)
         if not tracks:
-            return False
+            return
         self.tracks.look_at_all()
         for group in optimizer.param_groups:
             rate = group.get("lr", 1.0)
@@ -135,7 +134,6 @@ class Observation:
                 self.tracks.look_at_step(group["params"])
         if self.history is not None:
             self.history.after(tracks)
-        return True
 
     def _held_by(self, optimizer: Any) -> list[Track]:
         found = []

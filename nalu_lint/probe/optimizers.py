@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gc
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from nalu_lint.probe.containment import contained
+from nalu_lint.probe.homes import Homes
 from nalu_lint.probe.places import Place, user_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import torch
 
 _SEARCHED = 8  # so many optimizers are asked where in which model their Parameters are
 
@@ -31,8 +32,6 @@ class Known:
     n_waited: int = 0  # steps before the watching began
     n_skipped: int = 0  # steps that a gradient scaler left out
     had_rate: bool = False  # whether a learning rate was other than 0 in some step
-    has_schedule: bool = False
-    held: set[int] = field(default_factory=set)  # tensors that it has held, by identity
 
 
 class Optimizers:
@@ -40,8 +39,7 @@ class Optimizers:
 
     def __init__(self) -> None:
         self._known: dict[int, Known] = {}
-        # Of what an optimizer was given: the outermost modules that held it at that time, and its name there.
-        self._homes: dict[int, tuple[weakref.ref[Any], list[tuple[weakref.ref[nn.Module], str]]]] = {}
+        self.homes = Homes()  # of what an optimizer was given, at that time
         self._original: Any = None
         self._n_searches = 0
 
@@ -62,10 +60,11 @@ class Optimizers:
             Optimizer.add_param_group = self._original  # type: ignore[method-assign]
             self._original = None
 
-    def search(self) -> None:
-        """Find those that are alive already."""
+    def search(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Find those that are alive already and hold some of these."""
+        wanted = {id(parameter) for parameter in parameters}
         for found in gc.get_objects():
-            if issubclass(type(found), Optimizer) and hasattr(found, "param_groups"):
+            if issubclass(type(found), Optimizer) and any(id(p) in wanted for p in parameters_of(found)):
                 self.add(found)
 
     def add(self, optimizer: Any) -> Known:
@@ -80,53 +79,14 @@ class Optimizers:
         known.place = known.place or user_place()
         if self._n_searches < _SEARCHED:
             self._n_searches += 1
-            self._find_homes(parameters_of(optimizer))
-
-    def _find_homes(self, parameters: Iterable[torch.Tensor]) -> None:
-        wanted = {id(p): p for p in parameters if id(p) not in self._homes}
-        if not wanted:
-            return
-        for root in outermost_modules():
-            for path, parameter in root.named_parameters(remove_duplicate=False):
-                if id(parameter) in wanted:
-                    entry = self._homes.setdefault(id(parameter), (weakref.ref(parameter), []))
-                    entry[1].append((weakref.ref(root), path))
+            self.homes.find(parameters_of(optimizer))
 
     def alive(self) -> list[tuple[Any, Known]]:
         found = [(known.reference(), known) for known in self._known.values()]
         return [(optimizer, known) for optimizer, known in found if optimizer is not None]
-
-    def had_home(self, parameter: torch.Tensor) -> bool:
-        """Whether some module held it when an optimizer was given it."""
-        reference, homes = self._homes.get(id(parameter), (None, []))
-        return reference is not None and reference() is parameter and bool(homes)
-
-    def former_name(self, parameter: torch.Tensor, model: nn.Module) -> str | None:
-        """The name that a Parameter had in a model when an optimizer was given it."""
-        reference, homes = self._homes.get(id(parameter), (None, []))
-        if reference is None or reference() is not parameter:
-            return None
-        prefixes = {id(module): name for name, module in model.named_modules()}
-        for root, path in homes:
-            prefix = prefixes.get(id(root()))
-            if prefix is not None:
-                return f"{prefix}.{path}" if prefix else path
-        return None
 
 
 def parameters_of(optimizer: Any) -> Iterator[torch.Tensor]:
     """What an optimizer holds now."""
     for group in getattr(optimizer, "param_groups", ()):
         yield from group["params"]
-
-
-def outermost_modules() -> list[nn.Module]:
-    """Modules that are no part of another living one."""
-    modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
-    modules = [
-        module
-        for module in modules
-        if isinstance(module.__dict__.get("_modules"), dict) and not isinstance(module, torch.jit.ScriptModule)
-    ]
-    inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
-    return [module for module in modules if id(module) not in inner]

@@ -179,11 +179,12 @@ def place_of(path: str, code: CodeType, instruction: int, row: int) -> Place:
     if sys.version_info >= (3, 11):
         start, end, first, last = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
         if start is not None and end is not None and first is not None and last is not None:
-            span = Span(Position(start, _column(path, start, first)), Position(end, _column(path, end, last)))
+            span = Span(Position(start, column(path, start, first)), Position(end, column(path, end, last)))
     return Place(path, span, code.co_name)
 
 
-def _column(path: str, row: int, offset: int) -> int:
+def column(path: str, row: int, offset: int) -> int:
+    """The column in characters of an offset in bytes."""
     line = linecache.getline(path, row)
     return len(line.encode()[:offset].decode("utf-8", "replace")) + 1
 

@@ -13,6 +13,7 @@ from torch.nn.parameter import Parameter
 
 from nalu_lint.probe.building import Building, Patch
 from nalu_lint.probe.containment import contained, now
+from nalu_lint.probe.homes import Homes
 from nalu_lint.probe.lineage import Cut, Lineage, Links, Origin, overlap, storage_of
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.watching import watch_parameters
@@ -84,6 +85,8 @@ class Construction:
         self._new_attributes: weakref.WeakKeyDictionary[nn.Module, set[str]] = weakref.WeakKeyDictionary()
         self._stack = ExitStack()
         self._copied: tuple[torch.Tensor, dict[int, Any]] | None = None
+        self._is_block = is_block
+        self._homes = Homes()
         self._is_closed = False
         self._purge_at = _PURGE_AT
         patches = [
@@ -116,6 +119,8 @@ class Construction:
             self._is_closed = True
             self._stack.close()
             self._settle()
+            if self._is_block:  # else optimizers that are built are noticed
+                self._homes.find(parameter for parameter, _ in self.parameters)
 
     def pause(self) -> None:
         """A model is being trained: what was built is complete. Those that are built later are watched again."""
@@ -282,6 +287,10 @@ class Construction:
             if tensor is not None and name is not None:
                 found[id(tensor)] = name
         return found
+
+    def former_name(self, parameter: torch.Tensor, model: nn.Module) -> str | None:
+        """The name that a Parameter had in a model, also if its module was replaced since."""
+        return self._homes.name_in(parameter, model) or self.names_of(model).get(id(parameter))
 
     def sources_of_kept(self, model: nn.Module) -> dict[tuple[int, str], tuple[str, ...]]:
         """What tensors that modules keep were computed from, their graph cut or not: by module and attribute."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as global_hooks
 
+from nalu_lint.probe.building import Patch
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
 from nalu_lint.probe.surroundings import autocast_now
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from nalu_lint.probe.tape import Tape
 
+_REGISTRIES = (
+    *("_global_backward_pre_hooks", "_global_backward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks"),
+    *("_global_forward_hooks_always_called", "_global_forward_hooks_with_kwargs"),
+)
 _KEPT_CALLS = 2  # of each module
 _KEPT_MODULES = 512  # what is called once and thrown away must not pile up
 
@@ -50,6 +55,7 @@ class Recorder:
         self._calls: dict[int, deque[Call]] = {}
         self._called: dict[int, tuple[int, int]] = {}  # modules, by identity: the numbers of the first and last call
         self._handles: list[Any] = []
+        self._asked: Patch | None = None
         self._local = threading.local()
         self._seen: set[int] = set()  # modules that were called at all, also by others
         self.n_calls = 0
@@ -60,11 +66,26 @@ class Recorder:
             global_hooks.register_module_forward_pre_hook(self._enter),
             global_hooks.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
+        if hasattr(global_hooks, "_has_any_global_hook"):
+            self._asked = Patch(global_hooks, "_has_any_global_hook", self._without_ours)
+            self._asked.apply()
+
+    def _without_ours(self, original: Any) -> Any:
+        """Where torch warns of compiled models with such hooks: of those that someone else has registered."""
+        ours = {handle.id for handle in self._handles}
+
+        def has_any_global_hook() -> bool:
+            registered = [vars(global_hooks)[name] for name in _REGISTRIES]
+            return bool(original()) and any(hook not in ours for hooks in registered for hook in hooks)
+
+        return has_any_global_hook
 
     def close(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        if self._asked is not None:
+            self._asked.undo()
 
     @property
     def is_in_forward(self) -> bool:

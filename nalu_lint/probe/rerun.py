@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nalu_lint.probe.building import Patch
 from nalu_lint.probe.distributed import Failure, ask, is_sharded, local, rank, reshard
 from nalu_lint.probe.errors import CannotRerun, in_one_line
 from nalu_lint.probe.lineage import Cut, Lineage
@@ -35,6 +36,7 @@ class Trace:
         self.reaching: dict[str, Cut | None] = {}  # in the loss, or in outputs that it uses
         self.escaped: dict[str, Cut] = {}
         self.reads: dict[str, Place] = {}  # the first read of each in user code
+        self.copied: set[str] = set()  # by deepcopy: what becomes of a copy is not what becomes of the Parameter
 
     def unite(self, other: Trace) -> None:
         """Add what another process saw: a path that is not cut counts most."""
@@ -43,6 +45,7 @@ class Trace:
                 self.reaching[name] = cut
         self.escaped = {**other.escaped, **self.escaped}
         self.reads = {**other.reads, **self.reads}
+        self.copied |= other.copied
 
 
 class Rerun:
@@ -226,7 +229,13 @@ class Rerun:
             if lineage.origin_of(value) is None:  # gathered from its shards for this call
                 origins[lineage.add(value)] = name
 
-        with self._undisturbed(), _reads(self._model, followed, read), lineage:
+        def copied(original: torch.Tensor, copy: torch.Tensor) -> None:
+            origin = lineage.origin_of(original)
+            if origin in origins:
+                trace.copied.add(origins[origin])
+                lineage.forget(copy)
+
+        with self._undisturbed(), _reads(self._model, followed, read), _copies(copied), lineage:
             outputs = self._called()
             for output in outputs:
                 for origin, cut in lineage.links_of(output).items():
@@ -352,3 +361,23 @@ def _reads(
         yield
     finally:
         nn.Module.__getattr__ = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def _copies(on_copy: Callable[[torch.Tensor, torch.Tensor], None]) -> Iterator[None]:
+    """Call `on_copy` with each Parameter that deepcopy copies, and its copy."""
+
+    def without(original: Any) -> Any:
+        def copy(parameter: nn.Parameter, memo: dict[int, Any]) -> Any:
+            made = original(parameter, memo)
+            on_copy(parameter, made)
+            return made
+
+        return copy
+
+    patch = Patch(nn.Parameter, "__deepcopy__", without)
+    patch.apply()
+    try:
+        yield
+    finally:
+        patch.undo()

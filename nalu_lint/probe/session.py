@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from contextlib import ExitStack, nullcontext
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
@@ -14,8 +15,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from nalu_lint.probe.building import Patch, compiled_code_begins
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
+from nalu_lint.probe.homes import outermost_modules
 from nalu_lint.probe.naming import variable_of_tensor
-from nalu_lint.probe.optimizers import Known, Optimizers, outermost_modules, parameters_of
+from nalu_lint.probe.optimizers import Known, Optimizers, parameters_of
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.provenance import leaves_of
 from nalu_lint.probe.recording import Recorder
@@ -78,7 +80,7 @@ class Watching(Protocol):
     def observe(self, session: Session[Any]) -> None: ...
     def extend(self) -> None: ...
     def before_step(self, optimizer: Any, n_done: int) -> None: ...
-    def after_step(self, optimizer: Any) -> bool: ...
+    def after_step(self, optimizer: Any) -> None: ...
     def look_at_skipped(self, optimizer: Any) -> None: ...
     def settle(self) -> None: ...
     def conclude(self, error: BaseException | None) -> None: ...
@@ -126,6 +128,7 @@ class Session(Generic[P]):
         self.tape: Tape | None = None  # a whole step, where it could be written down
         self._writing: Tape | None = None
         self._n_tapes = 0
+        self._originals: dict[Any, Any] = {}  # of the functions that are replaced
         self._compiled: list[Patch] = []  # what is replaced while a step is written down
         self._stepped: list[int] = []  # optimizers that have stepped while it is written
         self._marks: deque[int] = deque([0], maxlen=4)  # calls before each of the last backward passes
@@ -217,7 +220,9 @@ class Session(Generic[P]):
 
     def _patch(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         original = getattr(owner, name)
-        setattr(owner, name, wrap(original))
+        replacement = wrap(original)
+        self._originals[replacement] = original
+        setattr(owner, name, replacement)
         self._stack.callback(setattr, owner, name, original)
 
     def _finished_before(self, destroy: Any) -> Any:
@@ -265,7 +270,7 @@ class Session(Generic[P]):
                 self._cover(root.parameters())
             elif not all(map(self._is_covered, root.parameters())):
                 self.include(self._probe_of(root))
-        loose = {id(p): p for p in held if not self._is_covered(p) and not self.optimizers.had_home(p)}
+        loose = {id(p): p for p in held if not self._is_covered(p) and not self.optimizers.homes.has(p)}
         if loose:
             self.include(self._probe_of(Loose(_named(loose.values()))))
         self._cover(missing.values())
@@ -329,7 +334,7 @@ class Session(Generic[P]):
         if self.tape is None and self._writing is None and self._n_tapes < _TAPES:
             self._n_tapes += 1
             self._stepped.clear()
-            self._writing = self.recorder.tape = Tape()
+            self._writing = self.recorder.tape = Tape(self._originals)
             self._writing.begin()
             # While something is compiled, or compiled code runs, no function mode of ours may be active.
             self._compiled = compiled_code_begins(self._give_up_tape)
@@ -357,6 +362,7 @@ class Session(Generic[P]):
         return active <= set(self._stepped)
 
     def _noticed(self, original: Any) -> Any:
+        @wraps(original)
         def grad(*args: Any, **kwargs: Any) -> Any:
             self.has_seen_backward = True
             return original(*args, **kwargs)
@@ -375,11 +381,20 @@ class Session(Generic[P]):
         if self._writing is not None:
             for loss in tensors:
                 self._writing.add_loss(loss)
-        if tensors and all(loss.grad_fn is None for loss in tensors):
+        is_worth_a_look = self._is_worth_a_look()
+        leaves = [leaf for loss in tensors for leaf in leaves_of(loss)] if is_worth_a_look else []
+        if tensors and (all(loss.grad_fn is None for loss in tensors) or self._are_numbers(leaves)):
             self.leaf_backward = (True, user_place())
             self._discover(p for module in outermost_modules() if self._is_called(module) for p in module.parameters())
-        elif self._is_worth_a_look():
-            self._discover(leaf for loss in tensors for leaf in leaves_of(loss) if isinstance(leaf, nn.Parameter))
+        elif is_worth_a_look:
+            self._discover(leaf for leaf in leaves if isinstance(leaf, nn.Parameter))
+
+    def _are_numbers(self, leaves: list[torch.Tensor]) -> bool:
+        """Whether a loss was computed from nothing but numbers that nobody trains: losses that were wrapped anew."""
+        if not leaves or any(leaf.numel() != 1 or isinstance(leaf, nn.Parameter) for leaf in leaves):
+            return False
+        held = {id(p) for optimizer, _ in self.optimizers.alive() for p in parameters_of(optimizer)}
+        return not any(id(leaf) in held for leaf in leaves)
 
     def _is_worth_a_look(self) -> bool:
         """Whether this graph may have leaves that others had not: to walk through it takes time in each step."""
@@ -419,9 +434,10 @@ class Session(Generic[P]):
             self._end()
 
     @contained
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """The arguments to go on with, where others do than were given."""
         if self.is_finished or self._wait:
-            return
+            return None
         if self._writing is not None:
             self._writing.pause()
         known = self.optimizers.add(optimizer)
@@ -431,6 +447,34 @@ class Session(Generic[P]):
             self._discover(())
         for probe in self.probes:
             probe.before_step(optimizer, known.n_steps)
+        return self._with_closure(args, kwargs)
+
+    def _with_closure(self, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """`step(closure)` computes the loss itself."""
+        if len(args) > 1 and callable(args[1]):
+            return (args[0], self._written_once(args[1]), *args[2:]), kwargs
+        if callable(kwargs.get("closure")):
+            return args, {**kwargs, "closure": self._written_once(kwargs["closure"])}
+        return None
+
+    def _written_once(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """The same closure. Of all the times that one step may call it, the first is written down."""
+        is_first = True
+
+        @wraps(closure)
+        def evaluate(*args: Any, **kwargs: Any) -> Any:
+            nonlocal is_first
+            if self.is_finished or not is_first:
+                return closure(*args, **kwargs)
+            is_first = False
+            if self._writing is None:
+                contained(self._begin_tape)()
+                if self._writing is not None:
+                    self._writing.pause()  # what the optimizer computes is no part of a loss
+            with self._writing.resumed() if self._writing is not None else nullcontext():
+                return closure(*args, **kwargs)
+
+        return evaluate
 
     @contained
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -444,9 +488,9 @@ class Session(Generic[P]):
             return
         groups = getattr(optimizer, "param_groups", ())
         known.had_rate |= any(isinstance(g.get("lr", 1.0), torch.Tensor) or g.get("lr", 1.0) != 0 for g in groups)
-        known.has_schedule |= any("initial_lr" in group for group in groups)
-        concerned = [probe.after_step(optimizer) for probe in self.probes]  # all are told
-        if any(concerned):
+        for probe in self.probes:
+            probe.after_step(optimizer)
+        if self.n_backwards or self.probes:  # one that holds nothing of a living model is one of the training, too
             known.n_steps += 1
             if self._writing is None or self._writing.problem or self._is_cycle_over(optimizer):
                 self._end_tape()

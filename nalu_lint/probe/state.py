@@ -35,6 +35,8 @@ _SURROUNDINGS = frozenset({
 })  # fmt: skip
 # They act elsewhere, and what they have done cannot be taken back.
 _ACTING = frozenset({"multiprocessing", "queue", "_queue", "socket", "subprocess", "asyncio", "wandb", "tensorboardX"})
+# Of the probe itself, what holds parts of a run; what else is reached, such as replaced functions, is its own affair.
+_RUNS = frozenset(f"nalu_lint.probe.{name}" for name in ("checking", "recording", "rerun", "tape"))
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, types.ModuleType, range, slice)
 _ITERATORS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
@@ -77,6 +79,9 @@ class State:
             return
         self._seen[id(value)] = value
         kind = type(value)
+        module = (value if isinstance(value, types.FunctionType) else kind).__module__ or ""
+        if module.startswith("nalu_lint.") and module not in _RUNS:
+            return
         package = (kind.__module__ or "").partition(".")[0]
         if isinstance(value, torch.Tensor):
             self._tensor(path, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -127,32 +126,6 @@ def _parameters_in(value: Any, path: str, depth: int) -> Iterator[tuple[str, tor
     elif depth and isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
         for key, member in value.items():
             yield from _parameters_in(member, f"{path}[{key!r}]", depth - 1)
-
-
-class Flag(NamedTuple):
-    """An attribute that sounds like `requires_grad`, and says another thing than is true."""
-
-    owner: str  # of a module, or of a Parameter
-    attribute: str
-    value: bool
-
-
-def contradicted_flags(model: nn.Module) -> list[Flag]:
-    """Attributes by which code tried to freeze or to thaw something, and did not."""
-    parameters = dict(model.named_parameters())
-    found = []
-    for owner, value in (*model.named_modules(), *parameters.items()):
-        for attribute, state in vars(value).items():
-            if isinstance(state, bool) and _FLAG.fullmatch(attribute):
-                below = f"{owner}." if owner else ""
-                states = {p.requires_grad for name, p in parameters.items() if name == owner or name.startswith(below)}
-                if states - {state}:
-                    found.append(Flag(owner, attribute, state))
-    return found
-
-
-# requires_grad and its misspellings: require_grad, requires_gard, required_grad, requires_gradient, ...
-_FLAG = re.compile(r"requir\w{1,3}_?g(ra|ar)d\w{0,6}")
 
 
 def _joined(prefix: str, name: str) -> str:

@@ -33,7 +33,11 @@ class Stepping:
         self._n_backwards = n_backwards
         self._holders: dict[int, list[Known]] = {}
         self.held: list[torch.Tensor] = []
+        self._scheduled: set[int] = set()  # whose learning rate a schedule may raise: of 0, all schedules make 0
         for optimizer, known in optimizers.alive():
+            for group in getattr(optimizer, "param_groups", ()):
+                if float(group.get("initial_lr", 0.0)):
+                    self._scheduled.update(map(id, group["params"]))
             for parameter in parameters_of(optimizer):
                 self._holders.setdefault(id(parameter), []).append(known)
                 self.held.append(parameter)
@@ -62,7 +66,7 @@ class Stepping:
             made = next((known.place for known in holders if known.place is not None), None)
             return Never("step() of its optimizer was never called", made) if is_forgotten and not n_skipped else None
         if not facts.had_rate:
-            is_meant = n_steps < 2 or any(known.has_schedule for known in holders)  # a warm-up may start at 0
+            is_meant = n_steps < 2 or id(parameter) in self._scheduled  # a warm-up may start at 0
             return None if is_meant else Never(f"its learning rate was 0 in all {n_steps} steps", place)
         if any(id(known) in self._used for known in holders):
             return None  # it steps others: that this one's gradient is 0 then has another reason

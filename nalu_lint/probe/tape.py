@@ -24,7 +24,7 @@ from nalu_lint.probe.surroundings import autocast_now
 from nalu_lint.probe.tensors import output_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _MAX_ENTRIES = 20_000  # a longer step is not written down
 # They read or change what is not part of the computation of a loss.
@@ -55,10 +55,15 @@ class Entry:
 
 
 class Tape(TorchFunctionMode):
-    """Writes a step down from its first operation to its last backward pass."""
+    """Writes a step down from its first operation to its last backward pass.
 
-    def __init__(self) -> None:
+    Args:
+        originals: of functions that are replaced meanwhile, by the replacement.
+    """
+
+    def __init__(self, originals: Mapping[Any, Any] | None = None) -> None:
         super().__init__()
+        self._originals = originals or {}
         self._entries: list[Entry] = []
         self._slots: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
         self._n_slots = 0
@@ -80,6 +85,15 @@ class Tape(TorchFunctionMode):
             yield
         finally:
             self.resume()
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """What happens inside is written down, though the writing is paused."""
+        depth, self._depth = self._depth, 0
+        try:
+            yield
+        finally:
+            self._depth = depth
 
     def pause(self) -> None:
         self._depth += 1
@@ -104,7 +118,7 @@ class Tape(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _LEFT_OUT or self._is_attribute(func, name, result) or self._changes_what_is_kept(name, args):
             return
-        self.call(func, args, kwargs, result)
+        self.call(self._originals.get(func, func), args, kwargs, result)
 
     @staticmethod
     def _is_attribute(func: Any, name: str, result: Any) -> bool:

@@ -60,6 +60,7 @@ class Probe(Observation):
         session = self._session = Session(self._beside, steps=self._limit, wait=self._wait)
         for optimizer in self._given:
             session.optimizers.add(optimizer)
+        session.optimizers.search(self.model.parameters())
         session.include(self)
         session.open()
         return self

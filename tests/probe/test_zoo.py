@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ torch = pytest.importorskip("torch")
 
 import zoo
 from helpers import ROOT
-from test_forms import FALLS_SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +51,7 @@ def compiled_cases() -> Iterator[object]:
     """A code generator takes its time, and changes less of what is seen."""
     for backend, names, marks in (("aot_eager", COMPILED, ()), ("inductor", COMPILED[::3], (pytest.mark.slow,))):
         for name in names:
-            short = name in COMPILED_FALLS_SHORT or name in FALLS_SHORT.split()
+            short = name in COMPILED_FALLS_SHORT
             expected = [pytest.mark.xfail(strict=False, reason="not mended yet")] if short else []
             yield pytest.param(backend, name, marks=[*marks, *expected], id=f"{backend}-{name}")
 
@@ -71,14 +69,12 @@ def test_compiled(backend: str, name: str) -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_the_cpu() -> None:
-    """A small part of it: it prints its tables, and what it calls wrong is known to fall short."""
+    """A small part of it: it prints its tables, and calls nothing wrong."""
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--cpu"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "ERROR" not in result.stdout
-    wrong = re.findall(r"^WRONG .*?(\w+): ", result.stdout, re.MULTILINE)
-    assert not {*wrong} - {*FALLS_SHORT.split()}
-    assert result.stdout.endswith(f"\n{len(wrong)} wrong.\n"), result.stderr[-3000:]
-    assert result.returncode == bool(wrong)
+    assert result.stdout.endswith("\n0 wrong.\n"), result.stdout[-3000:] + result.stderr[-3000:]
+    assert result.returncode == 0
 
 
 @pytest.mark.slow
