@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -12,7 +12,6 @@ import torch
 from torch import distributed, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from nalu_lint.probe.building import Patch, compiled_code_begins
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
 from nalu_lint.probe.homes import outermost_modules
@@ -22,17 +21,17 @@ from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.provenance import leaves_of
 from nalu_lint.probe.recording import Recorder
 from nalu_lint.probe.stepping import Stepping
-from nalu_lint.probe.tape import Tape
 from nalu_lint.probe.watching import watch_parameters
+from nalu_lint.probe.writing import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from nalu_lint.probe.tape import Tape
     from nalu_lint.probe.tracking import Tracks
     from nalu_lint.probe.verdict import Verdict
 
 _SEARCHES = 8  # so many times, models that take part are looked for
-_TAPES = 6  # so many times, a step is begun to be written down
 _SKIPPED = 20  # more steps may be left out by a gradient scaler than are observed
 
 
@@ -125,12 +124,8 @@ class Session(Generic[P]):
         self._waiting: list[P] = []
         self._wait = wait  # steps that are still let go by; where there is no optimizer, backward passes
         self._stepping: Stepping | None = None
-        self.tape: Tape | None = None  # a whole step, where it could be written down
-        self._writing: Tape | None = None
-        self._n_tapes = 0
         self._originals: dict[Any, Any] = {}  # of the functions that are replaced
-        self._compiled: list[Patch] = []  # what is replaced while a step is written down
-        self._stepped: list[int] = []  # optimizers that have stepped while it is written
+        self._writer = Writer(self.recorder, self._originals)
         self._marks: deque[int] = deque([0], maxlen=4)  # calls before each of the last backward passes
         self._is_inside = False
         self._has_news = True  # a Parameter or an optimizer was made since graphs were last looked at
@@ -166,7 +161,7 @@ class Session(Generic[P]):
         for hook in self._step_hooks:  # may be running while the last step is counted
             hook.remove()
         self._step_hooks.clear()
-        self._end_tape()
+        self._writer.close()
         self._stack.close()
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -174,7 +169,7 @@ class Session(Generic[P]):
         if self.is_finished:
             return
         self.is_finished = True
-        self._end_tape()
+        self._writer.close()
         self._stack.close()
         self.is_rerunning = True
         for probe in self.probes:
@@ -183,6 +178,11 @@ class Session(Generic[P]):
         self._stepping = Stepping(self.optimizers, stepped, self.n_steps, self.n_backwards)
         for probe in self.probes:
             contained(probe.conclude)(error)
+
+    @property
+    def tape(self) -> Tape | None:
+        """A whole step, where one could be written down."""
+        return self._writer.done
 
     @property
     def stepping(self) -> Stepping:
@@ -295,7 +295,7 @@ class Session(Generic[P]):
             self._is_inside = True
             try:
                 self._note_backward([tensors] if isinstance(tensors, torch.Tensor) else list(tensors))
-                with self._writing.paused() if self._writing is not None else nullcontext():
+                with self._writer.paused():
                     result = original(tensors, *args, **kwargs)
                     self._after_backward()
                 return result
@@ -313,8 +313,7 @@ class Session(Generic[P]):
         elif self._wait:
             self._end_wait()
         else:
-            self._end_tape()
-            self._begin_tape()
+            self._writer.begin_anew()
 
     @contained
     def _end_wait(self) -> None:
@@ -327,39 +326,6 @@ class Session(Generic[P]):
     def is_waiting(self) -> bool:
         """Whether steps are still let go by."""
         return self._wait > 0
-
-    # A step is written down from the end of one to the end of the next, in which every optimizer takes part again.
-
-    def _begin_tape(self) -> None:
-        if self.tape is None and self._writing is None and self._n_tapes < _TAPES:
-            self._n_tapes += 1
-            self._stepped.clear()
-            self._writing = self.recorder.tape = Tape(self._originals)
-            self._writing.begin()
-            # While something is compiled, or compiled code runs, no function mode of ours may be active.
-            self._compiled = compiled_code_begins(self._give_up_tape)
-            for patch in self._compiled:
-                patch.apply()
-
-    def _give_up_tape(self) -> None:
-        if self._writing is not None:
-            self._writing.problem = "compiled code was called in the step"
-            self._end_tape()
-
-    def _end_tape(self) -> None:
-        tape, self._writing, self.recorder.tape = self._writing, None, None
-        if tape is not None:
-            for patch in self._compiled:
-                patch.undo()
-            tape.end()
-            if not tape.problem:
-                self.tape = tape
-
-    def _is_cycle_over(self, optimizer: Any) -> bool:
-        """Whether all optimizers that step have done so since the tape began."""
-        self._stepped.append(id(optimizer))
-        active = {id(each) for each, known in self.optimizers.alive() if known.n_steps}
-        return active <= set(self._stepped)
 
     def _noticed(self, original: Any) -> Any:
         @wraps(original)
@@ -378,9 +344,7 @@ class Session(Generic[P]):
         self.n_backwards += 1
         self._marks.append(self.recorder.n_calls)
         tensors = [loss for loss in losses if isinstance(loss, torch.Tensor)]
-        if self._writing is not None:
-            for loss in tensors:
-                self._writing.add_loss(loss)
+        self._writer.add_losses(tensors)
         is_worth_a_look = self._is_worth_a_look()
         leaves = [leaf for loss in tensors for leaf in leaves_of(loss)] if is_worth_a_look else []
         if tensors and (all(loss.grad_fn is None for loss in tensors) or self._are_numbers(leaves)):
@@ -438,8 +402,7 @@ class Session(Generic[P]):
         """The arguments to go on with, where others do than were given."""
         if self.is_finished or self._wait:
             return None
-        if self._writing is not None:
-            self._writing.pause()
+        self._writer.before_step()
         known = self.optimizers.add(optimizer)
         known.step_place = known.step_place or user_place()
         if not self.n_backwards:  # gradients came another way
@@ -447,34 +410,7 @@ class Session(Generic[P]):
             self._discover(())
         for probe in self.probes:
             probe.before_step(optimizer, known.n_steps)
-        return self._with_closure(args, kwargs)
-
-    def _with_closure(self, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """`step(closure)` computes the loss itself."""
-        if len(args) > 1 and callable(args[1]):
-            return (args[0], self._written_once(args[1]), *args[2:]), kwargs
-        if callable(kwargs.get("closure")):
-            return args, {**kwargs, "closure": self._written_once(kwargs["closure"])}
-        return None
-
-    def _written_once(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """The same closure. Of all the times that one step may call it, the first is written down."""
-        is_first = True
-
-        @wraps(closure)
-        def evaluate(*args: Any, **kwargs: Any) -> Any:
-            nonlocal is_first
-            if self.is_finished or not is_first:
-                return closure(*args, **kwargs)
-            is_first = False
-            if self._writing is None:
-                contained(self._begin_tape)()
-                if self._writing is not None:
-                    self._writing.pause()  # what the optimizer computes is no part of a loss
-            with self._writing.resumed() if self._writing is not None else nullcontext():
-                return closure(*args, **kwargs)
-
-        return evaluate
+        return self._writer.with_closure(args, kwargs)
 
     @contained
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -492,12 +428,9 @@ class Session(Generic[P]):
             probe.after_step(optimizer)
         if self.n_backwards or self.probes:  # one that holds nothing of a living model is one of the training, too
             known.n_steps += 1
-            if self._writing is None or self._writing.problem or self._is_cycle_over(optimizer):
-                self._end_tape()
-                self._begin_tape()
+            self._writer.after_step(optimizer, {id(each) for each, known in self.optimizers.alive() if known.n_steps})
             self._count(known.n_steps)
-        if self._writing is not None:
-            self._writing.resume()
+        self._writer.resume()
 
     def _count(self, step: int) -> None:
         if step <= self.n_steps:
