@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.output.concise import linked_place
@@ -78,13 +79,19 @@ def render(diagnostics: Sequence[Diagnostic], view: View) -> str:
     return "".join(_one(diagnostic, view, style) + "\n" for diagnostic in diagnostics)
 
 
+@lru_cache(maxsize=1)
+def _rows(source: str) -> list[str]:
+    """The rows of a text; its findings are shown one after the other."""
+    return _ROW.split(source)
+
+
 def _one(diagnostic: Diagnostic, view: View, style: _Style) -> str:
     what, advice = _split(printable(diagnostic.message))
     name = diagnostic.finding.name
     paint = style.red if diagnostic.finding.severity == "error" else style.yellow
     lines = [f"{paint}{diagnostic.code}{style.reset} {style.bold}{name}: {what}{style.reset}"]
     source = view.read_source(diagnostic)
-    rows = _ROW.split(source) if source is not None else []
+    rows = _rows(source) if source is not None else []
     labels = _labels(diagnostic, rows)
     width = len(str(max((label.row for label in labels), default=diagnostic.span.start.row)))
     gutter = " " * width
