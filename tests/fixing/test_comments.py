@@ -58,9 +58,9 @@ def test_a_comment_in_the_way_is_a_reason_to_refuse() -> None:
 
 def test_no_comment_of_made_up_classes_is_lost() -> None:
     n_fixed = 0
-    for number in range(40):
+    for number in range(16):
         before = fixes.Maker(random.Random(number)).text()
         after = rewritten(before, codes=fixes.CODES)
         n_fixed += after != before
         assert comments(after.replace("\r\n", "\n")) == comments(before.replace("\r\n", "\n")), before
-    assert n_fixed > 20
+    assert n_fixed > 8

