@@ -35,7 +35,7 @@ def find(
     notes: list[str] | None = None,
 ) -> list[Finding]:
     """What the rules `codes` find in one text, each thing once. What they cannot judge is added to `notes`."""
-    from nalu_lint import limits, nesting
+    from nalu_lint import nesting
     from nalu_lint.analysis import file_model  # start-up time
     from nalu_lint.analysis.index.outline import SourceFile
     from nalu_lint.rules import all_rules
@@ -45,12 +45,7 @@ def find(
         nesting.check(tree, text)
         file = SourceFile(text, tree, path, project)
         model = file_model(file, codes)
-        findings: list[Finding] = []
-        for rule in rules:
-            for one in model.classes:
-                found = list(rule.check(one))
-                findings += found
-                limits.extend(limits.SECONDS_PER_FINDING * len(found))
+        findings = [f for rule in rules for one in model.classes for f in rule.check(one)]
         findings += [f for rule in rules for f in rule.check_file(model)]
         if notes is not None:
             notes += dict.fromkeys((*model.unfollowed, *file.notes))

@@ -6,6 +6,7 @@ import ast
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
+from nalu_lint import limits
 from nalu_lint.analysis.facts import ClassModel, FileModel
 from nalu_lint.analysis.forward.cut_parameters import Verdicts
 from nalu_lint.analysis.forward.forward_path import ForwardPath, registered_parameters
@@ -119,6 +120,7 @@ class _Builder:
         from nalu_lint.analysis import model  # few classes get here
         from nalu_lint.analysis.construction.tree import NotFollowedError
 
+        limits.extend(limits.SECONDS_PER_CLASS)
         try:
             return model.build(
                 info,
