@@ -211,8 +211,14 @@ def _concerns_us(path: str) -> bool:
 
 
 def _has_table(path: str, content: bytes) -> bool:
-    """Whether a pyproject.toml has our table. Most do not mention us, and cost no parsing."""
-    return b"nalu-lint" in content and "nalu-lint" in _tool_table(_parsed(path, content))
+    """Whether a pyproject.toml has our table. Most do not mention us, and cost no parsing. Raises ConfigError."""
+    if b"nalu" not in content.lower():
+        return False
+    names = _tool_table(_parsed(path, content))
+    for name in names:
+        if name != "nalu-lint" and name.lower().replace("_", "").replace("-", "") == "nalulint":
+            raise ConfigError(f"{path}: unknown table `tool.{name}`; did you mean `tool.nalu-lint`?")
+    return "nalu-lint" in names
 
 
 def _tool_table(document: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from nalu_lint.errors import UnreadableError
@@ -83,7 +84,21 @@ def parse(text: str) -> ast.Module:
         raise UnreadableError(nesting.REASON) from error
 
 
+# How statements begin that an older Python does not read, and the first that does.
+_NEWER = (
+    (re.compile(r"\s*(?:type\s+\w+\s*[=\[]|(?:async\s+)?def\s+\w+\s*\[|class\s+\w+\s*\[)"), (3, 12)),
+    (re.compile(r"\s*except\s*\*"), (3, 11)),
+)
+
+
 def syntax_reason(error: SyntaxError) -> str:
     """What is wrong, in a few words."""
+    here = sys.version_info[:2]
+    for pattern, version in _NEWER:
+        if here < version and pattern.match(error.text or ""):
+            needed, running = (".".join(map(str, one)) for one in (version, here))
+            return (
+                f"syntax error: {error.msg} (this is Python {needed} or newer, and nalu-lint runs on Python {running})"
+            )
     hint = " (is this Python 2?)" if _PYTHON_2.search(error.msg) else ""
     return f"syntax error: {error.msg}{hint}"

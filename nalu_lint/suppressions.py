@@ -8,17 +8,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from nalu_lint.rules import code_of, codes
+
 if TYPE_CHECKING:
     import tokenize
     from collections.abc import Iterable, Iterator
 
-_MARKER = re.compile(r"noqa|nalu-lint\s*:", re.IGNORECASE)
+_MARKER = re.compile(r"noqa|nalu[-_]?lint\s*:", re.IGNORECASE)
 _NOQA = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*)?", re.IGNORECASE)
 _OURS = re.compile(r"#\s*nalu-lint\s*:\s*ignore(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?", re.IGNORECASE)
 _FILE = re.compile(r"#\s*nalu-lint\s*:\s*ignore-file\b", re.IGNORECASE)
-_CODE = re.compile(r"[A-Z]+[0-9]*", re.IGNORECASE)
+# What somebody writes who knows the comments of another tool.
+_UNKNOWN = re.compile(
+    r"#\s*(?:nalu-lint\s*:\s*(?!\s|ignore(?:-file)?(?![\w-]))|nalu_?lint\s*:\s*)[\w-]*(?:[=\[][\w, -]*\]?)?",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"[A-Z][A-Z0-9_-]*", re.IGNORECASE)
 # A file without these holds nothing that could suppress nothing: codes of other tools are theirs to judge.
-_NAMES_OURS = re.compile(rb"nalu-lint\s*:|(noqa\s*:)")
+_NAMES_OURS = re.compile(rb"nalu[-_]?lint\s*:|(noqa\s*:)")
 _HASH = ord("#")
 
 ALL = frozenset({""})  # every code starts with it
@@ -67,6 +74,9 @@ class Suppressions(NamedTuple):
             here = {c for c, first, last in found if first <= comment.row and comment.first_row <= last}
             if comment.is_whole_file:
                 here = {code for code, _, _ in found}
+            if not comment.codes:
+                unused.append(Unused(comment.row, f"`{comment.text}` silences nothing: write `{_SPELLING}`"))
+                continue
             if "" in comment.codes:
                 idle = {""} if comment.is_ours and not here else set()
             else:
@@ -75,6 +85,8 @@ class Suppressions(NamedTuple):
                     for code in comment.codes
                     if any(c.startswith(code) for c in selected) and not any(c.startswith(code) for c in here)
                 }
+            if comment.is_ours:
+                idle |= {code for code in comment.codes if not any(known.startswith(code) for known in codes())}
             if idle == comment.codes:
                 unused.append(Unused(comment.row, f"`{comment.text}` suppresses nothing"))
             elif idle:
@@ -83,12 +95,13 @@ class Suppressions(NamedTuple):
 
 
 NONE = Suppressions({}, False)
+_SPELLING = "# nalu-lint: ignore[CODE]"
 
 
 def may_be_unused(source: bytes) -> bool:
     """Whether a file mentions codes of ours in a comment at all."""
     lowered = source.lower()
-    if b"noqa" not in lowered and b"nalu-lint" not in lowered:
+    if b"noqa" not in lowered and b"nalu" not in lowered:
         return False
     position = 0
     while (match := _NAMES_OURS.search(lowered, position)) is not None:
@@ -130,6 +143,9 @@ def read(text: str, *, honour_noqa: bool = True) -> Suppressions:
             whole_file = True
             comments.append(Comment(row, row, ALL, match.group(), is_whole_file=True))
             continue
+        unknown = _UNKNOWN.search(comment)
+        if unknown is not None:
+            comments.append(Comment(first_row, row, frozenset(), unknown.group().strip()))
         for pattern in [_OURS, _NOQA] if honour_noqa else [_OURS]:
             match = pattern.search(comment)
             if match is not None:
@@ -177,7 +193,7 @@ def _codes(match: re.Match[str]) -> frozenset[str]:
     listed = match.group("codes")
     if listed is None:
         return ALL
-    found = frozenset(code.upper() for code in _CODE.findall(listed))
+    found = frozenset(code_of(word) for word in _CODE.findall(listed))
     return ALL if "ALL" in found else found
 
 

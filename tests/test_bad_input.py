@@ -307,3 +307,13 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
         file.write(FAULTY.encode())
     for _ in range(2):  # from the cache as well
         assert run("--output-format", "concise", cwd=tmp_path).stdout == f"\\xff.py:{FINDING}\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python reads it")
+@pytest.mark.parametrize("line", ["type X = int", "def f[T](a: T): pass", "class C[T]: pass"])
+def test_syntax_of_a_newer_python_is_named(tmp_path: Path, line: str) -> None:
+    here = ".".join(map(str, sys.version_info[:2]))
+    write(tmp_path, {"a.py": f"x = 1\n{line}\n"})
+    (found,) = concise("a.py", cwd=tmp_path)
+    assert found.startswith("a.py:2:")
+    assert found.endswith(f"(this is Python 3.12 or newer, and nalu-lint runs on Python {here})")

@@ -213,3 +213,11 @@ def test_folders_with_signs_of_globs_in_their_names(tmp_path: Path) -> None:
     write(tmp_path, {"a[1]{b}/base.toml": "extend-exclude = ['x/*.py']\n", "a[1]{b}/x/m.py": FAULTY})
     write(tmp_path, {"a[1]{b}/x/nalu-lint.toml": "extend = '../base.toml'\n", "a[1]{b}/x/y/n.py": FAULTY})
     assert concise(cwd=tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["nalu_lint", "nalulint", "Nalu-Lint"])
+def test_a_table_with_a_similar_name_is_an_error(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"m.py": FAULTY, "pyproject.toml": f"[tool.{name}]\n"})
+    result = call(cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.endswith(f"pyproject.toml: unknown table `tool.{name}`; did you mean `tool.nalu-lint`?\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers import FAULTY
 
-from nalu_lint import check, suppressions
+from nalu_lint import check, engine, suppressions
 
 LINE = "        self.w = nn.Parameter(torch.tanh(self.raw))"
 
@@ -75,3 +75,27 @@ def test_any_line_ends(line_end: str) -> None:
 
 def test_text_that_does_not_tokenise_keeps_the_comments_before() -> None:
     assert suppressions.read("x = 1  # noqa\nf(\n").silences("NAL001", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        ("# nalu-lint: disable=NAL001", "`# nalu-lint: disable=NAL001` silences nothing: write "),
+        ("# nalu-lint: off", "`# nalu-lint: off` silences nothing: write "),
+        ("# nalu_lint: ignore[NAL001]", "`# nalu_lint: ignore[NAL001]` silences nothing: write "),
+        ("# nalu-lint: ignore[]", "`# nalu-lint: ignore[]` silences nothing: write "),
+        ("# nalu-lint: ignore[NAL999]", "`# nalu-lint: ignore[NAL999]` suppresses nothing"),
+        ("# nalu-lint: ignore[untied-parameters]", "`# nalu-lint: ignore[untied-parameters]` suppresses nothing"),
+    ],
+)
+def test_a_comment_in_an_unknown_spelling_is_said(comment: str, said: str) -> None:
+    text = FAULTY.replace(LINE, f"{LINE}  {comment}")
+    outcome = engine.examine(text.encode(), "m.py")
+    assert [d.code for d in outcome.diagnostics] == ["NAL001"]
+    (unused,) = outcome.unused
+    assert unused.message.startswith(said)
+
+
+@pytest.mark.parametrize("name", ["derived-parameter", "Derived_Parameter", "NAL003, derived-parameter"])
+def test_a_rule_may_go_by_its_name(name: str) -> None:
+    assert codes(FAULTY.replace(LINE, f"{LINE}  # nalu-lint: ignore[{name}]")) == []

@@ -86,7 +86,7 @@ def _rows(source: str) -> list[str]:
 
 
 def _one(diagnostic: Diagnostic, view: View, style: _Style) -> str:
-    what, advice = _split(printable(diagnostic.message))
+    what, advice = _split(printable(diagnostic.message), diagnostic.code)
     name = diagnostic.finding.name
     paint = style.red if diagnostic.finding.severity == "error" else style.yellow
     lines = [f"{paint}{diagnostic.code}{style.reset} {style.bold}{name}: {what}{style.reset}"]
@@ -123,10 +123,10 @@ def _fix(diagnostic: Diagnostic, source: str | None, width: int, style: _Style) 
     return lines
 
 
-def _split(message: str) -> tuple[str, str]:
+def _split(message: str, code: str) -> tuple[str, str]:
     """What is wrong, and what to do about it: the last sentence."""
     what, separator, advice = message.rpartition(". ")
-    return (what, advice) if separator else (message, "see `nalu-lint --explain` and the code")
+    return (what, advice) if separator else (message, f"see `nalu-lint --explain {code}`")
 
 
 def _labels(diagnostic: Diagnostic, rows: list[str]) -> list[_Label]:

@@ -22,7 +22,8 @@ class UntiedParameterRule(Rule):
     Parameters that are all still in use. Opt-in.
 
     ## Why it matters
-    The relation holds until the first step of the optimizer. After it the two sides are independent. That can be meant (a magnitude that starts as the norm of a weight) or a constraint that is
+    The relation holds until the first step of the optimizer. After it the two sides are independent.
+    That can be meant (a magnitude that starts as the norm of a weight) or a constraint that is
     silently lost (`rest = 1 - share`).
 
     ## Example

@@ -60,8 +60,9 @@ class DerivedTensorRule(Rule):
     ## Known limits
     The rule is silent about tensors that are detached explicitly, as long as the Parameter itself is
     also used: a snapshot of the starting values is common and correct. It is silent about classes
-    whose base class comes from a library, which may compute the value again. A view that is kept (`self.w_t = self.weight.t()`) is
-    reported: it follows the steps of the optimizer, but not `.to()` or `copy.deepcopy`.
+    whose base class comes from a library, which may compute the value again. A view that is kept
+    (`self.w_t = self.weight.t()`) is reported: it follows the steps of the optimizer, but not `.to()`
+    or `copy.deepcopy`.
 
     ## Fix safety
     Unsafe: computing the value on use changes what trains, and removes a buffer from `state_dict`.
