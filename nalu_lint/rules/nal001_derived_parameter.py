@@ -84,7 +84,8 @@ class DerivedParameterRule(Rule):
     ## References
     - PyTorch documentation, `torch.nn.parameter.Parameter` and `torch.nn.utils.skip_init`: a module
       must not compute with its Parameters in its constructor, except to initialize them.
-    - Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508, section 2.
+    - Trask et al., Neural Arithmetic Logic Units, 2018, arXiv:1808.00508, section 2. `nalu_reference.NAC` is its
+      right form; [NAC, NALU and successors in PyTorch](../nalu.md) has more.
     """
 
     code = "NAL001"

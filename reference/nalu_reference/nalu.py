@@ -157,8 +157,9 @@ class GNALU(NALU):
         a = x W^T, \quad m = \exp(\log(|x| + \epsilon) W^T), \quad g = \sigma_\phi(x G^T), \quad
         y = g \odot a + (1 - g) \odot m
 
-    Source: Rana et al., 2020, arXiv:2004.06674 (G-NALU), and the released code of Mistry, Farrahi and Hare, JMLR 2022.
-    The product is that of the NALU: :math:`\phi` to the power of a logarithm to base :math:`\phi`.
+    Source: G-NALU, Rana, Malhi and Främling, Exploring Numerical Calculations with CalcNet, ICTAI 2019
+    (https://ieeexplore.ieee.org/document/8995315), as in the released code of Mistry, Farrahi and Hare, JMLR 2022. The
+    product is that of the NALU: :math:`\phi` to the power of a logarithm to base :math:`\phi`.
 
     Options, shapes, Attributes and errors are those of the :class:`NALU`.
 

@@ -28,11 +28,10 @@ from nalu_reference import (
     NMUCell,
     RealNPU,
 )
+from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import nn
 
 UNITS: dict[str, Callable[..., nn.Module]] = {
     "NAC": NAC,
@@ -74,6 +73,22 @@ def make(name: str, in_features: int = 3, out_features: int = 2, **options: obje
             elif key == "W_i":
                 parameter.uniform_(-0.3, 0.3)
     return layer
+
+
+class AllUnits(nn.Module):
+    """Every unit, and every cell, in one forward: compiled, exported or sharded at once, which costs a third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = nn.ModuleDict({name: make(name) for name in UNITS})
+        torch.manual_seed(7)
+        self.cells = nn.ModuleDict({cell.__name__: cell(3, 2) for cell in CELLS})
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            **{name: unit(x) for name, unit in self.units.items()},
+            **{name: cell(x, state) for name, cell in self.cells.items()},
+        }
 
 
 def inputs(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numpy")
 
 from nalu_reference import NALU, NMU, SNMU, NACMul, RealNPU, functional
-from reference_units import CELLS, UNITS, inputs, make
+from reference_units import CELLS, UNITS, AllUnits, inputs, make
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
@@ -34,20 +34,13 @@ def test_vmap_over_stacked_modules_is_a_loop(name: str) -> None:
             torch.testing.assert_close(gradients[key][i], parameter.grad, msg=key)
 
 
-class AllUnits(nn.Module):
-    """Every unit, and every cell, in one forward: compiled and exported at once, which costs a third."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.units = nn.ModuleDict({name: make(name) for name in UNITS})
-        torch.manual_seed(7)
-        self.cells = nn.ModuleDict({cell.__name__: cell(3, 2) for cell in CELLS})
-
-    def forward(self, x: torch.Tensor, state: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {
-            **{name: unit(x) for name, unit in self.units.items()},
-            **{name: cell(x, state) for name, cell in self.cells.items()},
-        }
+@pytest.mark.parametrize("cell", CELLS)
+def test_vmap_over_cells_is_a_loop(cell: type[nn.Module]) -> None:
+    layers = [cell(3, 2) for _ in range(3)]
+    x, state = inputs(3, 5, 3), inputs(3, 5, 2)
+    parameters, _ = stack_module_state(layers)
+    found = vmap(lambda values, x, state: functional_call(layers[0], values, (x, state)))(parameters, x, state)
+    torch.testing.assert_close(found, torch.stack([layer(x[i], state[i]) for i, layer in enumerate(layers)]))
 
 
 def test_compile_without_graph_breaks() -> None:

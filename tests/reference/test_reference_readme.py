@@ -16,6 +16,7 @@ pytest.importorskip("numpy")
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
+from nalu_reference.experiments import plots
 from nalu_reference.experiments.command import main
 from nalu_reference.experiments.protocols import PROTOCOLS
 from nalu_reference.experiments.results import as_table, read_lines
@@ -63,6 +64,39 @@ def test_results_are_recorded() -> None:
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
 def test_table_is_the_recorded_one(path: Path) -> None:
     assert as_table(read_lines(path)) in README
+
+
+def test_docs_page_says_what_was_recorded() -> None:
+    page = (ROOT / "docs" / "nalu.md").read_text(encoding="utf-8")
+    recorded = {
+        (line.unit, path.name.removesuffix("-summary.csv"), line.operation): (
+            f"{line.solved} of {line.seeds}",
+            line.published,
+        )
+        for path in RESULTS
+        for line in read_lines(path)
+    }
+    rows = re.findall(r"^\| (\S+) \| (product|arithmetic) \| (\w+) \| (\d+ of \d+) \| ([^|]*)\|$", page, re.MULTILINE)
+    assert len(rows) == 9
+    for unit, task, operation, solved, known in rows:
+        assert recorded[unit, task, operation] == (solved, known.strip())
+
+
+def test_picture_of_success_by_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "ranges.png"
+    assert plots.main([str(ROOT / "reference" / "results" / "single-module-summary.csv"), str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert plots.main([str(tmp_path / "nothing.csv"), str(picture)]) == 2
+    (tmp_path / "nothing.csv").write_text("unit,operation\n", encoding="utf-8")
+    assert plots.main([str(tmp_path / "nothing.csv"), str(picture)]) == 2
+    assert "error: no row has ranges to draw" in capsys.readouterr().err
+
+
+def test_citation_names_the_papers_of_the_units() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    cited = set(re.findall(r"https://arxiv\.org/abs/([\d.]+)", README))
+    assert cited
+    assert cited <= set(re.findall(r"arXiv:([\d.]+)", citation))
 
 
 def benchmark(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
