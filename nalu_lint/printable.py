@@ -47,7 +47,7 @@ def printable(text: str) -> str:
 def as_path(path: str) -> str:
     """A path that can begin a line: one that looks like a command of a CI server does not."""
     shown = printable(path)
-    return f"./{shown}" if shown.startswith(("::", "##[")) else shown
+    return f"./{shown}" if shown.startswith(("::", "##")) else shown
 
 
 def say(line: str, stream: TextIO | None = None) -> None:

@@ -57,7 +57,7 @@ def tree(tmp_path: Path) -> Path:
 def check_lines(text: str) -> None:
     assert UNSEEN.search(text) is None, ascii(text)
     for line in text.split("\n"):
-        assert not line.lstrip().startswith(("::", "##[")), line
+        assert not line.lstrip().startswith(("::", "##")), line
 
 
 @pytest.mark.parametrize("output_format", formats())
@@ -75,8 +75,20 @@ def test_all_formats(tree: Path, output_format: str) -> None:
         assert len(lines) == n_found
         assert all(re.match(r"::error title=nalu-lint \(NAL\d{3}\),file=[^,:]*,line=\d+", line) for line in lines)
         return
+    if output_format == "azure":
+        assert UNSEEN.search(result.stdout) is None
+        lines = result.stdout.splitlines()
+        assert len(lines) == n_found
+        assert all(
+            re.match(r"##vso\[task\.logissue type=error;sourcepath=[^;\]]*;linenumber=\d", line) for line in lines
+        )
+        return
     check_lines(result.stdout)
-    if output_format == "json":
+    if output_format == "rdjson":
+        assert {d["location"]["path"] for d in json.loads(result.stdout)["diagnostics"]} >= names
+    elif output_format in ("grouped", "pylint"):
+        assert sum(bool(re.search(r"\bNAL\d{3}\b", line)) for line in result.stdout.splitlines()) == n_found
+    elif output_format == "json":
         assert {d["filename"] for d in json.loads(result.stdout)} >= names
     elif output_format == "json-lines":
         assert {json.loads(line)["filename"] for line in result.stdout.splitlines()} >= names

@@ -54,7 +54,10 @@ def body(source: str | None, *arguments: str, color: bool = False) -> list[str]:
 
 
 def test_known_formats() -> None:
-    assert formats() == ("concise", "full", "github", "gitlab", "json", "json-lines", "junit", "sarif")
+    assert formats() == (
+        *("azure", "concise", "full", "github", "gitlab", "grouped"),
+        *("json", "json-lines", "junit", "pylint", "rdjson", "sarif"),
+    )
 
 
 def test_full(tmp_path: Path) -> None:

@@ -142,6 +142,48 @@ def test_gitlab(tmp_path: Path) -> None:
     assert json.loads(run("--output-format", "gitlab", "--ignore", "ALL", cwd=tmp_path).stdout) == []
 
 
+def test_azure(tmp_path: Path) -> None:
+    write(tmp_path, {"a;b].py": FAULTY})
+    (line,) = run("--output-format", "azure", cwd=tmp_path).stdout.splitlines()
+    start = "##vso[task.logissue type=error;sourcepath=a%3Bb%5D.py;linenumber=9;columnnumber=18;code=NAL001;]"
+    assert line.startswith(f"{start}Parameter `w` is computed once")
+
+
+def test_pylint_and_grouped(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "b.py": TWICE})
+    lines = run("--output-format", "pylint", cwd=tmp_path).stdout.splitlines()
+    assert [line.partition(" Parameter")[0] for line in lines] == [
+        "a.py:9: [NAL001]",
+        "b.py:9: [NAL001]",
+        f"b.py:{len(FAULTY.splitlines()) + 9}: [NAL001]",
+    ]
+    text = run("--output-format", "grouped", cwd=tmp_path).stdout
+    first, second, rest = text.split("\n\n")
+    assert first.startswith("a.py:\n  9:18  NAL001 Parameter `w`")
+    assert second.startswith("b.py:\n  9:18   NAL001 Parameter `w`")
+    assert second.splitlines()[2].startswith(f"  {len(FAULTY.splitlines()) + 9}:18  NAL001 ")
+    assert rest == ""
+
+
+def test_rdjson(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": FAULTY, "nb.ipynb": notebook(FAULTY)})
+    document = json.loads(run("--output-format", "rdjson", "--unsafe-fixes", cwd=tmp_path).stdout)
+    assert document["source"] == {"name": "nalu-lint"}
+    first, second = document["diagnostics"]
+    place = {"start": {"line": 9, "column": 18}, "end": {"line": 9, "column": 52}}
+    assert first["location"] == {"path": "a.py", "range": place}
+    assert (first["severity"], first["code"]) == ("ERROR", {"value": "NAL001"})
+    fixed = FAULTY.splitlines(keepends=True)
+    for suggestion in sorted(first["suggestions"], key=lambda s: [*s["range"]["start"].values()], reverse=True):
+        start, end = suggestion["range"]["start"], suggestion["range"]["end"]
+        before, after = fixed[start["line"] - 1][: start["column"] - 1], fixed[end["line"] - 1 :]
+        rest = after[0][end["column"] - 1 :] if after else ""
+        fixed[start["line"] - 1 : end["line"]] = [before + suggestion["text"] + rest]
+    assert check("".join(fixed).encode(), "a.py") == []
+    assert "suggestions" not in second
+    assert second["location"]["range"]["start"]["line"] > 9
+
+
 def test_junit(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": TWICE, "b&<.py": FAULTY})
     root = ET.fromstring(run("--output-format", "junit", cwd=tmp_path).stdout)

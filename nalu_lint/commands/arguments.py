@@ -97,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--output-format",
         metavar="FORMAT",
-        help="full (default), concise, json, json-lines, sarif, github, gitlab or junit",
+        help="full (default), concise, grouped, json, json-lines, sarif, github, gitlab, azure, junit, pylint, rdjson",
     )
     output.add_argument(
         "-o", "--output-file", metavar="PATH", help="write findings to a file instead of standard output"

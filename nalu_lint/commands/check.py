@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OBJECTS_BETWEEN_COLLECTIONS = 1_000_000  # about 150 MB
 # The formats that show fixes.
-_WITH_FIXES = frozenset({"full", "json", "json-lines", "sarif"})
+_WITH_FIXES = frozenset({"full", "json", "json-lines", "rdjson", "sarif"})
 
 
 def run(options: argparse.Namespace) -> int:
