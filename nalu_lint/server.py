@@ -24,7 +24,7 @@ from nalu_lint.rules import all_rules, documentation
 from nalu_lint.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pygls.workspace import TextDocument
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nalu_lint.tasks import Outcome
 
 NAME = "nalu-lint"
+FIX_ALL = f"{types.CodeActionKind.SourceFixAll.value}.{NAME}"
 _ROW_END = re.compile(r"\r\n|\r|\n")
 # The pause after a key in which the next one is awaited.
 _PAUSE = 0.2
@@ -83,6 +84,25 @@ class Server(LanguageServer):
             shown += [_unused(document, one.row, one.message) for one in outcome.unused]
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, shown, document.version))
 
+    def fix_all(self, document: TextDocument) -> list[types.CodeAction]:
+        """The action that applies all fixes of a document that the configuration allows; none where there are none."""
+        from nalu_lint.commands.fixes import Mode  # few sessions get here
+        from nalu_lint.fixing.command import fix_bytes
+
+        config = self.config_for(document.path)
+        if config is None:
+            return []
+        source = _BOM + document.source.encode("utf-8", "replace")
+        task = Task(document.path, config, is_named=True)
+        outcome, fixed = fix_bytes(source, task, Mode(fix=True, unsafe=config.unsafe_fixes))
+        if not outcome.fixed:
+            return []
+        last = _rows(document)
+        whole = Span(Position(1, 1), Position(len(last), len(last[-1]) + 1))
+        edit = types.TextEdit(_range(document, whole), fixed.removeprefix(_BOM).decode())
+        edits = types.WorkspaceEdit(changes={document.uri: [edit]})
+        return [types.CodeAction(title=f"{NAME}: Fix all findings", kind=FIX_ALL, edit=edits)]
+
     def found_at(self, document: TextDocument, wanted: types.Range) -> Iterable[Diagnostic]:
         """The findings that touch a range, if the document is still what was checked."""
         held = self.checked.get(document.uri)
@@ -126,12 +146,19 @@ def make_server() -> Server:
         server.checked.pop(uri, None)
         server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, []))
 
-    kinds = types.CodeActionOptions(code_action_kinds=[types.CodeActionKind.QuickFix])
+    kinds = types.CodeActionOptions(code_action_kinds=[types.CodeActionKind.QuickFix, FIX_ALL])
 
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, kinds)
     def actions(server: Server, parameters: types.CodeActionParams) -> list[types.CodeAction]:
         document = server.workspace.get_text_document(parameters.text_document.uri)
-        return [a for d in server.found_at(document, parameters.range) for a in _actions(document, d)]
+        only = parameters.context.only
+        found: list[types.CodeAction] = []
+        if _is_wanted(types.CodeActionKind.QuickFix, only):
+            found += [a for d in server.found_at(document, parameters.range) for a in _actions(document, d)]
+        # Checking and fixing all takes time: where no kind is asked for, editors ask at each move of the cursor.
+        if only and _is_wanted(FIX_ALL, only):
+            found += server.fix_all(document)
+        return found
 
     @server.feature(types.TEXT_DOCUMENT_HOVER)
     def hover(server: Server, parameters: types.HoverParams) -> types.Hover | None:
@@ -145,6 +172,11 @@ def make_server() -> Server:
         return None
 
     return server
+
+
+def _is_wanted(kind: str, only: Sequence[str] | None) -> bool:
+    """Whether an editor that asks for these kinds of actions asks for one; kinds have kinds below them, after a dot."""
+    return not only or any(kind == one or kind.startswith(f"{one}.") for one in only)
 
 
 def _is_before(first: types.Position, second: types.Position) -> bool:

@@ -66,8 +66,8 @@ class Client(LanguageClient):
         whole = [types.TextDocumentContentChangeWholeDocument(text)]
         self.text_document_did_change(types.DidChangeTextDocumentParams(identifier, whole))
 
-    async def actions(self, path: Path, place: types.Range) -> list[types.CodeAction]:
-        identifier, context = types.TextDocumentIdentifier(path.as_uri()), types.CodeActionContext([])
+    async def actions(self, path: Path, place: types.Range, *only: str) -> list[types.CodeAction]:
+        identifier, context = types.TextDocumentIdentifier(path.as_uri()), types.CodeActionContext([], only or None)
         parameters = types.CodeActionParams(identifier, place, context)
         found = await asyncio.wait_for(self.text_document_code_action_async(parameters), TIMEOUT)
         assert all(isinstance(action, types.CodeAction) for action in found or [])
@@ -185,6 +185,28 @@ def test_the_comment_that_silences_a_finding(tmp_path: Path) -> None:
         client.change(path, 2, silent)
         assert await client.diagnostics() == []
         assert await client.actions(path, found.range) == []
+
+    session(tmp_path, body)
+
+
+def test_all_fixes_and_the_kinds_that_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+
+    async def body(client: Client) -> None:
+        (found,) = await client.open(path, FAULTY)
+        assert {action.kind for action in await client.actions(path, found.range)} == {"quickfix"}
+        assert len(await client.actions(path, found.range, "quickfix")) == 2
+        assert await client.actions(path, found.range, "refactor") == []
+        assert await client.actions(path, found.range, "source.organizeImports") == []
+        assert await client.actions(path, found.range, "source.fixAll") == []  # its fix is unsafe
+        write(tmp_path, {"nalu-lint.toml": "unsafe-fixes = true\n"})
+        write(tmp_path, {"m.py": FAULTY})
+        assert run("--fix", "m.py", cwd=tmp_path).returncode == 0
+        for kind in ("source", "source.fixAll", "source.fixAll.nalu-lint"):
+            (action,) = await client.actions(path, found.range, kind)
+            assert action.edit is not None
+            (edit,) = (action.edit.changes or {})[path.as_uri()]
+            assert applied(FAULTY, [edit]) == (tmp_path / "m.py").read_text()
 
     session(tmp_path, body)
 
