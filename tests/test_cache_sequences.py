@@ -108,7 +108,7 @@ def test_cached_is_as_without_a_cache(tmp_path: Path, seed: int) -> None:
     (top / chance.choice(("", "pkg", "pkg/sub")) / "base.py").write_text(BASE)
     done = [edit(chance, top) for _ in range(4)]
     for _ in range(N_STEPS):
-        arguments = ["--output-format", "concise", chance.choice((".", ".", "pkg", "cell.py"))]
+        arguments = ["-q", "--output-format", "concise", chance.choice((".", ".", "pkg", "cell.py"))]
         arguments += chance.choice(([], [], ["--select", "ALL"]))
         with_cache = call(*arguments, "--cache-dir", str(tmp_path / "cache"), cwd=top)
         without = call(*arguments, "--no-cache", cwd=top)

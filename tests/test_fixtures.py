@@ -157,3 +157,12 @@ def test_every_code_is_expected_somewhere() -> None:
 def test_fixtures_have_unique_names() -> None:
     names = [path.name for path in fixture_files(".py")]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("path", fixture_files(".py"), ids=lambda path: path.stem)
+def test_each_rule_finds_alone_what_it_finds_among_all(path: Path) -> None:
+    source = path.read_bytes()
+    together = check(source, str(path), Config.of(select=["ALL"]))
+    for code in CODES:
+        alone = check(source, str(path), Config.of(select=[code]))
+        assert alone == [found for found in together if found.code == code], code

@@ -296,7 +296,7 @@ class Expressions(Calls):
 
     def lambda_(self, node: cst.Lambda) -> Value:
         frame = self.frames[-1]
-        self.keep_captured(frame.environment)
+        self.keep_captured(frame.environment, _free_names(node))
         return single(Function(node, frame.owner, frame.environment, segment=frame.segment))
 
     def string(self, node: cst.SimpleString) -> Value:
@@ -396,6 +396,21 @@ def _assigned(statement: Any, place: tuple[int, ...]) -> Any:
     for index in place:
         found = found.elements[index].value
     return found
+
+
+def _free_names(function: cst.Lambda) -> set[str]:
+    """The names that a lambda may take from around it."""
+    parameters = function.params
+    every = [*parameters.posonly_params, *parameters.params, *parameters.kwonly_params]
+    own = {parameter.name.value for parameter in every if parameter.default is None}
+    found: set[str] = set()
+    pending: list[cst.CSTNode] = [function]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, cst.Name):
+            found.add(node.value)
+        pending += node.children
+    return found - own
 
 
 def _text(node: cst.SimpleString) -> str | bytes:

@@ -174,10 +174,14 @@ class State:
                 elif isinstance(atom, ModuleObject):
                     self.escaped_modules.add(atom)
 
-    def keep_captured(self, environment: Environment) -> None:
-        """A function keeps the Parameters that it closes over; its use of `self` is seen by `usage`."""
-        for value in environment.variables.values():
-            self.keep(frozenset(atom for atom in value if isinstance(atom, Param)))
+    def keep_captured(self, environment: Environment, names: set[str] | None = None) -> None:
+        """A function keeps the Parameters that it closes over; its use of `self` is seen by `usage`.
+
+        `names`: the variables that it may use; None for any.
+        """
+        for name, value in environment.variables.items():
+            if names is None or name in names:
+                self.keep(frozenset(atom for atom in value if isinstance(atom, Param)))
 
     def initialised_by_unknown(self, arguments: list[Value], keywords: dict[str, Value]) -> None:
         for value in (*arguments, *keywords.values()):

@@ -54,7 +54,8 @@ class Calls:
                 arguments, keywords = self.arguments(node)
                 return self.call_methods(path[0], arguments, keywords)
             if path[0] in _LISTING:
-                self.flow.is_unknown = True  # the Parameters of the module itself
+                if function not in self.flow.harmless_listings(self.body):
+                    self.flow.is_unknown = True  # the Parameters of the module itself
                 return NOTHING
             if path[0] == "register_buffer":
                 self.sink(self.operands(node))
@@ -172,6 +173,8 @@ class Calls:
         """A method of a tensor, of a layer, or of some other object."""
         name = function.attr
         if path and name in _LISTING:
+            if function in self.flow.harmless_listings(self.body):
+                return NOTHING
             self.flow.listed.add(path[0])
             return self.value(function.value)
         if path and name in torch_tables.MODULE_CONVERSIONS and path[-2] not in self.flow.tensors:

@@ -15,6 +15,7 @@ import ast
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.listings import harmless_listings
 from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, INITIALISERS, NO_GRAD
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class FlowGraph:
         for member in dict.fromkeys([*info.mro(), *info.descendants()]):
             for function in member.functions():
                 self.methods.setdefault(function.name, []).append((member, function))
+        self._listings: dict[ast.AST, frozenset[ast.AST]] = {}
         self._bodies: dict[tuple[ast.AST, bool, bool], Body] = {}
         self.pending: list[tuple[Body, bool]] = []  # to be scanned, and whether they are on the forward path
         self.entries: list[Body] = []  # forward and its like
@@ -138,6 +140,12 @@ class FlowGraph:
         return False, cuts
 
     # Functions.
+
+    def harmless_listings(self, body: Body) -> frozenset[ast.AST]:
+        """Where the function lists Parameters for what trains nothing: see `listings`."""
+        if body.function not in self._listings:
+            self._listings[body.function] = harmless_listings(body.function, body.scope)
+        return self._listings[body.function]
 
     def body(self, function: FunctionNode, scope: Scope, is_method: bool, no_grad: str, on_path: bool) -> Body:
         """The nodes of a function in one grad mode; it is scanned later if it is new."""

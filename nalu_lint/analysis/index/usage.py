@@ -7,9 +7,11 @@ construction?" the syntax of the use is enough, and doubt counts as a read.
 from __future__ import annotations
 
 import ast
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.listings import harmless_listings
 from nalu_lint.analysis.index.usage_calls import CUT, DISCARD, METADATA, READ, WRITE, CallUsage
 from nalu_lint.analysis.index.usage_facts import FunctionUsage, Usage
 from nalu_lint.analysis.knowledge.torch_semantics import (
@@ -23,6 +25,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.analysis.index.outline import Scope
     from nalu_lint.analysis.index.syntax import FunctionNode
 
@@ -37,6 +41,7 @@ def function_usage(function: FunctionNode, scope: Scope, *, is_method: bool) -> 
     if is_method and arguments and not syntax.is_static(function):
         self_names = {arguments[0].arg}
     scanner = _Scanner(self_names, scope, function.name)
+    scanner.harmless_listings = cache(partial(harmless_listings, function, scope))
     if function.name in INITIALISERS:
         # Called by code that is not in the file: nothing is known of its arguments.
         scanner.unknown_names = {argument.arg for argument in (*arguments, *function.args.kwonlyargs)} - self_names
@@ -55,6 +60,7 @@ class _Scanner(CallUsage):
         self.local_functions: dict[str, Usage] = {}
         self.handed_over: set[str] = set()  # bare names loaded other than to call them
         self.value_names: set[str] = set()  # bare names whose value is read
+        self.harmless_listings: Callable[[], frozenset[ast.AST]] = frozenset
         self.parameter_loops: set[str] = set()  # loop variables over parameters()
         self.parameter_keys: set[str] = set()  # those that hold their names
         self.unknown_names: set[str] = set()  # arguments of which nothing is known
@@ -227,7 +233,7 @@ class _Scanner(CallUsage):
                 self.later.update(result.later)
 
     def iteration(self, target: ast.expr, iterable: ast.expr) -> None:
-        if syntax.iterates_parameters(iterable):
+        if syntax.iterates_parameters(iterable) and not self.is_harmless(iterable):
             self.parameter_loops.update(n.id for n in syntax.walk(target) if isinstance(n, ast.Name))
             is_named = isinstance(iterable, ast.Call) and syntax.last_name(iterable.func) == "named_parameters"
             if is_named and isinstance(target, ast.Tuple):
@@ -279,6 +285,10 @@ class _Scanner(CallUsage):
             self.value_names.add(node.id)
             if self.flowing:
                 self.usage.variable_flows.add(node.id)
+
+    def is_harmless(self, iterable: ast.expr) -> bool:
+        """Whether Parameters are listed for what trains nothing."""
+        return any(node in self.harmless_listings() for node in syntax.walk(iterable))
 
     def own_attribute(self, name: str, use: str) -> None:
         self.usage.mentions.add(name)

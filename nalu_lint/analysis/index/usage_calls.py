@@ -20,6 +20,8 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nalu_lint.analysis.index.outline import Scope
     from nalu_lint.analysis.index.usage_facts import Usage
 
@@ -44,6 +46,7 @@ class CallUsage:
     function_name: str
     usage: Usage
     parameter_loops: set[str]
+    harmless_listings: Callable[[], frozenset[ast.AST]]  # see `listings`
     local_makers: set[str]
     flowing: bool
     made: int
@@ -124,7 +127,7 @@ class CallUsage:
             argument_use = METADATA
         if self.is_self(receiver) or syntax.is_super(receiver):
             if method in PARAMETER_ITERATORS:
-                self.own_attribute(method, use)
+                self.own_attribute(method, METADATA if function in self.harmless_listings() else use)
             else:
                 self.usage.mentions.add(method)
                 self.usage.reads.add(method)
