@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,12 @@ def loaded_after(action: str, cwd: Path) -> set[str]:
     program = PROGRAM.format(action=action, names=HEAVY)
     result = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=True)
     return set(result.stdout.splitlines()[-1].split()) if result.stdout.strip() else set()
+
+
+def test_libcst_is_required_from_some_version_on() -> None:
+    """A bound from below and none from above, for everybody who installs the package."""
+    (wanted,) = [one for one in requires("nalu-lint") or () if one.startswith("libcst")]
+    assert re.fullmatch(r"libcst>=[\d.]+", wanted)
 
 
 def test_importing_the_package_loads_next_to_nothing(tmp_path: Path) -> None:
