@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import nalu_reference
 import torch
-from nalu_reference import INALU, NAC, NALU, NAU, NMU, NPU, NACMul, RealNPU, training
+from nalu_reference import training
 from nalu_reference.experiments.engine import Row, Training
 from nalu_reference.experiments.networks import build
 from nalu_reference.experiments.protocols import PROTOCOLS, network_of
@@ -40,14 +41,13 @@ if TYPE_CHECKING:
 PRODUCT = PROTOCOLS["product"]
 UNITS: dict[str, Callable[[int, int], nn.Module]] = {
     "nn.Linear": lambda i, o: nn.Linear(i, o, bias=False),
-    "NAC": NAC,
-    "NACMul": NACMul,
-    "NALU": NALU,
-    "NAU": NAU,
-    "NMU": NMU,
-    "INALU": INALU,
-    "NPU": NPU,
-    "RealNPU": RealNPU,
+    **{
+        name: getattr(nalu_reference, name)
+        for name in (
+            *("NAC", "NACMul", "NALU", "NAU", "NMU", "INALU", "NPU", "RealNPU"),
+            *("GNALU", "SNMU", "GatedNAUNMU", "NMRU", "NRU"),
+        )
+    },
 }
 
 
@@ -138,12 +138,14 @@ def clock(device: torch.device) -> float:
     return time.process_time()
 
 
-def unit_table(features: int, batch: int, rounds: int, device: torch.device, *, compiled: bool) -> list[list[str]]:
+def unit_table(
+    names: list[str], features: int, batch: int, rounds: int, device: torch.device, *, compiled: bool
+) -> list[list[str]]:
     """Rows: unit, and its times as multiples of those of `nn.Linear`."""
     x = torch.randn(batch, features, device=device)
     steps: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
-    for name, make in UNITS.items():
-        module = make(features, features).to(device)
+    for name in dict.fromkeys(["nn.Linear", *names]):
+        module = UNITS[name](features, features).to(device)
         steps[name] = _steps(torch.compile(module, fullgraph=True) if compiled else module, x)
     times: dict[tuple[str, int], list[float]] = {}
     for both in steps.values():
@@ -229,6 +231,7 @@ def main() -> int:
     parser.add_argument("--only", choices=["training", "units"])
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--iterations", type=int, default=200, help="of the training, in a round")
+    parser.add_argument("--units", nargs="+", choices=list(UNITS), default=list(UNITS), metavar="UNIT")
     parser.add_argument("--features", type=int, nargs="+", default=[64, 1024, 4096])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -250,7 +253,9 @@ def main() -> int:
     if arguments.only != "training":
         for features in arguments.features:
             for compiled in (False,) if arguments.no_compile else (False, True):
-                rows = unit_table(features, arguments.batch, arguments.rounds, device, compiled=compiled)
+                rows = unit_table(
+                    arguments.units, features, arguments.batch, arguments.rounds, device, compiled=compiled
+                )
                 kind = "compiled" if compiled else "eager"
                 show(f"Units, {kind}: {features:,} features, batch {arguments.batch}", rows)
     return 0

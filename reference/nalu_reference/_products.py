@@ -110,18 +110,22 @@ def _regular(product: Tensor, rows: int) -> list[bool] | None:
         return None
 
 
-def _passed(factors: Tensor, spare: Tensor, gradient: Tensor, product: Tensor, is_regular: bool) -> Tensor:
-    """The gradients of the factors, in their memory where that will do.
+def _passed(factors: Tensor, spare: Tensor, gradient: Tensor, product: Tensor, is_regular: bool) -> Tensor | None:
+    """The gradients of the factors, in their memory where that will do; None where all are 0.
 
     The product of the others is the product over the factor, unless that is 0 or next to it. Where the product has
-    left the range of normal numbers and no factor is small, what that loses is below 1e-30.
+    left the range of normal numbers and no factor is small, what that loses is below 1e-30: products of very many
+    factors are 0 in float32, and there is nothing to pass on.
     """
     if is_regular:
         return torch.div((gradient * product).unsqueeze(-1), factors, out=factors)
     fails = (torch.abs(factors, out=spare).amin(-1) < _SMALL_FACTOR) | ~product.isfinite()
-    others = products_of_others(factors[fails])
     product = torch.where(product.abs() < torch.finfo(product.dtype).tiny, 0.0, product)  # subnormal ones are slow
-    passed = torch.div((gradient * product).unsqueeze(-1), factors, out=factors)
+    arriving = gradient * product
+    if arriving.device.type == "cpu" and not arriving.any() and not fails.any():
+        return None
+    others = products_of_others(factors[fails])
+    passed = torch.div(arriving.unsqueeze(-1), factors, out=factors)
     passed[fails] = gradient[fails].unsqueeze(-1) * others
     return passed
 
@@ -157,6 +161,9 @@ class _BlockedProduct(torch.autograd.Function):
         for (block, of_block, *known), factors, terms in zip(blocks, _buffers(x, w), _buffers(x, w), strict=True):
             torch.addcmul(1 - block, block, x.unsqueeze(-2), out=factors)
             passed = _passed(factors, terms, *known)
+            if passed is None:
+                of_block.zero_()
+                continue
             torch.sum(torch.mul(passed, slope, out=terms), dim=0, out=of_block)
             of_x += torch.mul(passed, block, out=terms).sum(-2)
         return of_x, of_w

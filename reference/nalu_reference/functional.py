@@ -334,11 +334,11 @@ def _linear(input: Tensor, weight: Tensor) -> Tensor:
 def _signs(input: Tensor, share: Tensor) -> Tensor:
     r""":math:`\prod_i (\mathrm{sign}(x_i) a_{oi} + 1 - a_{oi})` with the shares a in [0, 1], without its factors."""
     tiny = torch.finfo(share.dtype).tiny
-    flipped, kept = 1 - 2 * share, 1 - share
-    negative, zero = (input < 0).to(share.dtype), (input == 0).to(share.dtype)
+    flipped = 1 - 2 * share
+    negative, zero = (input < 0).to(share.dtype), input == 0
     log = linear(negative, flipped.abs().clamp(min=tiny).log())
     if may_have_any(zero):
-        log = log + linear(zero, kept.clamp(min=tiny).log())
+        log = log + linear(zero.to(share.dtype), (1 - share).clamp(min=tiny).log())
     n_negative = linear(negative, (flipped < 0).to(share.dtype))
     return torch.exp(log) * (1 - 2 * (n_negative % 2))
 

@@ -19,7 +19,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
 from nalu_reference import NAC, NAU, NMU, NACMul, training
-from nalu_reference.experiments import command
+from nalu_reference.experiments import command, powers
 from nalu_reference.experiments.command import main
 from nalu_reference.experiments.engine import ExperimentError, Row, Training
 from nalu_reference.experiments.networks import FauxNAC, build, two_layers
@@ -592,6 +592,30 @@ for missing in ("numpy", "rich", "matplotlib"):
         f"error: {missing} is missing: pip install 'nalu-reference[experiments]'"
         for missing in ("numpy", "rich", "matplotlib")
     ]
+
+
+def test_powers_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = torch.tensor([[4.0, -2.0]])
+    assert powers.targets(x).tolist() == [[2.0, -8.0, -2.0, 2.0]]
+    everywhere, positive = powers.grid(-4.1, 0.2, 41), powers.grid(0.1, 0.1, 40)
+    assert everywhere[0].tolist() == pytest.approx([-4.1, -4.1])
+    assert everywhere[-1].tolist() == pytest.approx([3.9, 3.9])
+    assert positive.max().item() == pytest.approx(4.0)
+    drawn = powers.batches([0, 1])()
+    assert drawn.shape == (100, 2, 100, 2)
+    assert drawn.min() >= 0.1
+    assert drawn.max() <= 2.1
+    arguments = ["--seeds", "2", "--units", "RealNPU", "NaiveNPU", "--out", str(tmp_path)]
+    assert powers.main([*arguments, "--iterations", "0"]) == 0
+    before = read(tmp_path / "powers.csv")
+    assert powers.main([*arguments, "--iterations", "100"]) == 0
+    after = read(tmp_path / "powers.csv")
+    assert [row["unit"] for row in after] == ["RealNPU", "RealNPU", "NaiveNPU", "NaiveNPU"]
+    assert all(float(b["root"]) < float(a["root"]) for a, b in zip(before[:2], after[:2], strict=True))
+    assert "| RealNPU | x + y | " in capsys.readouterr().out
+    assert powers.main([*arguments, "--iterations", "7"]) == 2
+    assert powers.main(["--seeds", "0", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: --iterations must be a multiple of 100, got 7\n")
 
 
 def test_not_a_multiple_of_the_interval_raises() -> None:

@@ -335,6 +335,24 @@ def test_large_products_that_leave_the_range_of_numbers(monkeypatch: pytest.Monk
         torch.testing.assert_close(mine[number].double(), right[number], rtol=1e-4, atol=1e-29)
 
 
+def test_large_products_that_vanish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of which every product is 0 passes nothing on, unless a factor is 0 itself; others are as ever."""
+    large_product(monkeypatch, rows=1)
+    x = torch.full((3, 40), 1e-3)
+    weight = torch.ones(3, 40)
+    weight[1] = 0.0  # its products are 1
+    weight[2, 0], x[0, 0] = 1.0, 0.0
+    weight[2, 1:] = 0.0  # its products are the first inputs
+    leaves = x.requires_grad_(), weight.requires_grad_()
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    y = _products.gated_product(*leaves)
+    assert (y[:, 0] == 0).all()
+    expected = torch.prod(torch.addcmul(1 - exact[1], exact[1], exact[0].unsqueeze(-2)), -1)
+    mine, right = torch.autograd.grad(y.sum(), leaves), torch.autograd.grad(expected.sum(), exact)
+    for number in (0, 1):
+        torch.testing.assert_close(mine[number].double(), right[number], rtol=1e-5, atol=1e-29)
+
+
 def test_large_products_under_transformations(monkeypatch: pytest.MonkeyPatch) -> None:
     def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return _products.gated_product(x, weight).square().sum()

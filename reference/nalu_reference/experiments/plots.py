@@ -115,7 +115,7 @@ def success_by_range(lines: Sequence[Line], path: Path) -> None:
     for i, (group, (colour, marker)) in enumerate(zip(rows.values(), itertools.cycle(_ROWS), strict=False)):
         for line in group:
             x = ranges.index(line.range) + 0.35 * (line.rate - 0.5) * 2
-            spread = [[0.7 * (line.rate - line.low)], [0.7 * (line.high - line.rate)]]
+            spread = [[0.7 * max(0.0, line.rate - line.low)], [0.7 * max(0.0, line.high - line.rate)]]
             axes.errorbar(x, i, xerr=spread, color=colour, marker=marker, markersize=5, linewidth=1.2, capsize=2)
             axes.annotate(f"{line.solved}/{line.seeds}", (ranges.index(line.range), i + 0.32), ha="center", fontsize=6)
     for x in range(len(ranges)):

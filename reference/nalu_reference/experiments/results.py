@@ -168,8 +168,8 @@ def _line(training: Training, case: str, group: Sequence[SeedResult]) -> Line:
     )
 
 
-def write_csv(path: Path, rows: Sequence[SeedResult | Line]) -> None:
-    """Write rows of one kind under their fields' names; the file is replaced whole or not at all."""
+def write_csv(path: Path, rows: Sequence[Any]) -> None:
+    """Write dataclasses of one kind under their fields' names; the file is replaced whole or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(rows[0])], lineterminator="\n")
     writer.writeheader()
