@@ -106,7 +106,7 @@ def test_config_flag_takes_a_file_or_a_setting(tmp_path: Path) -> None:
         ("nalu-lint.toml", "extend-exclude = ['{a,b']", "`extend-exclude` has the glob `{a,b` with an unclosed `{`"),
         ("nalu-lint.toml", "per-file-ignores = { '' = [] }", "`per-file-ignores` has an empty glob"),
         ("nalu-lint.toml", "select = 'NAL'", 'must be a list of strings, such as ["NAL"]'),
-        ("nalu-lint.toml", "output-format = 'jsn'", "junit, sarif; did you mean `json`?"),
+        ("nalu-lint.toml", "output-format = 'jsn'", "sarif; did you mean `json`?"),
         ("nalu-lint.toml", "cache-dir = ['x']", "`cache-dir` must be a path"),
         ("nalu-lint.toml", "baseline = true", "`baseline` must be a path"),
         ("nalu-lint.toml", "selekt = []", "unknown key `selekt`; did you mean `select`?"),
