@@ -139,18 +139,21 @@ def nmu(input: Tensor, weight: Tensor, *, clamp_gradient: ClampGradient = "one-s
 
 
 def snmu(input: Tensor, weight: Tensor, noise: Tensor, *, clamp_gradient: ClampGradient = "one-sided") -> Tensor:
-    r"""The NMU of noisy input, over what the noise alone would give.
+    r"""The NMU of noisy input, factor by factor over what the noise alone would give.
 
     .. math::
         y_o = \prod_i \frac{W_{oi} n_i x_i + 1 - W_{oi}}{W_{oi} n_i + 1 - W_{oi}}
 
-    Where every W is 0 or 1 it is the NMU, whatever the noise n, of the shape of `input`; it has to be positive.
+    Where every W is 0 or 1 it is the NMU, whatever the noise n, of the shape of `input`; it has to be positive. The
+    authors divide one product by the other, which both are infinite in float32 from about 120 inputs on.
 
     Source: Mistry, Farrahi and Hare 2022, arXiv:2211.05624. See :class:`~nalu_reference.SNMU`.
     """
     check_input(input, weight.shape[-1])
-    effective = clamped(weight, 0, 1, clamp_gradient)
-    return gated_product(input * noise, effective) / gated_product(noise, effective)
+    kind = torch.promote_types(input.dtype, weight.dtype)
+    w = clamped(weight, 0, 1, clamp_gradient).to(kind)
+    n = noise.to(kind).unsqueeze(-2)
+    return product(torch.addcmul(1 - w, w, n * input.to(kind).unsqueeze(-2)) / torch.addcmul(1 - w, w, n))
 
 
 def gated_nau_nmu(

@@ -98,7 +98,8 @@ class SNMU(NMU):
 
     A weight of 0 or 1 gives the same result with any noise; others do not, so that inputs on which the NMU fits wrong
     weights (all near -1, for example) no longer do. In evaluation (`eval()`) it is the :class:`NMU`, from which it
-    has its Parameter, bounds and regularizer. The noise comes from the default generator of the input's device; under
+    has its Parameter, bounds and regularizer. In training, each sample needs `out_features * in_features` numbers. The
+    noise comes from the default generator of the input's device; under
     `torch.func.vmap` say `randomness="different"`.
 
     Args:

@@ -253,6 +253,14 @@ def test_noise_changes_what_is_not_exact_and_only_in_training() -> None:
     assert torch.autograd.gradcheck(lambda x, w: functional.snmu(x, w, noise), leaves)
 
 
+def test_noise_over_many_inputs_stays_finite() -> None:
+    """A product of 400 factors of noise is infinite in float32, and infinity over infinity is not a number."""
+    layer, x = SNMU(400, 2), torch.ones(3, 400)
+    torch.testing.assert_close(layer(x), torch.ones(3, 2), rtol=1e-4, atol=0)
+    layer(x).sum().backward()
+    assert layer.W.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("noise", [(0.0, 1.0), (2.0, 1.0), (1.0,), 3.0, "batches", (1.0, float("inf"))])
 def test_noise_that_cannot_be(noise: object) -> None:
     with pytest.raises(ValueError, match="noise must be 'batch' or two positive bounds, the lower one first, got"):
