@@ -19,9 +19,12 @@ HERE = Path(__file__).parent
 README = (HERE.parents[1] / "reference" / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def in_onnx() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """For each unit what it computes, and what onnxruntime computes for it, from another batch size than exported."""
+ALL = [*UNITS, *(cell.__name__ for cell in CELLS)]
+
+
+@pytest.mark.slow
+def test_onnx() -> None:
+    """For each unit, onnxruntime computes the same, with another batch size than exported. All in one export."""
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported to ONNX")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: ONNX cannot be run")
     model = AllUnits().eval()
@@ -39,35 +42,29 @@ def in_onnx() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     x, state = inputs(9, 3), inputs(9, 2)
     given = {entry.name: value.numpy() for entry, value in zip(session.get_inputs(), (x, state), strict=True)}
     found = dict(zip(names, session.run(names, given), strict=True))
-    return {name: (value.detach(), torch.from_numpy(found[name])) for name, value in model(x, state).items()}
+    expected = model(x, state)
+    assert list(found) == ALL
+    for name in ALL:
+        value = torch.from_numpy(found[name])
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*UNITS, *(cell.__name__ for cell in CELLS)])
-def test_onnx(name: str, in_onnx: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
-    expected, found = in_onnx[name]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def distributed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    """By DDP and by FSDP2, for each unit. All in one pair of processes."""
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("torch was built without gloo")
     pytest.importorskip("torch.distributed.fsdp", reason="no FSDP here")
     if not hasattr(torch.distributed.fsdp, "fully_shard"):
         pytest.skip("torch.distributed.fsdp has no fully_shard before torch 2.6")
-    command = [sys.executable, str(HERE / "distributed_units.py"), str(tmp_path_factory.mktemp("meeting"))]
+    command = [sys.executable, str(HERE / "distributed_units.py"), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["DDP", "FSDP2"])
-@pytest.mark.parametrize("name", [*UNITS, *(cell.__name__ for cell in CELLS)])
-def test_two_processes_are_one(way: str, name: str, distributed: str) -> None:
-    folder = f"cells.{name}.unit" if name in {cell.__name__ for cell in CELLS} else f"units.{name}"
-    assert f"{way} {folder} same" in distributed.splitlines()
+    cells = {cell.__name__ for cell in CELLS}
+    folders = [f"cells.{name}.unit" if name in cells else f"units.{name}" for name in ALL]
+    assert sorted(result.stdout.splitlines()) == sorted(
+        f"{way} {folder} same" for way in ("DDP", "FSDP2") for folder in folders
+    )
 
 
 def test_the_table_names_every_unit() -> None:
