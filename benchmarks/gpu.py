@@ -217,7 +217,7 @@ MODES: list[tuple[str, Any, Callable[[str, Any], bool]]] = [
 def programs(run: Run) -> None:
     section("The zoo of `tests/probe/zoo`")
     rows = []
-    names = list(zoo.PROGRAMS)[:: 12 if run.is_small else 1]
+    names = list(zoo.PROGRAMS)[:: 24 if run.is_small else 1]
     for mode, verdict, makes_sense in MODES:
         counts = dict.fromkeys(("right", "wrong", "error"), 0)
         n_left = 0
@@ -352,11 +352,11 @@ def elapsed(start: Any, end: Any) -> float:
 
 def times(run: Run) -> None:
     section("Milliseconds of a step")
-    n_steps = 6 if run.is_small else 100
+    n_steps, n_rounds = (4, 1) if run.is_small else (100, 3)
     rows = []
     for name, build, x in models(run):
         seconds_of_steps(run, build, x, False, 3)
-        rounds = [(seconds_of_steps(run, build, x, p, n_steps) for p in (False, True)) for _ in range(3)]
+        rounds = [(seconds_of_steps(run, build, x, p, n_steps) for p in (False, True)) for _ in range(n_rounds)]
         plain, probed = zip(*(tuple(each) for each in rounds), strict=True)
         early = [statistics.median(t for r in each for t in r[1:11]) for each in (plain, probed)]
         late = [statistics.median(t for r in each for t in r[-n_steps // 2 :]) for each in (plain, probed)]
@@ -364,7 +364,7 @@ def times(run: Run) -> None:
         rows.append([name, *figures])
     head = ["model", "steps 2 to 11", "with probe", "ratio", f"steps {n_steps // 2 + 1} to {n_steps}"]
     table([*head, "with probe", "ratio"], rows)
-    print("\nMedians over three runs; the probe watches all steps.")
+    print(f"\nMedians over {n_rounds} runs; the probe watches all steps.")
 
 
 # Built on the meta device, filled on the device.

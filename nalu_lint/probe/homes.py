@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+from nalu_lint.probe import living
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,10 +86,9 @@ def names_by_order(optimizer: Any, own: Mapping[str, torch.Tensor]) -> dict[str,
 
 def outermost_modules() -> list[nn.Module]:
     """Modules that are no part of another living one."""
-    modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
     modules = [
         module
-        for module in modules
+        for module in living.modules()
         if isinstance(module.__dict__.get("_modules"), dict) and not isinstance(module, torch.jit.ScriptModule)
     ]
     inner = {id(child) for module in modules for child in module._modules.values() if child is not None}

@@ -1,4 +1,4 @@
-"""Whether Parameters move: seen on some of their elements, and at the end on a checksum of all of them."""
+"""Whether Parameters move: seen on some of their elements, and at the end on sums over all of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SAMPLED = 1024  # elements of each Parameter
+_SUMS = 251
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -110,5 +111,8 @@ def _sample(parameter: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(parameter: torch.Tensor) -> torch.Tensor:
-    """A number that changes with any bit; not with the order of elements."""
-    return _bits(parameter).sum(dtype=torch.int64)
+    """Sums of every 251st element each: a prime, so that what is added to one element and taken from another in its
+    row, or in its column, does not cancel."""
+    bits = _bits(parameter)
+    n = bits.numel() // _SUMS * _SUMS
+    return torch.cat([bits[:n].view(-1, _SUMS).sum(0, dtype=torch.int64), bits[n:].to(torch.int64)])

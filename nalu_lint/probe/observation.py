@@ -17,7 +17,7 @@ from nalu_lint.probe.intent import is_marked, matches
 from nalu_lint.probe.optimizers import parameters_of
 from nalu_lint.probe.places import user_place
 from nalu_lint.probe.session import Loose, Session
-from nalu_lint.probe.states import derived_tensors, hidden_parameters, is_finite, shape_of
+from nalu_lint.probe.states import are_finite, derived_tensors, hidden_parameters, is_finite, shape_of
 from nalu_lint.probe.tensors import output_tensors
 from nalu_lint.probe.tracking import Track, Tracks
 
@@ -158,9 +158,9 @@ class Observation:
             return
         gradients = [(track, track.parameter.grad) for track in tracks if track.parameter.grad is not None]
         on_cpu = [(track, g) for track, g in gradients if g is not None and g.device.type == "cpu" and not g.is_sparse]
-        for track, gradient in on_cpu:
-            if not is_finite(gradient):
-                track.facts.is_finite = False
+        if not are_finite(gradient for _, gradient in on_cpu):
+            for track, gradient in on_cpu:
+                track.facts.is_finite &= is_finite(gradient)
 
     def settle(self) -> None:
         """Complete the facts."""

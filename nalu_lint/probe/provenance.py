@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import Parameter
 
-from nalu_lint.probe.building import Building, Patch
+from nalu_lint.probe.building import Building
 from nalu_lint.probe.containment import contained, now
 from nalu_lint.probe.homes import Homes
 from nalu_lint.probe.lineage import Cut, Lineage, Links, Origin, overlap, storage_of
+from nalu_lint.probe.patching import Patch
 from nalu_lint.probe.places import Place, is_inside, user_place
 from nalu_lint.probe.watching import watch_parameters
 

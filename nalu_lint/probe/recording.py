@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.modules import module as global_hooks
 
-from nalu_lint.probe.building import Patch
 from nalu_lint.probe.containment import contained
 from nalu_lint.probe.distributed import unwrapped
+from nalu_lint.probe.patching import Patch
 from nalu_lint.probe.surroundings import autocast_now
 from nalu_lint.probe.tensors import output_tensors
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nalu_lint.probe.building import Patch
 from nalu_lint.probe.distributed import Failure, ask, is_sharded, local, rank, reshard
 from nalu_lint.probe.errors import CannotRerun, in_one_line
 from nalu_lint.probe.lineage import Cut, Lineage
+from nalu_lint.probe.patching import Patch
 from nalu_lint.probe.places import Place, user_place
 from nalu_lint.probe.state import State
 from nalu_lint.probe.surroundings import undisturbed

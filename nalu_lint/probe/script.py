@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nalu_lint.probe import living
 from nalu_lint.probe.containment import since
 from nalu_lint.probe.errors import ProbeError, in_one_line
 from nalu_lint.probe.execution import as_main
@@ -158,7 +159,12 @@ def run_script(
     session = _Session(settings, on_step)
     children = Children(run_in_process, settings, folder)
     try:
-        with shown_from(folder), children.watched(), as_main(path, arguments, is_module=is_module) as run:
+        with (
+            shown_from(folder),
+            living.noticed(),  # no module is older than the script
+            children.watched(),
+            as_main(path, arguments, is_module=is_module) as run,
+        ):
             failure = _observed(run, session)
     finally:
         os.chdir(folder)  # where the script may have left: outputs belong where they were asked for

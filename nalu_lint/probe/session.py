@@ -365,7 +365,7 @@ class Session(Generic[P]):
         n_optimizers = sum(1 for _ in self.optimizers.alive())
         has_news = self._has_news or n_optimizers != self._n_optimizers
         self._has_news, self._n_optimizers = False, n_optimizers
-        return has_news or self.n_backwards <= _SEARCHES or self.n_backwards & (self.n_backwards - 1) == 0
+        return has_news or self.n_backwards & (self.n_backwards - 1) == 0  # 1, 2, 4, 8, ...
 
     @contained
     def _after_backward(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -13,13 +14,14 @@ from nalu_lint.probe.lineage import storage_of
 from nalu_lint.probe.provenance import leaves_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from nalu_lint.probe.places import Place
     from nalu_lint.probe.provenance import Construction
 
 _MAX_MEMBERS = 10_000  # of a container that is searched
 _INTERNAL = frozenset(vars(nn.Module()))
+_PLAIN = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
 
 
 def has_values(tensor: torch.Tensor) -> bool:
@@ -44,6 +46,23 @@ def is_finite(tensor: torch.Tensor) -> bool:
         return True
     values = values.detach()
     return bool(torch.isfinite(values.sum()).item()) or bool(torch.isfinite(values).all())
+
+
+def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether all values of all tensors are finite; quick where they are."""
+    alike: dict[torch.dtype, list[torch.Tensor]] = {}
+    others = []
+    for tensor in tensors:
+        values = local(tensor)
+        if values.dtype in _PLAIN and has_values(values) and values.numel():
+            alike.setdefault(values.dtype, []).append(values.detach())
+        else:
+            others.append(tensor)
+    for group in alike.values():
+        # A norm that overflows says nothing: then each is looked at.
+        if not math.isfinite(sum(norm.item() for norm in torch._foreach_norm(group))):
+            others += group
+    return all(map(is_finite, others))
 
 
 class Kept(NamedTuple):

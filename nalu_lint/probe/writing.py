@@ -6,8 +6,9 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from nalu_lint.probe.building import Patch, compiled_code_begins
+from nalu_lint.probe.building import compiled_code_begins
 from nalu_lint.probe.containment import contained
+from nalu_lint.probe.patching import Patch
 from nalu_lint.probe.tape import Tape
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import launching
 from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
@@ -194,7 +193,7 @@ def test_nothing_is_left_behind() -> None:
 
 
 def losses(*command: object) -> list[str]:
-    result = subprocess.run([sys.executable, *map(str, command)], cwd=HERE, capture_output=True, text=True, check=False)
+    result = launching.python(*command)
     assert "finished" in result.stderr, result.stderr[-3000:]
     return [line for line in (result.stdout + result.stderr).splitlines() if " 0x" in line]
 

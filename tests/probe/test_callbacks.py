@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nalu_lint.probe import UntrainedError, construction
+from nalu_lint.probe import UntrainedError, cli, construction
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE / "scripts"
 pytest_plugins = ["pytester"]
-
-
-def nalu_probe(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nalu_lint.probe", *map(str, arguments)]
-    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -30,15 +24,18 @@ def nalu_probe(*arguments: object) -> subprocess.CompletedProcess[str]:
         ("transformers_script.py", "transformers", "bert.pooler.dense.weight", "bert.pooler.dense.raw"),
     ],
 )
-def test_an_unmodified_script(script: str, package: str, target: str, source: str) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_an_unmodified_script(
+    script: str, package: str, target: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the command, in this process: it has imported the package already."""
     pytest.importorskip(package)
-    faulty = nalu_probe(SCRIPTS / script)
-    assert faulty.returncode == 1, faulty.stderr[-3000:]
-    assert f"`{target}` is computed once from `{source}`" in " ".join(faulty.stdout.split())
-    assert "10 steps on cpu: 1 error" in faulty.stdout
-    correct = nalu_probe(SCRIPTS / script, "--correct")
-    assert correct.returncode == 0, correct.stderr[-3000:]
-    assert "every Parameter trains as it should" in correct.stdout
+    assert cli.main([str(SCRIPTS / script)]) == 1
+    shown = capsys.readouterr().out
+    assert f"`{target}` is computed once from `{source}`" in " ".join(shown.split())
+    assert "10 steps on cpu: 1 error" in shown
+    assert cli.main([str(SCRIPTS / script), "--correct"]) == 0
+    assert "every Parameter trains as it should" in capsys.readouterr().out
 
 
 def lightning_task(is_faulty: bool) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import launching
 from torch import nn
 
 from nalu_lint.probe import ProbeError, cli, construction, diagnosis, probe
@@ -149,8 +148,7 @@ def test_what_cannot_be_watched_is_refused_in_one_line(tmp_path: Path) -> None:
         "    opt.zero_grad(); net(torch.ones(2, 4)).sum().backward(); opt.step()\n"
         "print('finished')\n"
     )
-    command = [sys.executable, "-m", "nalu_lint.probe", str(script)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = launching.python("-m", "nalu_lint.probe", script)
     assert result.returncode == 2
     assert "finished" in result.stderr, "the user's run goes on"
     assert result.stderr.splitlines()[-1] == (

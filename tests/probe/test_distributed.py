@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,17 @@ torch = pytest.importorskip("torch")
 if not torch.distributed.is_available():
     pytest.skip("this torch has no torch.distributed", allow_module_level=True)
 
+import launching
+
 from nalu_lint.probe import distributed
 from nalu_lint.probe.errors import CannotRerun
 
 SCRIPTS = Path(__file__).parent / "scripts"
-LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def run(*command: object) -> str:
-    result = subprocess.run(
-        [*LAUNCHER, *map(str, command)], cwd=SCRIPTS, capture_output=True, text=True, check=False, timeout=300
-    )
+    """What two processes print."""
+    result = launching.python(*command, cwd=SCRIPTS, n=2)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout + result.stderr
 
@@ -31,7 +29,6 @@ def lines(output: str, start: str) -> list[str]:
     return sorted(line for line in output.splitlines() if line.startswith(start))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
 def test_training_is_the_same_under_the_command(mode: str) -> None:
     """A Parameter that nothing reads, so that the batch is run again in the midst of it."""
@@ -43,7 +40,6 @@ def test_training_is_the_same_under_the_command(mode: str) -> None:
     assert "NAL205" in probed
 
 
-@pytest.mark.slow
 def test_a_process_that_cannot_run_its_batch_again() -> None:
     """Neither the others nor the training are left waiting for it."""
     output = run("two_processes.py", "out-of-data")

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 import forms
+import launching
 import zoo
 
 HERE = Path(__file__).parent
@@ -22,18 +23,13 @@ FALLS_SHORT_ONLY = {
     "pytest": {"inner_loop_on_a_copy"},
 }
 
-# Of these, every eighth program is run always, and all where slow tests are.
-LONG = ("pytest", "module", "notebook", "lightning", "transformers", "torchrun")
-
 
 def cases() -> Iterator[object]:
     for form in forms.FORMS:
-        for number, name in enumerate(zoo.PROGRAMS):
+        for name in zoo.PROGRAMS:
             marks = []
             if name in FALLS_SHORT_ONLY.get(form, ()):
                 marks.append(pytest.mark.xfail(strict=False, reason="not mended yet"))
-            if form in LONG and number % 8:
-                marks.append(pytest.mark.slow)
             yield pytest.param(form, name, marks=marks, id=f"{form}-{name}")
 
 
@@ -50,38 +46,30 @@ def test_form(form: str, name: str) -> None:
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
         [sys.executable, "-m", "nalu_lint.probe", "zoo_script.py"],
-        [sys.executable, "-m", "nalu_lint.probe", "-m", "zoo_script"],
-        pytest.param([*TORCHRUN, "-m", "nalu_lint.probe", "zoo_distributed.py"], marks=pytest.mark.slow),
+        [*TORCHRUN, "-m", "nalu_lint.probe", "zoo_distributed.py"],
     ],
-    ids=["script", "module", "torchrun"],
+    ids=["script", "torchrun"],
 )
 def test_as_a_process_of_its_own(command: list[str]) -> None:
     """The same in the shell: what is printed, and the exit code."""
-    faulty, good = "derived_with_one_orphan", "derived_when_used"
-    first, second = (
-        subprocess.run([*command, name], cwd=HERE, capture_output=True, text=True, check=False)
-        for name in (faulty, good)
-    )
-    assert first.returncode == 1, first.stderr[-3000:]
-    assert "NAL001 derived-parameter" in first.stdout
-    assert second.returncode == 0, second.stderr[-3000:]
-    assert "NAL" not in second.stdout
+    command = [*command, "derived_with_one_orphan"]
+    result = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr[-3000:]
+    assert "NAL001 derived-parameter" in result.stdout
 
 
-@pytest.mark.slow
 def test_an_optimizer_that_was_built_before_the_model_was_sharded() -> None:
-    command = [*TORCHRUN, "-m", "nalu_lint.probe", "--output-format", "concise", "scripts/fsdp_script.py"]
-    faulty, good = (
-        subprocess.run([*command, *arguments], cwd=HERE, capture_output=True, text=True, check=False)
-        for arguments in (["--optimizer-first"], [])
-    )
+    command = ["-m", "nalu_lint.probe", "--output-format", "concise", "scripts/fsdp_script.py"]
+    faulty = launching.python(*command, "--optimizer-first", n=1)
     assert faulty.returncode == 1, faulty.stderr[-3000:]
     assert "NAL405" in faulty.stdout
     for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
         assert f"`{name}`" in faulty.stdout
+    good = launching.python(*command, n=1)
     assert good.returncode == 0, good.stderr[-3000:]
     assert good.stdout == ""

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("rich")
+import launching
 from helpers import ROOT
 
 from nalu_lint.probe import cli
@@ -26,9 +27,8 @@ EXAMPLE = [
 ]
 
 
-def nalu_probe(*arguments: object, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nalu_lint.probe", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def nalu_probe(*arguments: object, cwd: Path = HERE) -> launching.Result:
+    return launching.python("-m", "nalu_lint.probe", *arguments, cwd=cwd)
 
 
 def main(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -42,7 +42,9 @@ def main(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 
 
 def test_a_faulty_script() -> None:
-    result = nalu_probe(SCRIPT)
+    """The one that starts a Python of its own."""
+    command = [sys.executable, "-m", "nalu_lint.probe", str(SCRIPT)]
+    result = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     assert result.returncode == 1, result.stderr
     assert result.stdout.startswith("Sequential: 4 Parameters, 10 steps on cpu: 1 error\n")
     assert "NAL001 derived-parameter scripts/plain_loop.py:15:22" in result.stdout

@@ -16,6 +16,7 @@ from torch import nn
 from nalu_lint.probe import devices, tracking
 from nalu_lint.probe.facts import Gradient, ParameterFacts
 from nalu_lint.probe.movement import Movement
+from nalu_lint.probe.states import are_finite
 from nalu_lint.probe.tracking import Track, Tracks
 
 
@@ -146,6 +147,17 @@ def test_movement() -> None:
     ]
 
 
+def test_changes_that_cancel_in_a_sum_are_changes() -> None:
+    """The same is added to two numbers, of which one is negative: their bits change by as much, up and down."""
+    values = torch.ones(3000, 2)
+    values[:, 1] = -1.25
+    parameter = nn.Parameter(values)
+    movement = Movement([parameter])
+    with torch.no_grad():
+        parameter[1] += 0.125
+    assert movement.settle() == {id(parameter): (True, False)}
+
+
 def test_memory_that_is_exchanged_has_moved() -> None:
     exchanged, still = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
     movement = Movement([exchanged, still])
@@ -173,3 +185,13 @@ def test_flags_of_two_gpus() -> None:
     questions.ask_nonzero((torch.ones(3, device=f"cuda:{i}"), found.append) for i in range(2))
     questions.settle()
     assert found == [True, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64])
+def test_finite_together_as_each_by_itself(dtype: Any) -> None:
+    plain, largest = torch.ones(5, dtype=dtype), torch.full((9,), torch.finfo(dtype).max, dtype=dtype)
+    assert are_finite([plain, largest, torch.ones(2, device="meta"), torch.ones(2, dtype=torch.int64)])
+    for value in (float("inf"), float("nan")):
+        bad = plain.clone()
+        bad[3] = value
+        assert not are_finite([plain, bad, largest])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import launching
 import zoo
 from helpers import ROOT
 
@@ -42,14 +41,18 @@ def test_in_the_twin_the_same_moves(name: str) -> None:
     assert all(moves.values()), moves
 
 
-COMPILED = [name for name, entry in zoo.PROGRAMS.items() if not entry.make().is_plain_only]
+# Of the twins, which differ in one place from a faulty program, and the other correct ones, every third.
+COMPILED = [
+    name for name, entry in (*zoo.FAULTY.items(), *[*zoo.CORRECT.items()][::3]) if not entry.make().is_plain_only
+]
+# A code generator takes seconds for each, and changes less of what is seen.
+GENERATED = ("derived_and_copied", "read_through_detach", "mask_by_sign", "tied_weights")
 # Behind a graph break, only calls of parts of a compiled model are seen: the finding names another cause, or none.
 COMPILED_FALLS_SHORT = {"read_as_a_number", "read_without_effect", "auxiliary_loss_thrown_away"}
 
 
 def compiled_cases() -> Iterator[object]:
-    """A code generator takes its time, and changes less of what is seen."""
-    for backend, names, marks in (("aot_eager", COMPILED, ()), ("inductor", COMPILED[::3], (pytest.mark.slow,))):
+    for backend, names, marks in (("aot_eager", COMPILED, ()), ("inductor", GENERATED, (pytest.mark.slow,))):
         for name in names:
             short = name in COMPILED_FALLS_SHORT
             expected = [pytest.mark.xfail(strict=False, reason="not mended yet")] if short else []
@@ -70,28 +73,19 @@ def test_compiled(backend: str, name: str) -> None:
 @pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_the_cpu() -> None:
     """A small part of it: it prints its tables, and calls nothing wrong."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--cpu"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = launching.python(ROOT / "benchmarks" / "gpu.py", "--cpu")
     assert "ERROR" not in result.stdout
     assert result.stdout.endswith("\n0 wrong.\n"), result.stdout[-3000:] + result.stderr[-3000:]
     assert result.returncode == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
 def test_two_processes(mode: str) -> None:
-    """With gloo on the CPU, or NCCL where there are two GPUs; one report, on rank 0."""
+    """With gloo on the CPU, or NCCL where there are two GPUs; one report, on rank 0. Each mode runs every other one."""
     if not torch.distributed.is_available():
         pytest.skip("this torch has no torch.distributed")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    result = subprocess.run(
-        [*launcher, str(HERE / "distributed_worker.py"), mode],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    chosen = sorted(zoo.PROGRAMS)[mode == "fsdp" :: 2]
+    result = launching.python("distributed_worker.py", mode, *chosen, n=2)
     assert result.returncode == 0, result.stderr[-3000:]
     found = {name: {tuple(pair) for pair in pairs} for name, pairs in map(json.loads, result.stdout.splitlines())}
     assert len(found) >= 40
