@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nalu_lint.probe.building import compiled_code_begins
 from nalu_lint.probe.containment import contained
-from nalu_lint.probe.patching import Patch
 from nalu_lint.probe.tape import Tape
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from nalu_lint.probe.patching import Patch
     from nalu_lint.probe.recording import Recorder
 
 _TRIES = 6  # so many times, a step is begun to be written down

@@ -177,13 +177,9 @@ def by_lightning(name: str) -> set[zoo.Expected]:
 def by_transformers(name: str) -> set[zoo.Expected]:
     transformers = _needs("transformers")
     _needs("accelerate")
-    with _old_objects_left_alone():
-        return _by_trainer(transformers, zoo.PROGRAMS[name].make())
-
-
-def _by_trainer(transformers: Any, program: zoo.Program) -> set[zoo.Expected]:
     from nalu_lint.probe.callbacks.transformers import ProbeCallback
 
+    program = zoo.PROGRAMS[name].make()
     if program.has_own_loop:
         raise CannotRunError("it has a training loop of its own")
 
@@ -284,16 +280,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _old_objects_left_alone() -> Iterator[None]:
-    """The Trainer collects garbage when it ends: among what is made in here only, as in a process of its own."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="programs; default: all")
@@ -305,12 +291,15 @@ def main() -> None:
     n_wrong = dict.fromkeys(forms, 0)
     for name in options.names or zoo.PROGRAMS:
         for form in forms:
+            gc.freeze()  # what is there already is not searched again for each
             try:
                 found = FORMS[form](name)
             except CannotRunError:
                 continue
             except Exception as error:
                 found = {("error", in_one_line(error))}
+            finally:
+                gc.unfreeze()
             if zoo.agrees(found, zoo.EXPECTED[name]):
                 n_right[form] += 1
             else:
