@@ -338,8 +338,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("start", "workers"),
     [
-        ("mp.spawn(train, nprocs=1)", 0),
-        pytest.param("mp.spawn(train, nprocs=2)", 1, marks=pytest.mark.slow),
+        pytest.param("mp.spawn(train, nprocs=2)", 0, marks=pytest.mark.slow),
         ("p = mp.get_context('fork').Process(target=train); p.start(); p.join(); assert p.exitcode == 0", 0),
         ("t = threading.Thread(target=train); t.start(); t.join()", 0),
         ("train()", 1),

@@ -359,17 +359,11 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert "nalu-probe" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "arguments"), [(5, []), (5, ["--correct"]), (50, ["--correct"])])
-def test_under_torchrun(steps: int, arguments: list[str]) -> None:
+def test_in_the_environment_of_torchrun(steps: int, arguments: list[str]) -> None:
     """Several processes, one report: also where the script ends, and takes its process group down, before the steps."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "-m", "nalu_lint.probe", "--steps", str(steps), "scripts/ddp_script.py", *arguments]
-    for _ in range(8):
-        result = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, timeout=300)
-        # Processes that used DistributedDataParallel over gloo may abort when they exit, without the probe, too.
-        if "terminate called without an active exception" not in result.stderr:
-            break
+    command = ("-m", "nalu_lint.probe", "--steps", steps, "scripts/ddp_script.py", *arguments)
+    result = launching.python(*command, n=2)
     assert result.returncode == (0 if arguments else 1), result.stderr[-3000:]
     assert result.stdout.count("Sequential: ") == 1
     assert f"{min(steps, 30)} steps on cpu, 2 processes: " in result.stdout
