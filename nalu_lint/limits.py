@@ -28,20 +28,22 @@ class TooComplexError(BaseException):
 
 
 _active = False
+_grows = True
 
 
 @contextmanager
-def limited(size: int, times: float = 1.0) -> Iterator[None]:
+def limited(size: int, times: float = 1.0, *, grows: bool = True) -> Iterator[None]:
     """Raise TooComplexError in the block when it has taken longer than is due for a file of `size` bytes.
 
-    `times`: so many times as long. Within another such block, the limit of that one holds.
+    `times`: so many times as long. `grows`: whether `extend` adds time, or what takes longer is given up.
+    Within another such block, the limit of that one holds.
     """
-    global _active
+    global _active, _grows
     before = None if _active else _start(SECONDS * times * max(1.0, size / _BYTES))
     if before is None:
         yield
         return
-    _active = True
+    _active, _grows = True, grows
     try:
         yield
     finally:
@@ -53,7 +55,7 @@ def extend(seconds: float) -> None:
     """Add time, for work of which the amount is known."""
     import signal  # start-up time
 
-    if _active and seconds:
+    if _active and _grows and seconds:
         prolong(signal.getitimer(signal.ITIMER_VIRTUAL)[0] + seconds)
 
 

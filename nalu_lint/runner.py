@@ -46,10 +46,10 @@ def check_file(task: Task, *, identify: bool = False) -> Outcome:
     return outcome._replace(content=content, dependencies=dependencies(task.path))
 
 
-def _within_limit(work: Callable[[bytes, Task], Outcome], source: bytes, task: Task) -> Outcome:
+def _within_limit(work: Callable[[bytes, Task], Outcome], source: bytes, task: Task, *, grows: bool = True) -> Outcome:
     """What becomes of a file; NAL901 where it takes too long."""
     try:
-        with limits.limited(len(source)):
+        with limits.limited(len(source), grows=grows):
             return work(source, task)
     except limits.TooComplexError:
         forget()  # what was read half
@@ -68,11 +68,14 @@ def _check_read(source: bytes, task: Task) -> Outcome:
     return check_bytes(source, task, firing=firing)
 
 
-def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None) -> Outcome:
-    """`examine`, with a defect of the analysis, and what takes too long, reported for the file that shows it."""
+def check_bytes(source: bytes, task: Task, *, firing: frozenset[str] | None = None, grows: bool = True) -> Outcome:
+    """`examine`, with a defect of the analysis, and what takes too long, reported for the file that shows it.
+
+    `grows`: whether it may take longer by what is found; else findings may come without their fixes.
+    """
     from functools import partial  # start-up time
 
-    return _within_limit(partial(_examined, firing=firing), source, task)
+    return _within_limit(partial(_examined, firing=firing), source, task, grows=grows)
 
 
 def _examined(source: bytes, task: Task, *, firing: frozenset[str] | None) -> Outcome:

@@ -16,7 +16,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from nalu_lint import config as configuration
-from nalu_lint import files, followed, ignore_comments, runner
+from nalu_lint import files, followed, ignore_comments, limits, runner
 from nalu_lint._version import __version__
 from nalu_lint.config import UNREADABLE, Config
 from nalu_lint.diagnostic import Position, Span
@@ -77,7 +77,7 @@ class Server(LanguageServer):
         document = self.workspace.get_text_document(uri)
         config = self.config_for(document.path)
         outcome = None if config is None else examine(document, config)
-        found = () if outcome is None else tuple(d for d in outcome.diagnostics if d.code != UNREADABLE)
+        found = () if outcome is None else tuple(filter(_is_shown, outcome.diagnostics))
         self.checked[uri] = _Checked(document.version, found)
         shown = [_diagnostic(document, diagnostic) for diagnostic in found]
         if outcome is not None:
@@ -115,9 +115,15 @@ class Server(LanguageServer):
 
 
 def examine(document: TextDocument, config: Config) -> Outcome:
-    """What is found in the text of a document."""
+    """What is found in the text of a document, within a time that does not grow with what is found."""
     text = document.source.encode("utf-8", "replace")
-    return runner.check_bytes(_BOM + text, Task(document.path, config, is_named=True, with_fixes=True))
+    task = Task(document.path, config, is_named=True, with_fixes=True)
+    return runner.check_bytes(_BOM + text, task, grows=False)
+
+
+def _is_shown(diagnostic: Diagnostic) -> bool:
+    """Whether it is no syntax error."""
+    return diagnostic.code != UNREADABLE or diagnostic.message == limits.REASON
 
 
 def make_server() -> Server:

@@ -110,6 +110,15 @@ def test_the_clock_stops_with_the_block() -> None:
         _without_end()
 
 
+def test_an_editor_waits_no_longer_for_what_was_found() -> None:
+    def work() -> None:
+        limits.extend(1000)
+        _without_end()
+
+    with pytest.raises(limits.TooComplexError), limits.limited(0, 0.01, grows=False):
+        work()
+
+
 def test_what_is_done_for_all_files_does_not_count_but_gives_no_more_time() -> None:
     import time
 

@@ -266,6 +266,33 @@ def test_a_suggestion_or_a_refusal_is_no_quick_fix(tmp_path: Path) -> None:
     session(tmp_path, body)
 
 
+# A server that takes for ever where the text says so.
+ENDLESS = """
+import sys
+from nalu_lint import engine, limits
+limits.SECONDS = 1.5
+find = engine.find
+def endless(text, *arguments):
+    while "# without end" in text:
+        pass
+    return find(text, *arguments)
+engine.find = endless
+from nalu_lint.cli import main
+sys.exit(main(["server"]))
+"""
+
+
+def test_a_document_that_takes_too_long_is_said_and_the_next_one_is_checked(tmp_path: Path) -> None:
+    async def body(client: Client) -> None:
+        (found,) = await client.open(tmp_path / "m.py", FAULTY + "# without end\n")
+        assert (found.code, found.range.start) == ("NAL901", types.Position(0, 0))
+        assert found.message.startswith("too complex")
+        (found,) = await client.open(tmp_path / "n.py", FAULTY)
+        assert found.code == "NAL001"
+
+    session(tmp_path, body, "-c", ENDLESS)
+
+
 def test_configuration_counts_and_a_broken_one_is_said_once(tmp_path: Path) -> None:
     write(tmp_path, {"nalu-lint.toml": "ignore = ['NAL001']\n", "x/nalu-lint.toml": "selct = 1\n"})
     write(tmp_path, {"y/nalu-lint.toml": "exclude = ['z.py']\n"})

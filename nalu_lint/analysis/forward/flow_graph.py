@@ -12,6 +12,7 @@ Doubt leads to the sink: what is not understood counts as a use that trains.
 from __future__ import annotations
 
 import ast
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.index import syntax
@@ -79,7 +80,7 @@ class FlowGraph:
         self.info = info
         self.file = file
         self.tensors = tensors  # attributes that hold Parameters, rather than modules
-        self.edges: list[list[tuple[int, Cut | None]]] = [[]]
+        self.edges: list[dict[tuple[int, Cut | None], None]] = [{}]
         self.reads: list[Read] = []
         self.written: set[str] = set()  # attributes changed in place, or assigned again
         self.listed: set[str] = set()  # attributes whose Parameters are listed or copied
@@ -97,13 +98,11 @@ class FlowGraph:
     # The graph.
 
     def node(self) -> int:
-        self.edges.append([])
+        self.edges.append({})
         return len(self.edges) - 1
 
     def connect(self, source: int, target: int, cut: Cut | None = None) -> None:
-        edge = (target, cut)
-        if edge not in self.edges[source]:
-            self.edges[source].append(edge)
+        self.edges[source][target, cut] = None
 
     def reaches_sink(self, node: int, through: tuple[str, ...] = ()) -> bool:
         """Whether a gradient can come from outside to a read at `node`, if cuts of some kinds let it pass."""
@@ -123,10 +122,10 @@ class FlowGraph:
 
     def _reach(self, start: int, through: tuple[str, ...]) -> tuple[bool, list[Cut]]:
         seen = {start}
-        pending = [start]
+        pending = deque([start])
         cuts: list[Cut] = []
         while pending:
-            node = pending.pop(0)
+            node = pending.popleft()
             if node == SINK:
                 return True, cuts
             for target, cut in self.edges[node]:

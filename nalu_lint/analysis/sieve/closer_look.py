@@ -130,7 +130,8 @@ class _Blocks:
         starts = [match.end() for match in _TOP_LEVEL.finditer(source)]
         self._starts = [0, *starts]
         self._usages: dict[int, Usage] = {}
-        self._families: dict[int, int] = {}  # by block: the first block that it is related to
+        self._families: dict[int, int] = {}  # by block: one that it is related to, or itself
+        self._derived_families: set[int] | None = None
         self._derived: set[int] = set()  # blocks with classes that have bases of other files
         by_name: dict[bytes, int] = {}
         for number, (start, end) in enumerate(zip(self._starts, [*starts, len(source)], strict=True)):
@@ -147,12 +148,13 @@ class _Blocks:
                     self._relate(number, by_name.get(base, number))
 
     def _relate(self, first: int, second: int) -> None:
-        old, new = self._families[first], self._families[second]
-        if old == new:
-            return
-        for number, family in self._families.items():
-            if family == old:
-                self._families[number] = new
+        self._families[self._family(first)] = self._family(second)
+
+    def _family(self, number: int) -> int:
+        """The block that stands for all that a block is related to."""
+        while (related := self._families[number]) != number:
+            self._families[number] = number = self._families[related]  # half the way next time
+        return number
 
     def usage(self, place: int) -> Usage:
         """What was found in the block that holds a place."""
@@ -160,8 +162,10 @@ class _Blocks:
 
     def is_plain(self, place: int) -> bool:
         """Whether a place is in a class that, with all its relatives, has no base from elsewhere."""
-        family = self._families.get(bisect_right(self._starts, place) - 1)
-        return family is not None and all(self._families[number] != family for number in self._derived)
+        number = bisect_right(self._starts, place) - 1
+        if self._derived_families is None:
+            self._derived_families = set(map(self._family, self._derived))
+        return number in self._families and self._family(number) not in self._derived_families
 
     def usages(self) -> list[Usage]:
         return list(self._usages.values())
@@ -171,8 +175,8 @@ class _Blocks:
         shared = Usage()
         found: dict[int, Usage] = {}
         for number, usage in self._usages.items():
-            family = self._families.get(number)
-            (shared if family is None else found.setdefault(family, Usage())).update(usage)
+            of_all = number not in self._families
+            (shared if of_all else found.setdefault(self._family(number), Usage())).update(usage)
         for usage in found.values():
             usage.update(shared)
         return list(found.values())

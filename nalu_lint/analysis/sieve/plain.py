@@ -22,7 +22,8 @@ _OPENING = (b"(", b"[", b"{", b",", b"\\")
 _BEHIND = [
     (re.compile(re.escape(mark) + rb"[ \t]*\n\s*"), mark.strip(b"\\")) for mark in (b"(", b"[", b"{", b",", b"\\")
 ]
-_BEFORE = re.compile(rb"\n\s*(?=[)\]}.+/%|&*<>=]|-[^>])")
+# Not behind any number of blank lines: each would be looked through again from each of them.
+_BEFORE = re.compile(rb"\n\s{0,300}(?=[)\]}.+/%|&*<>=]|-[^>])")
 # Letters that are not ASCII become some that are.
 _LETTERS = bytes(code if code < 128 else 97 + code % 26 for code in range(256))
 
