@@ -83,13 +83,23 @@ class Recorder:
     def close(self) -> None:
         for handle in self._handles:
             handle.remove()
+            for name in _REGISTRIES:  # torch forgets to remove it from some
+                vars(global_hooks)[name].pop(handle.id, None)
         self._handles.clear()
         if self._asked is not None:
             self._asked.undo()
 
     @property
     def is_in_forward(self) -> bool:
-        return getattr(self._local, "depth", 0) > 0
+        return bool(self._running)
+
+    @property
+    def _running(self) -> list[int]:
+        """The modules that are being called in this thread, by identity."""
+        running: list[int] | None = getattr(self._local, "running", None)
+        if running is None:
+            running = self._local.running = []
+        return running
 
     @property
     def outermost(self) -> nn.Module | None:
@@ -118,9 +128,10 @@ class Recorder:
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if torch.compiler.is_compiling():
             return
-        self._seen.add(id(module))
-        self._local.depth = depth = getattr(self._local, "depth", 0) + 1
-        if depth == 1:
+        self._seen |= {id(module), id(unwrapped(module))}  # of what is compiled, only the wrapper is seen
+        running = self._running
+        running.append(id(module))
+        if len(running) == 1:
             self._local.outermost = unwrapped(module)
             if self.tape is not None:
                 self.tape.pause()
@@ -130,8 +141,12 @@ class Recorder:
         """`rest`: the keyword arguments and the output, or the output alone where the call failed."""
         if torch.compiler.is_compiling():
             return
-        self._local.depth = depth = max(0, getattr(self._local, "depth", 0) - 1)
-        if depth:
+        running = self._running
+        if id(module) not in running:  # compiled code has begun the call
+            return
+        while running.pop() != id(module):
+            pass
+        if running:
             return
         if self.tape is not None:
             self.tape.resume()

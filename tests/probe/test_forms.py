@@ -17,20 +17,11 @@ import zoo
 
 HERE = Path(__file__).parent
 
-# What falls short in single forms. check(): the copy in the inner loop is said to be detached (NAL202), not unused.
-FALLS_SHORT_ONLY = {
-    "check": {"inner_loop_on_a_copy"},
-    "pytest": {"inner_loop_on_a_copy"},
-}
-
 
 def cases() -> Iterator[object]:
     for form in forms.FORMS:
         for name in zoo.PROGRAMS:
-            marks = []
-            if name in FALLS_SHORT_ONLY.get(form, ()):
-                marks.append(pytest.mark.xfail(strict=False, reason="not mended yet"))
-            yield pytest.param(form, name, marks=marks, id=f"{form}-{name}")
+            yield pytest.param(form, name, id=f"{form}-{name}")
 
 
 @pytest.mark.parametrize(("form", "name"), list(cases()))

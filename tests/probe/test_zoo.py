@@ -47,16 +47,12 @@ COMPILED = [
 ]
 # A code generator takes seconds for each, and changes less of what is seen.
 GENERATED = ("derived_and_copied", "read_through_detach", "mask_by_sign", "tied_weights")
-# Behind a graph break, only calls of parts of a compiled model are seen: the finding names another cause, or none.
-COMPILED_FALLS_SHORT = {"read_as_a_number", "read_without_effect", "auxiliary_loss_thrown_away"}
 
 
 def compiled_cases() -> Iterator[object]:
     for backend, names, marks in (("aot_eager", COMPILED, ()), ("inductor", GENERATED, (pytest.mark.slow,))):
         for name in names:
-            short = name in COMPILED_FALLS_SHORT
-            expected = [pytest.mark.xfail(strict=False, reason="not mended yet")] if short else []
-            yield pytest.param(backend, name, marks=[*marks, *expected], id=f"{backend}-{name}")
+            yield pytest.param(backend, name, marks=marks, id=f"{backend}-{name}")
 
 
 @pytest.mark.parametrize(("backend", "name"), list(compiled_cases()))
