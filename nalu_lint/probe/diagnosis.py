@@ -91,8 +91,13 @@ class _Diagnosis:
         self._held = self._stepping.held
 
     def verdicts(self) -> list[Verdict]:
-        if self._loss_has_no_graph():
-            return self._found
+        if not self._has_graph():
+            unasked = self._probe.session.leaf_backward.is_unasked
+            causes = [verdict for verdict in self._causes() if verdict.code in _CUTS] if unasked else []
+            return causes or [self._no_graph()]
+        return self._causes()
+
+    def _causes(self) -> list[Verdict]:
         self._replaced()
         self._made_in_forward()
         self._hidden()
@@ -160,14 +165,13 @@ class _Diagnosis:
 
     # Causes that facts alone prove.
 
-    def _loss_has_no_graph(self) -> bool:
-        is_leaf, place = self._probe.session.leaf_backward
-        if not is_leaf or any(facts.gradient is not Gradient.NONE for facts in self._facts.values()):
-            return False
-        self._add(
-            "NAL301", "", "backward() was called on a tensor that has no graph: no Parameter gets a gradient", place
-        )
-        return True
+    def _has_graph(self) -> bool:
+        is_leaf = self._probe.session.leaf_backward.was_seen
+        return not is_leaf or any(facts.gradient is not Gradient.NONE for facts in self._facts.values())
+
+    def _no_graph(self) -> Verdict:
+        what = "backward() was called on a tensor that has no graph: no Parameter gets a gradient"
+        return Verdict("NAL301", "", what, self._probe.session.leaf_backward.place)
 
     def _replaced(self) -> None:
         held = {id(parameter) for parameter in self._held}
@@ -455,6 +459,7 @@ def _derived_text(target: str, trainable: tuple[str, ...], orphans: list[str]) -
     )
 
 
+_CUTS = frozenset({"NAL001", "NAL003", "NAL201", "NAL202", "NAL203", "NAL204", "NAL401"})
 _CAUSES = {
     "no_grad": ("NAL203", "`{}` runs where gradients are disabled"),
     "checkpoint": ("NAL401", "`{}` runs in a reentrant checkpoint that gets no input with a gradient"),

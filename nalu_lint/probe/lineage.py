@@ -225,7 +225,7 @@ class Lineage(TorchFunctionMode):
         if noted is not None and noted[0]() is tensor:
             return noted[1]
         found = self._links(tensor)
-        if not tensor.requires_grad:
+        if tensor.is_leaf:
             for origin, cut in found.items():
                 source = origin.tensor
                 if cut is None and source is not tensor and source is not None and source.requires_grad:
@@ -347,8 +347,11 @@ class Lineage(TorchFunctionMode):
         """`parameter.data = tensor`: the Parameter holds another storage from now on."""
         if len(args) == 2 and isinstance(args[0], torch.Tensor) and isinstance(args[1], torch.Tensor):
             origin = self.origin_of(args[0])
-            if origin is not None:
-                incoming = self.links_of(args[1])
+            incoming = self.links_of(args[1])
+            if origin is None:
+                cut = Cut("data", "detach", user_place(), is_direct=False)
+                self._note(args[0], {o: known or cut for o, known in incoming.items()})
+            else:
                 self._own(origin, args[0])
                 if self._on_write is not None:
                     self._on_write(args[0], incoming, True)
@@ -379,7 +382,7 @@ def _is_bound_to_the_bottom(mode: TorchFunctionMode) -> bool:
 
 def _cut(name: str, has_zero_gradient: bool, disabled_at: Place | None) -> Cut:
     """Why an operation, which is running, gives its result no graph."""
-    if name in operations.DETACHING:
+    if name in operations.DETACHING or (name == "copy_" and torch.is_grad_enabled()):  # into `.data`
         return Cut(name, "detach", user_place())
     if has_zero_gradient:
         return Cut(name, "zero-gradient", user_place())

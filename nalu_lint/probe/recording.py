@@ -134,7 +134,7 @@ class Recorder:
         if len(running) == 1:
             self._local.outermost = unwrapped(module)
             if self.tape is not None:
-                self.tape.pause()
+                self.tape.leave()
 
     @contained
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
@@ -149,7 +149,7 @@ class Recorder:
         if running:
             return
         if self.tape is not None:
-            self.tape.resume()
+            self.tape.rejoin()
         if len(rest) != 2:
             return
         inner = unwrapped(module)

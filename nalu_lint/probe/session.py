@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from contextlib import ExitStack
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -49,6 +49,14 @@ class Fresh:
     @contained
     def _arrived(self, parameter: torch.Tensor) -> None:
         self.has_gradient |= parameter.grad is not None
+
+
+class LeafBackward(NamedTuple):
+    """A backward pass of a loss that has no graph."""
+
+    was_seen: bool = False
+    place: Place | None = None
+    is_unasked: bool = False  # nothing asks for a gradient of it: it was not wrapped anew to have one
 
 
 class Loose(nn.Module):
@@ -112,7 +120,7 @@ class Session(Generic[P]):
         self.fresh: list[Fresh] = []
         self.n_steps = 0
         self.n_backwards = 0
-        self.leaf_backward: tuple[bool, Place | None] = (False, None)
+        self.leaf_backward = LeafBackward()
         self.has_seen_backward = False
         self.is_finished = False
         self.is_rerunning = False
@@ -348,7 +356,8 @@ class Session(Generic[P]):
         is_worth_a_look = self._is_worth_a_look()
         leaves = [leaf for loss in tensors for leaf in leaves_of(loss)] if is_worth_a_look else []
         if tensors and (all(loss.grad_fn is None for loss in tensors) or self._are_numbers(leaves)):
-            self.leaf_backward = (True, user_place())
+            unasked = not any(loss.requires_grad for loss in tensors)
+            self.leaf_backward = LeafBackward(True, user_place(), unasked)
             self._discover(p for module in outermost_modules() if self._is_called(module) for p in module.parameters())
         elif is_worth_a_look:
             self._discover(leaf for leaf in leaves if isinstance(leaf, nn.Parameter))

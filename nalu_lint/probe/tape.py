@@ -7,6 +7,7 @@ the loop puts it together itself, cuts a path on the way, or takes gradients of 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._C import _len_torch_function_stack
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from nalu_lint.probe import operations
 from nalu_lint.probe.errors import CannotRerun
@@ -72,6 +73,9 @@ class Tape(TorchFunctionMode):
         self._read: set[int] = set()  # leaf tensors that operations of the loop itself took
         self._process = os.getpid()
         self._depth = 0
+        self._thread = threading.get_ident()
+        self._n_left = 0  # calls inside of which it is off the stack of function modes
+        self._was_left = False
         self._is_over = False
         self.problem = ""
 
@@ -100,6 +104,29 @@ class Tape(TorchFunctionMode):
 
     def resume(self) -> None:
         self._depth = max(0, self._depth - 1)
+
+    def leave(self) -> None:
+        """Pause, off the stack of function modes: what is compiled meanwhile, or was, finds it as it is without us."""
+        self.pause()
+        if threading.get_ident() == self._thread:
+            self._n_left += 1
+            if self._n_left == 1 and any(mode is self for mode in _get_current_function_mode_stack()):
+                self._was_left = True
+                self._rearranged(lambda modes: [mode for mode in modes if mode is not self])
+
+    def rejoin(self) -> None:
+        """The end of what `leave` began."""
+        if threading.get_ident() == self._thread:
+            self._n_left = max(0, self._n_left - 1)
+            if not self._n_left and self._was_left:
+                self._was_left = False
+                if not self._is_over:
+                    self.begin()
+        self.resume()
+
+    @property
+    def is_on_stack(self) -> bool:
+        return not (self._was_left or self._is_over)
 
     @property
     def is_writing(self) -> bool:
@@ -131,10 +158,16 @@ class Tape(TorchFunctionMode):
         target = args[0] if _writes(name) and args else None
         if not isinstance(target, torch.Tensor):
             return False
+        if name in ("__set__", "copy_") and any(map(self._has_graph, args[1:2])):
+            return False  # the value that the step has computed goes on in it, and its graph ends here
         if self._slot_of(target) is None or name == "requires_grad_":  # which writes no values
             return self._slot_of(target) is None
         storage = storage_of(target)
         return storage is not None and storage._cdata in self._kept
+
+    def _has_graph(self, value: Any) -> bool:
+        """Whether it was computed in the step, with a graph."""
+        return isinstance(value, torch.Tensor) and value.grad_fn is not None and self._slot_of(value) is not None
 
     def call(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Write down that `function` gave a result."""

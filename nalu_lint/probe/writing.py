@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,7 @@ from nalu_lint.probe.containment import contained
 from nalu_lint.probe.tape import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Iterator
 
     import torch
 
@@ -74,15 +73,24 @@ class Writer:
         self.begin()
 
     def _give_up(self) -> None:
-        if self._tape is not None:
+        if self._tape is not None and self._tape.is_on_stack:
             self._tape.problem = "compiled code was called in the step"
             self.end()
 
     # What happens in the step.
 
-    def paused(self) -> AbstractContextManager[None]:
-        """What happens inside is not written down."""
-        return self._tape.paused() if self._tape is not None else nullcontext()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A backward pass is not written down."""
+        tape = self._tape
+        if tape is None:
+            yield
+            return
+        tape.leave()
+        try:
+            yield
+        finally:
+            tape.rejoin()
 
     def add_losses(self, losses: Iterable[torch.Tensor]) -> None:
         """A backward pass begins."""
