@@ -166,5 +166,44 @@ def reshard(model: nn.Module) -> None:
             module.reshard()  # type: ignore[operator]
 
 
+_GATHERED = 1 << 32  # bytes of a sharded model that may be on one device for a while
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Give every process all values of a sharded model, unless they are too many.
+
+    All processes call it together. Inside, a call of the model waits for nobody: where one process fails, the others
+    are not left in the middle of it.
+    """
+    parts = [module for module in model.modules() if _shards(module)]
+    if sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) <= _GATHERED:
+        for module in parts:
+            module.unshard()  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        reshard(model)
+
+
+def together(model: nn.Module, work: Callable[[], T]) -> T:
+    """Some work that has to succeed on all processes before they go on to what they do together.
+
+    Raises CannotRerun on all of them if it fails on one.
+    """
+    if not is_sharded(model):
+        return work()
+    result, failure = None, ""
+    try:
+        result = work()
+    except CannotRerun as error:
+        failure = str(error)
+    failures = gather(failure)
+    for number, text in enumerate(failures):
+        if text:
+            raise CannotRerun(f"rank {number}: {text}")
+    return result  # type: ignore[return-value]
+
+
 def _shards(module: nn.Module) -> bool:
     return any(kind.__name__ == "FSDPModule" for kind in type(module).__mro__)

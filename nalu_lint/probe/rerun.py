@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nalu_lint.probe.distributed import Failure, ask, is_sharded, local, rank, reshard
+from nalu_lint.probe.distributed import Failure, ask, gathered, is_sharded, local, rank, reshard, together
 from nalu_lint.probe.errors import CannotRerun, in_one_line
 from nalu_lint.probe.lineage import Cut, Lineage
 from nalu_lint.probe.patching import Patch
@@ -65,6 +65,7 @@ class Rerun:
         self, model: nn.Module, run: Run, seed: int = 0, tensors: Mapping[str, torch.Tensor] | None = None
     ) -> None:
         self._model = model
+        self._parameters = list(model.parameters())  # those of shards, which are gathered meanwhile
         self._run = run
         self._seed = seed
         self._tensors = dict(tensors or {})
@@ -189,7 +190,7 @@ class Rerun:
         """Which of these get a gradient other than zero from a mixture of the outputs."""
         chosen = self._chosen(names)
         with _noise(self._chosen(others), scale, self._seed), self._undisturbed():
-            outputs = [tensor for tensor in self._called() if tensor.requires_grad]
+            outputs = [tensor for tensor in together(self._model, self._called) if tensor.requires_grad]
             if not outputs:
                 return set()
             if is_sharded(self._model):
@@ -202,7 +203,7 @@ class Rerun:
             return {name for name, g in zip(chosen, found, strict=True) if g is not None and bool(local(g).any())}
 
     def _by_backward(self, chosen: list[torch.Tensor], outputs: list[torch.Tensor]) -> tuple[Any, ...]:
-        every = list(self._model.parameters())
+        every = self._parameters
         saved = [parameter.grad for parameter in every]
         try:
             for parameter in every:
@@ -253,13 +254,20 @@ class Rerun:
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
+        failure = None
         if self._state is None:
-            self._state = State({"": self._model, "loss": self._run})
-        with undisturbed(self._state, self._seed):
             try:
-                yield
-            finally:
-                reshard(self._model)
+                self._state = State({"": self._model, "loss": self._run})
+            except CannotRerun as error:  # the others wait until this process has taken part
+                failure = error
+        with gathered(self._model):
+            if self._state is None:
+                raise failure or CannotRerun("its state is not known")
+            with undisturbed(self._state, self._seed):
+                try:
+                    yield
+                finally:
+                    reshard(self._model)
 
 
 def replay(calls: list[Call]) -> Run:

@@ -40,9 +40,10 @@ def test_training_is_the_same_under_the_command(mode: str) -> None:
     assert "NAL205" in probed
 
 
-def test_a_process_that_cannot_run_its_batch_again() -> None:
-    """Neither the others nor the training are left waiting for it."""
-    output = run("two_processes.py", "out-of-data")
+@pytest.mark.parametrize("mode", ["out-of-data", "fsdp-out-of-data"])
+def test_a_process_that_cannot_run_its_batch_again(mode: str) -> None:
+    """Neither the others nor the training are left waiting for it, also where layers are gathered from all."""
+    output = run("two_processes.py", mode)
     assert lines(output, "found ") == ["found 0 NAL402 gate", "found 1 NAL402 gate"]
     assert "not known (rank 1: RuntimeError: no more data on this rank)" in output
     assert lines(output, "sum ") == ["sum 0 3.0", "sum 1 3.0"], "the processes are in step afterwards"

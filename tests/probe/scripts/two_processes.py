@@ -1,4 +1,4 @@
-"""Two processes train one model: torchrun --nproc-per-node 2 two_processes.py ddp|fsdp|out-of-data."""
+"""Two processes train one model: torchrun --nproc-per-node 2 two_processes.py ddp|fsdp|out-of-data|fsdp-out-of-data."""
 
 from __future__ import annotations
 
@@ -33,10 +33,18 @@ class Limited(Net):
         self.limit = limit
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.a(x).tanh()
         if self.n == self.limit:
             raise RuntimeError("no more data on this rank")
         self.n += 1
-        return self.b(self.a(x).tanh()) * self.gate.detach()
+        return self.b(hidden) * self.gate.detach()
+
+
+def shard(net: Net) -> Net:
+    mesh = init_device_mesh("cpu", (2,))
+    for part in (net.a, net.b, net):
+        fully_shard(part, mesh=mesh)
+    return net
 
 
 def say(line: str) -> None:
@@ -60,10 +68,12 @@ def main() -> None:
     distributed.init_process_group("gloo")
     rank = distributed.get_rank()
     torch.manual_seed(0)
-    if mode == "out-of-data":
+    if mode.endswith("out-of-data"):
         from nalu_lint.probe import probe
 
-        net = DistributedDataParallel(Limited(5 if rank else 100), find_unused_parameters=True)
+        limited = Limited(5 if rank else 100)
+        is_sharded = mode.startswith("fsdp")
+        net = shard(limited) if is_sharded else DistributedDataParallel(limited, find_unused_parameters=True)
         with probe(net) as watched:
             train(net, 5)
         for verdict in watched.report().verdicts:
@@ -78,10 +88,7 @@ def main() -> None:
         net = Net()
         torch.manual_seed(rank)
         if mode == "fsdp":
-            mesh = init_device_mesh("cpu", (2,))
-            for part in (net.a, net.b, net):
-                fully_shard(part, mesh=mesh)
-            train(net, 6)
+            train(shard(net), 6)
         else:
             train(DistributedDataParallel(net, find_unused_parameters=True), 6)
     distributed.destroy_process_group()
