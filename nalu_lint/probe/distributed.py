@@ -176,14 +176,31 @@ def gathered(model: nn.Module) -> Iterator[None]:
     All processes call it together. Inside, a call of the model waits for nobody: where one process fails, the others
     are not left in the middle of it.
     """
+    if sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) > _GATHERED:
+        yield
+        return
     parts = [module for module in model.modules() if _shards(module)]
-    if sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) <= _GATHERED:
-        for module in parts:
-            module.unshard()  # type: ignore[operator]
+    groups = [group for module in parts for group in _groups_of(module)]
+    saved = [group.post_forward_mesh_info for group in groups]
+    for module in parts:
+        module.unshard()  # type: ignore[operator]
+    for group in groups:
+        group.post_forward_mesh_info = None  # a second call, too, finds the values there
     try:
         yield
     finally:
+        for group in groups:
+            group.post_forward_mesh_info = group.mesh_info  # also where a call has not ended
         reshard(model)
+        for group, kept in zip(groups, saved, strict=True):
+            group.post_forward_mesh_info = kept
+
+
+def _groups_of(module: Any) -> list[Any]:
+    """What torch gathers and shards together for a module; of private attributes, since nothing else tells it."""
+    state = module._get_fsdp_state()
+    groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+    return [group for group in groups if hasattr(group, "post_forward_mesh_info")]
 
 
 def together(model: nn.Module, work: Callable[[], T]) -> T:

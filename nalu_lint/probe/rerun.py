@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from nalu_lint.probe.distributed import Failure, ask, gathered, is_sharded, local, rank, reshard, together
+from nalu_lint.probe.distributed import Failure, ask, gathered, is_sharded, local, rank, together
 from nalu_lint.probe.errors import CannotRerun, in_one_line
 from nalu_lint.probe.lineage import Cut, Lineage
 from nalu_lint.probe.patching import Patch
@@ -260,14 +260,11 @@ class Rerun:
                 self._state = State({"": self._model, "loss": self._run})
             except CannotRerun as error:  # the others wait until this process has taken part
                 failure = error
-        with gathered(self._model):
-            if self._state is None:
-                raise failure or CannotRerun("its state is not known")
-            with undisturbed(self._state, self._seed):
-                try:
-                    yield
-                finally:
-                    reshard(self._model)
+        around = undisturbed(self._state, self._seed) if self._state is not None else nullcontext()
+        with around, gathered(self._model):
+            if failure is not None:
+                raise failure
+            yield
 
 
 def replay(calls: list[Call]) -> Run:
