@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,3 +163,13 @@ def test_line_ends_inside_of_a_cell_stay(ends: tuple[str, ...], as_list: bool) -
     kept = [line for line in after.splitlines(keepends=True) if line.strip() in map(str.strip, lines)]
     assert kept == [line for line in lines if line in kept]
     assert len(kept) == len(lines) - 2  # one goes, another one changes
+
+
+@pytest.mark.parametrize("path", sorted((FIXTURES / "bugs").glob("*.py"))[::6], ids=lambda path: path.stem)
+def test_the_ends_of_lines_in_a_cell_stay(path: Path) -> None:
+    source = path.read_text(encoding="utf-8").replace("\n", "\r\n")
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "source": source}
+    notebook = json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}).encode()
+    fixed = fix(notebook, "n.ipynb", CODES, unsafe=True).source
+    after = json.loads(fixed)["cells"][0]["source"]
+    assert after.count("\n") == after.count("\r\n")

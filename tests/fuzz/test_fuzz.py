@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -144,6 +146,53 @@ def test_patterns(pattern: str, text: str) -> None:
     except ValueError:
         return
     globs.matcher(pattern)(text)
+
+
+# Changes of form that mean nothing: whatever is found stays, and where it is shifts with the lines.
+CHANGES: dict[str, Callable[[str], str]] = {
+    "comment above": lambda text: "# a comment\n" + text,
+    "comments behind": lambda text: re.sub(r"(?m)^(    +return .*[\w)\]])$", r"\1  # said", text),
+    "blank lines": lambda text: re.sub(r"(?m)^(    def )", r"\n\1", text),
+    "ends of lines": lambda text: text.replace("\n", "\r\n"),
+    "form feed": lambda text: text + "\n\f\n",
+    "an import more": lambda text: "import sys\n" + text,
+    "a function more": lambda text: text + "\n\ndef unrelated_function(a, b):\n    return a + b\n",
+    "a class more": lambda text: text + "\n\nclass UnrelatedClass:\n    size = 3\n",
+    "a clause that ends": lambda text: text + "\n\nif __name__ == '__main__':\n    pass\n",
+    "byte order mark": lambda text: "\ufeff" + text,
+    "no last line end": lambda text: text.rstrip("\n"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_of_form(change: str) -> None:
+    paths = FIXTURES if "NALU_LINT_FUZZ" in os.environ else FIXTURES[len(change) % 12 :: 12]
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        if "__future__" in text or "\f" in text:
+            continue
+        before = checked(text.encode(), with_fixes=False).diagnostics
+        after = checked(CHANGES[change](text).encode(), with_fixes=False).diagnostics
+        assert [(d.code, d.message) for d in before] == [(d.code, d.message) for d in after], path.name
+
+
+@fuzz
+@given(st.builds(mutated, real_text, changes), st.integers(0, 60), st.integers(0, 60))
+def test_documents_of_an_editor(text: str, row: int, column: int) -> None:
+    pytest.importorskip("pygls")
+    from lsprotocol import types
+    from pygls.workspace import TextDocument
+
+    from nalu_lint import server
+
+    document = TextDocument("file:///none/m.py", text, 1)
+    outcome = server.examine(document, ALL)
+    assert not outcome.defect, outcome.defect
+    last = types.Position(text.count("\n") + text.count("\r") + 1, 0)
+    for found in outcome.diagnostics:
+        place = server._diagnostic(document, found).range
+        assert (place.start.line, place.start.character) <= (place.end.line, place.end.character) <= (last.line, 10**6)
+        server._actions(document, found)
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
