@@ -8,7 +8,7 @@ A program is a function that gives a `Program`: a model, and how it is trained. 
 from __future__ import annotations
 
 # Each registers its programs.
-from . import correct, faulty, intent, leaves, optimizers, paths, steps  # noqa: F401
+from . import closures, correct, faulty, intent, leaves, optimizers, paths, steps  # noqa: F401
 from .program import CORRECT, FAULTY, Entry, Expected, Program, agrees, moves, reported, run, second_backward_ends
 
 PROGRAMS: dict[str, Entry] = {**FAULTY, **CORRECT}
