@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ast
@@ -25,28 +25,32 @@ _LEVEL = re.compile(r"[(\[{.,+\-*/%@&|^<>=~!:]|\b(?:and|or|not|if|else|lambda|aw
 
 def check(tree: ast.AST, text: str) -> None:
     """Raise RecursionError where the tree of `text` is nested more deeply than is followed."""
-    import ast  # start-up time
-
     rows: list[str] | None = None
     pending: list[tuple[ast.AST, int]] = [(tree, 1)]
     while pending:
         node, level = pending.pop()
         if level > MAX_NESTING:
             raise RecursionError
+        first: int = getattr(node, "lineno", 0)
+        if first and not hasattr(node, "body"):  # no block
+            if rows is None:
+                rows = text.split("\n")
+            stretch = "\n".join(rows[first - 1 : getattr(node, "end_lineno", first)])
+            if len(_LEVEL.findall(stretch)) >= MAX_NESTING - level:
+                _measure(node, level)
+            continue
         for name in node._fields:
             value = getattr(node, name, None)
-            for child in value if value.__class__ is list else (value,):
-                if isinstance(child, ast.expr):
-                    if child.lineno == child.end_lineno:
-                        if (child.end_col_offset or 0) - child.col_offset < MAX_NESTING - level:
-                            continue  # each level takes a character
-                    if rows is None:
-                        rows = text.split("\n")
-                    stretch = "\n".join(rows[child.lineno - 1 : child.end_lineno])
-                    if len(_LEVEL.findall(stretch)) >= MAX_NESTING - level:
-                        _measure(child, level + 1)
-                elif isinstance(child, ast.AST):
-                    pending.append((child, level + 1))
+            children: list[Any] = value if value.__class__ is list else [value]
+            pending += [(c, level + 1) for c in children if getattr(c, "_fields", None) and not _is_shallow(c, level)]
+
+
+def _is_shallow(node: ast.AST, level: int) -> bool:
+    """Whether a node on one line cannot be nested more deeply than is followed: each level takes a character."""
+    row = getattr(node, "lineno", None)
+    if row is None or row != node.end_lineno:  # type: ignore[attr-defined]
+        return False
+    return bool(node.end_col_offset - node.col_offset < MAX_NESTING - level)  # type: ignore[attr-defined]
 
 
 def _measure(node: ast.AST, level: int) -> None:

@@ -5,11 +5,12 @@ none below:
 
     knowledge      what is known of torch: tables
     index          what names mean, which classes are Modules, how methods use attributes
-    sieve          which rules can fire in a file: decided on bytes
-    construction   runs the constructors of the classes that are left, abstractly
+    construction   runs the constructors of the classes in question, abstractly
     forward        where the values that a class reads flow after construction
+    sieve          which rules can fire in a file: decided on bytes, and on the classes that they suspect
 
-`facts` is what rules see; `model` and `scripts` derive it, and `build` says which stage runs when.
+`facts` is what rules see; `model` and `scripts` derive it, and `build` says which stage runs when. The sieve runs first
+and stands above them: it asks `build` about single classes.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from nalu_lint import limits
-from nalu_lint.analysis.facts import ClassModel, FileModel
+from nalu_lint.analysis.facts import DERIVING_CODES, SCRIPT_CODES, ClassModel, FileModel
 from nalu_lint.analysis.forward.cut_parameters import Verdicts
 from nalu_lint.analysis.forward.forward_path import ForwardPath, registered_parameters
 from nalu_lint.analysis.forward.gradient_flow import GradientFlow
@@ -19,7 +19,6 @@ from nalu_lint.analysis.index.freezing import Freezing
 from nalu_lint.analysis.index.readers import Readers
 from nalu_lint.analysis.knowledge.torch_semantics import ENTRY_POINTS, LAYER_PARAMETER_NAMES
 from nalu_lint.analysis.scripts import script_facts
-from nalu_lint.analysis.sieve.firing import DERIVING_CODES, SCRIPT_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,7 @@ _DERIVING = ("Parameter", "register_buffer", "parameters(")
 
 def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     """See `analysis.file_model`."""
-    builder = _Builder(file, codes)
+    builder = Builder(file, codes)
     infos: list[ClassInfo] = []
     if codes - SCRIPT_CODES:
         for info in file.outline.classes:
@@ -58,7 +57,9 @@ def build(file: SourceFile, codes: frozenset[str]) -> FileModel:
     return model
 
 
-class _Builder:
+class Builder:
+    """What each stage says of the classes of one file, worked out when asked."""
+
     def __init__(self, file: SourceFile, codes: frozenset[str]) -> None:
         self.file = file
         self.codes = codes
@@ -152,8 +153,9 @@ class _Builder:
     def cutting(self) -> Cutting:
         return Cutting(self.file.outline)
 
-    def is_cut(self, info: ClassInfo, reads: Callable[[], Verdicts]) -> bool:
+    def is_cut(self, info: ClassInfo, reads: Callable[[], Verdicts] | None = None) -> bool:
         """Whether some of what the forward path reads may train nothing."""
+        reads = reads or partial(self.reads, info)
         if info.is_open or not ("NAL204" in self.codes or self.may_cut(info)):
             return False
         kinds = self.usage.construction(info).kinds

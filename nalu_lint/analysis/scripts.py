@@ -7,6 +7,7 @@ the same function.
 from __future__ import annotations
 
 import ast
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from nalu_lint.analysis.facts import IneffectiveFlag, LateParameter, RewrappedLoss
@@ -27,13 +28,15 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
 from nalu_lint.analysis.module_values import ModuleValues
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nalu_lint.analysis.index.outline import Outline, Scope
     from nalu_lint.analysis.index.positions import Lines
     from nalu_lint.analysis.index.syntax import FunctionNode
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# Each of these mistakes is made in a function that has one of these words, or a misspelt flag.
+_WORDS = ("backward", "parameters", "equire", "rad", "gard")
 
 
 class ScriptFacts(NamedTuple):
@@ -47,25 +50,24 @@ class ScriptFacts(NamedTuple):
 def script_facts(tree: ast.Module, outline: Outline, lines: Lines) -> ScriptFacts:
     """The facts of a whole file."""
     facts = ScriptFacts([], [], [])
-    loaded = {n.attr for n in syntax.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
-    named = {n.value for n in syntax.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    applied = {
-        node.args[0].id
-        for node in syntax.walk(tree)
-        if isinstance(node, ast.Call) and syntax.last_name(node.func) == "apply" and len(node.args) == 1
-        if isinstance(node.args[0], ast.Name)
-    }
+    known = cache(partial(syntax.names_read, tree))
+    applied = cache(partial(syntax.functions_applied, tree))
     infos = {info.node: info for info in outline.classes}
+    rows = outline.scope.home.rows if outline.scope.home is not None else None
     for body, function, around in _bodies(tree):
+        if function is not None and rows is not None:
+            text = "\n".join(rows[function.lineno - 1 : function.end_lineno])
+            if not any(word in text for word in _WORDS):
+                continue
         arguments = [] if function is None else [*function.args.posonlyargs, *function.args.args]
         info = infos.get(around) if around is not None else None
         first = arguments[0].arg if arguments else ""
         decorators = set() if function is None else {syntax.last_name(d) for d in function.decorator_list}
         has_self = info is not None and decorators.isdisjoint({"staticmethod", "classmethod"})
         modules = ModuleValues(outline, info, body, first if has_self else "")
-        if function is not None and function.name in applied and first and info is None:
+        if function is not None and first and info is None and function.name in applied():
             modules.kinds[first] = "apply"
-        scan = _Scan(outline, lines, facts, loaded | named, modules)
+        scan = _Scan(outline, lines, facts, known, modules)
         scan.block(body)
         for late in scan.late_parameters:
             if _steps_behind(late, body):
@@ -131,7 +133,7 @@ class _Scan:
     """One function, statement by statement in the order of the text."""
 
     def __init__(
-        self, outline: Outline, lines: Lines, facts: ScriptFacts, known: set[str], modules: ModuleValues
+        self, outline: Outline, lines: Lines, facts: ScriptFacts, known: Callable[[], set[str]], modules: ModuleValues
     ) -> None:
         self.outline = outline
         self.scope: Scope = outline.scope
@@ -308,7 +310,7 @@ class _Scan:
         if target.attr == "requires_grad_" and isinstance(value, ast.Constant):
             self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner or "...", target.attr, False))
         elif is_misspelt_requires_grad(target.attr):
-            if target.attr not in self.known and isinstance(value, ast.Constant) and not self.is_own(target):
+            if isinstance(value, ast.Constant) and not self.is_own(target) and target.attr not in self.known():
                 self.facts.flags.append(IneffectiveFlag(self.lines.span(node), owner or "...", target.attr, True))
         elif target.attr == "requires_grad" and is_flag:
             if self.modules.is_module(target.value):

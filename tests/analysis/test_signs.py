@@ -126,15 +126,16 @@ def test_an_attribute_that_other_code_takes_may_be_registered_there(elsewhere: s
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ("y = self.proj(x)\n        y = y.detach()\n        return y", True),
+        ("y = self.proj(x)\n        y = y.detach()\n        return y + self.out(x)", True),
         ("y = x * 2\n        y = y.detach()\n        y = self.proj(y)\n        return y", False),
         (
             "z = y = x\n        for _ in range(3):\n            z = z + y.detach()\n            y = self.proj(x)\n"
-            "        return z",
+            "        return z + self.out(x)",
             True,
         ),
         ("y = x.to(self.proj.weight.dtype)\n        return y.detach() @ self.proj.weight", False),
     ],
 )
 def test_a_value_is_cut_where_it_has_been_assigned_before(lines: str, expected: bool) -> None:
-    assert ("NAL202" in fires(module("self.proj = nn.Linear(n, n)", lines))) is expected
+    layers = "self.proj = nn.Linear(n, n)\n        self.out = nn.Linear(n, n)"
+    assert ("NAL202" in fires(module(layers, lines))) is expected

@@ -59,7 +59,7 @@ class Verdicts:
         after = self._after()
         if after.is_unknown or after.own.reads_all_parameters or not after.has_forward:
             return []
-        return [name for name in found if name not in after.foreign_reads and not self.freezing.may_freeze(name)]
+        return [name for name in found if not after.is_foreign(name) and not self.freezing.may_freeze(name)]
 
     def is_read_elsewhere(self, name: str) -> bool:
         """Whether another file of the project reads the attribute."""

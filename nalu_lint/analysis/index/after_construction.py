@@ -9,7 +9,7 @@ training loops, prints) count for nothing.
 from __future__ import annotations
 
 import ast
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 from nalu_lint.analysis.index import syntax
@@ -213,6 +213,12 @@ class FileUsage:
 
         `holder`: the class that holds the instance and whose own construction does not count.
         """
+        home = info.home
+        readers = self._readers_of(home) if home is not None and self._readers_of is not None else None
+        return After(info, self.of_class(info), partial(self._foreign_reads, info, holder), readers)
+
+    def _foreign_reads(self, info: ClassInfo, holder: ClassInfo | None) -> set[str]:
+        """What the code of the file reads of other objects than `self`, where those may be of `info`."""
         own = self.of_class(info).after
         family = {*info.mro(), *info.descendants()}
         foreign: set[str] = set(own.foreign_reads) | self._inner_reads(info, own, family)
@@ -221,9 +227,7 @@ class FileUsage:
                 foreign |= usage.after.foreign_reads | self._inner_reads(other, usage.after, family)
                 if other is not holder:
                     foreign |= usage.shared_in_construction
-        home = info.home
-        readers = self._readers_of(home) if home is not None and self._readers_of is not None else None
-        return After(info, self.of_class(info), foreign, readers)
+        return foreign
 
     @cached_property
     def _takers(self) -> list[tuple[ClassInfo, ClassUsage]]:
@@ -261,9 +265,12 @@ class FileUsage:
 class After:
     """The reads and stores of attributes after construction."""
 
-    def __init__(self, info: ClassInfo, usage: ClassUsage, foreign_reads: set[str], readers: Readers | None) -> None:
+    def __init__(
+        self, info: ClassInfo, usage: ClassUsage, foreign_reads: Callable[[], set[str]], readers: Readers | None
+    ) -> None:
         self.own = own = usage.after
-        self.foreign_reads = foreign_reads
+        self._foreign_reads = foreign_reads
+        self._foreign: set[str] | None = None
         self._info = info
         self._constructing = usage.constructing
         self._readers = readers
@@ -285,11 +292,20 @@ class After:
         """Whether an attribute of this name may be read, on `self` or on any other object."""
         return (
             name in self.own.reads
-            or name in self.foreign_reads
+            or self.is_foreign(name)
             or name in self.layer_reads
             or any(name.startswith(prefix) for prefix in self.own.getattr_prefixes)
             or self.is_read_elsewhere(name)
         )
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether code of the file may read an attribute of this name of another object than its own `self`."""
+        homes = {member.home for member in self._info.mro()}
+        if len(homes) == 1 and None not in homes and not any(home.takes(name) for home in homes if home is not None):
+            return False  # most of them: there is no need to look at all classes
+        if self._foreign is None:
+            self._foreign = self._foreign_reads()
+        return name in self._foreign
 
     def is_read_elsewhere(self, name: str) -> bool:
         """Whether another file of the project reads an attribute of this name, or uses a method that does."""
@@ -333,8 +349,9 @@ class _Family:
         self.methods: dict[str, list[tuple[FunctionNode, Scope]]] = {}
         self.properties: set[str] = set()
         order = info.mro()
+        self.members = list(dict.fromkeys([*order, *info.descendants()]))
         overridden: set[str] = set()
-        for member in dict.fromkeys([*order, *info.descendants()]):
+        for member in self.members:
             for function in member.functions():
                 if member in order and function.name in overridden:
                     continue  # it never runs for an instance of this class
@@ -350,6 +367,8 @@ class _Family:
 
     def _is_mentioned(self, name: str) -> bool:
         """Whether a method known so far calls one of this name: its own, or that of a base class."""
+        if not any(info.mentions(name) for info in self.members):
+            return False  # most of them: there is no need to look at their methods
         known = [self.file.function(f, scope, is_method=True) for found in self.methods.values() for f, scope in found]
         return any(name in usage.now.mentions or name in usage.later.mentions for usage in known)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from nalu_lint.analysis.index.outline import ClassInfo, Outline
     from nalu_lint.analysis.index.syntax import FunctionNode
 
-_METHODS = torch_tables.DETACHING | torch_tables.COPYING_METHODS
-_FUNCTIONS = frozenset({"float", "int", "bool", "tensor", "as_tensor", "deepcopy", "from_numpy", "array", "asarray"})
-_MODES = frozenset(name.rpartition(".")[2] for name in torch_tables.NO_GRAD | torch_tables.SET_GRAD)
-_ARRAYS = frozenset({"np", "numpy", "math", "scipy", "cmath"})
+METHODS = torch_tables.DETACHING | torch_tables.COPYING_METHODS
+FUNCTIONS = frozenset({"float", "int", "bool", "tensor", "as_tensor", "deepcopy", "from_numpy", "array", "asarray"})
+MODES = frozenset(name.rpartition(".")[2] for name in torch_tables.NO_GRAD | torch_tables.SET_GRAD)
+ARRAYS = frozenset({"np", "numpy", "math", "scipy", "cmath"})
+# Attributes that hold no Parameter, whatever they are assigned.
+_SETTINGS = torch_tables.METADATA_ATTRIBUTES | {"config", "generation_config", "training"}
 _BUILTINS = frozenset(dir(builtins)) | {"Size", "device", "Generator"}
-_FILLING = frozenset({"append", "extend", "insert", "add", "update"})
+FILLING = frozenset({"append", "extend", "insert", "add", "update"})
 
 
 class _Step(NamedTuple):
@@ -47,29 +50,46 @@ def may_cut_reads(info: ClassInfo, cutting: Cutting) -> bool:
     functions = [f for member in family for f in member.functions() if f.name not in torch_tables.INITIALISERS]
     if cutting.functions.isdisjoint(functions):
         return False
-    steps = {function: list(_steps(function, cutting.names)) for function in functions}
-    if not any(step.is_cut for found in steps.values() for step in found):
+    named: dict[str, list[FunctionNode]] = {}
+    for function in functions:
+        named.setdefault(function.name, []).append(function)
+    # First only what is cut, and what the methods read that are used there.
+    cut: set[str] = set()
+    pending = {name for f in functions if f in cutting.functions for name in cutting.flows(f)[0]}
+    while pending:
+        name = pending.pop()
+        if name not in cut:
+            cut.add(name)
+            pending.update(n for f in named.get(name, ()) for found in cutting.flows(f) for n in found)
+    if not cut or not _may_hold_parameters(cut, family, info):
         return False
-    flows = {function: _flows(found) for function, found in steps.items()}
-    cut = {name for touched, _ in flows.values() for name in touched}
+    flows = {function: cutting.flows(function) for function in functions}
     read = {name for touched, plain in flows.values() for name in touched | plain}
     # Methods that forward uses only where gradients are cut: so does it with what they read.
     live = {f.name for f in functions if f.name in torch_tables.ENTRY_POINTS or f.name not in read or f.decorator_list}
     plain: set[str] = set()
     pending = set(live)
     while pending:
-        name = pending.pop()
-        for function in functions:
-            if function.name == name:
-                new = flows[function][1]
-                pending |= (new & {f.name for f in functions}) - live
-                live |= new & {f.name for f in functions}
-                plain |= new
+        for function in named.get(pending.pop(), ()):
+            new = flows[function][1]
+            pending |= (new & named.keys()) - live
+            live |= new & named.keys()
+            plain |= new
+    cut = {name for touched, _ in flows.values() for name in touched}
     for function in functions:
         if function.name not in live:
             cut |= flows[function][0] | flows[function][1]
     suspects = cut - plain
     return bool(suspects) and _may_hold_parameters(suspects, family, info)
+
+
+# What stands in the text of a function that cuts: each begins with a literal, which is searched fastest.
+_SIGNS = [
+    *(re.compile(name) for name in sorted(METHODS | MODES)),
+    *(re.compile(rf"{name}\s*\(") for name in sorted(FUNCTIONS)),
+    *(re.compile(rf"{name}\s*\.") for name in sorted(ARRAYS)),
+    re.compile(r"Tensor\s*\("),
+]
 
 
 class Cutting:
@@ -79,36 +99,109 @@ class Cutting:
     """
 
     def __init__(self, outline: Outline) -> None:
+        rows = outline.scope.home.rows if outline.scope.home is not None else None
         functions = [f for found in outline.functions.values() for f in found]
         functions += [f for info in outline.classes for f in info.functions()]
-        self.functions: set[FunctionNode] = set()
+        self._texts = {f: _text(f, rows) for f in functions}
+        self._called: dict[FunctionNode, set[str]] = {}
+        self._flows: dict[FunctionNode, tuple[set[str], set[str]]] = {}
+        self.functions = {
+            f
+            for f, text in self._texts.items()
+            if not text or any(sign.search(text) for sign in _SIGNS)
+            if any(map(_cuts, syntax.walk(f)))
+        }
         self.names: set[str] = set()
-        called: dict[FunctionNode, set[str]] = {}
-        for function in functions:
-            called[function] = set()
-            for node in syntax.walk(function):
-                if isinstance(node, ast.Call):
-                    called[function].add(syntax.last_name(node.func))
-                elif isinstance(node, ast.Attribute):
-                    called[function].add(node.attr)  # a property
-                if _cuts(node):
-                    self.functions.add(function)
-        new = self.functions
-        while new:
-            self.names |= {function.name for function in new} - torch_tables.ENTRY_POINTS
-            new = {f for f in functions if not called[f].isdisjoint(self.names)} - self.functions
-            self.functions |= new
+        self.add({function.name for function in self.functions})
+
+    def add(self, names: set[str]) -> None:
+        """Something cuts in the functions of these names, too."""
+        names = names - torch_tables.ENTRY_POINTS - self.names
+        while names:
+            self.names |= names
+            new: set[str] = set()
+            for function, text in self._texts.items():
+                if function not in self.functions and (not text or any(name in text for name in names)):
+                    if function not in self._called:
+                        self._called[function] = _called(function)
+                    if not self._called[function].isdisjoint(names):
+                        self.functions.add(function)
+                        new.add(function.name)
+            names = new - torch_tables.ENTRY_POINTS - self.names
+
+    def flows(self, function: FunctionNode) -> tuple[set[str], set[str]]:
+        """The attributes whose values may come to a cut in a function, and those that certainly flow on without one."""
+        if function not in self._flows:
+            self._flows[function] = _flows(list(_steps(function, self.names)))
+        return self._flows[function]
+
+
+def _text(function: FunctionNode, rows: list[str] | None) -> str:
+    if rows is None:
+        return ""
+    first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+    return "\n".join(rows[first - 1 : function.end_lineno])
+
+
+def _called(function: FunctionNode) -> set[str]:
+    """The functions and methods that a function calls, and the attributes that it takes."""
+    nodes = list(syntax.walk(function))
+    called = {syntax.last_name(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return called | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def _cuts(node: ast.AST) -> bool:
-    if isinstance(node, ast.Attribute):
-        return node.attr in _METHODS or node.attr in _MODES
+    """Whether a node switches gradients off, or cuts them from a value that is more than a number."""
+    if isinstance(node, ast.Attribute) and node.attr in MODES:
+        return True
     if isinstance(node, ast.Name):
-        return node.id in _MODES
+        return node.id in MODES
+    return any(True for operand in cut_operands(node) for _ in used_values([operand]))
+
+
+def cut_operands(node: ast.AST) -> list[ast.expr]:
+    """Of what a node cuts gradients: the receiver of `.detach()`, the arguments of `float()`."""
+    if isinstance(node, ast.Attribute):
+        return [node.value] if node.attr in METHODS else []
     if not isinstance(node, ast.Call):
-        return False
+        return []
     last = syntax.last_name(node.func)
-    return last in _FUNCTIONS or last.endswith("Tensor") or syntax.root_name(node.func) in _ARRAYS
+    if last in FUNCTIONS or last.endswith("Tensor") or syntax.root_name(node.func) in ARRAYS:
+        return [*node.args, *(keyword.value for keyword in node.keywords)]
+    return []
+
+
+def used_values(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """The names whose values are used below, and the attributes of names: `a`, `a.b`."""
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Attribute):
+            if node.attr in _SETTINGS:
+                continue
+            if isinstance(node.value, ast.Name):
+                yield f"{node.value.id}.{node.attr}"
+                continue
+        elif isinstance(node, ast.Name):
+            if node.id not in _BUILTINS and isinstance(node.ctx, ast.Load):
+                yield node.id
+            continue
+        pending += _inner(node)
+
+
+def _inner(node: ast.AST) -> list[ast.AST]:
+    """The nodes that a node takes values from: not those of which only the shape, the type or the identity is asked."""
+    if isinstance(node, ast.Attribute) and node.attr in torch_tables.METADATA_ATTRIBUTES:
+        return []
+    if isinstance(node, ast.Call):
+        last = syntax.last_name(node.func)
+        if last in torch_tables.METADATA_METHODS or last in torch_tables.METADATA_FUNCTIONS:
+            return []
+    if isinstance(node, ast.Compare) and all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
+        return []
+    if isinstance(node, ast.IfExp):
+        return [node.body, node.orelse]
+    return syntax.children(node)
 
 
 def _steps(function: FunctionNode, cutting: set[str]) -> Iterator[_Step]:
@@ -147,7 +240,7 @@ def _block(body: list[ast.stmt], self_names: set[str], cutting: set[str], is_off
 
 def _is_mode(node: ast.AST) -> bool:
     names = (syntax.last_name(n) for n in syntax.walk(node) if isinstance(n, ast.Name | ast.Attribute))
-    return any(name in _MODES for name in names)
+    return any(name in MODES for name in names)
 
 
 def _step(node: ast.stmt, heads: list[ast.AST], self_names: set[str], cutting: set[str], is_off: bool) -> _Step:
@@ -179,7 +272,7 @@ def _step(node: ast.stmt, heads: list[ast.AST], self_names: set[str], cutting: s
                 is_local = False
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         function = node.value.func
-        if isinstance(function, ast.Attribute) and function.attr in _FILLING and isinstance(function.value, ast.Name):
+        if isinstance(function, ast.Attribute) and function.attr in FILLING and isinstance(function.value, ast.Name):
             is_local = True
             stored.add(function.value.id)
     if isinstance(node, ast.AugAssign):
@@ -199,20 +292,10 @@ def _values(heads: Iterable[ast.AST]) -> Iterator[ast.AST]:
     pending = list(heads)
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.Attribute) and node.attr in torch_tables.METADATA_ATTRIBUTES:
-            continue
-        if isinstance(node, ast.Call):
-            last = syntax.last_name(node.func)
-            if last in torch_tables.METADATA_METHODS or last in torch_tables.METADATA_FUNCTIONS:
-                continue
-        if isinstance(node, ast.Compare) and all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
-            continue
-        if isinstance(node, ast.IfExp):
-            pending += [node.body, node.orelse]
+        inner = _inner(node)
+        if inner or not isinstance(node, ast.Attribute | ast.Call | ast.Compare):
             yield node
-            continue
-        yield node
-        pending += syntax.children(node)
+        pending += inner
 
 
 def _flows(steps: list[_Step]) -> tuple[set[str], set[str]]:
@@ -240,31 +323,54 @@ def _reached(steps: list[_Step], ends: Callable[[_Step], bool]) -> set[str]:
 
 def _may_hold_parameters(names: set[str], family: list[ClassInfo], info: ClassInfo) -> bool:
     """Whether one of these attributes may hold a Parameter or a layer."""
-    names = names - torch_tables.NO_PARAMETERS - torch_tables.PARAMETER_ITERATORS - torch_tables.MODULE_ITERATORS
-    assigned: set[str] = set()
+    names = names - _SETTINGS - torch_tables.PARAMETER_ITERATORS - torch_tables.MODULE_ITERATORS
+    known = {name for member in family for name in (*member.definitions, *member.class_attributes)}
+    names = names - known  # what a method reads has been added
     for function in (f for member in family for f in member.functions()):
         arguments = {a.arg for a in syntax.walk(function.args) if isinstance(a, ast.arg)}
         for node in syntax.walk(function):
-            if isinstance(node, ast.Constant) and node.value in names:
-                return True  # registered by its name
-            if isinstance(node, ast.Assign | ast.AnnAssign | ast.For):
+            if isinstance(node, ast.Call):
+                if syntax.last_name(node.func) == "register_buffer":
+                    known.update(str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant))
+                elif any(isinstance(a, ast.Constant) and a.value in names for a in node.args):
+                    return True  # registered by its name
+            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.For):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 stores = {n.attr for target in targets for n in syntax.walk(target) if isinstance(n, ast.Attribute)}
                 if stores.isdisjoint(names):
                     continue
-                assigned |= stores
+                known |= stores
                 if isinstance(node, ast.For) or (node.value is not None and _may_be_made(node.value, arguments)):
-                    return True
-    known = assigned.union(*(member.definitions.keys() | member.class_attributes.keys() for member in family))
+                    if not _is_unpacked(node, info):
+                        return True
     inherits = info.is_open or any(base != "torch.nn.Module" for base in info.external_bases())
-    return inherits and not names <= known
+    return inherits and not names - torch_tables.NO_PARAMETERS <= known
+
+
+def _is_unpacked(node: ast.Assign | ast.AnnAssign | ast.For, info: ClassInfo) -> bool:
+    """Whether several targets get what a call gives of which nothing is known."""
+    value = node.value if isinstance(node, ast.Assign) else None
+    if not isinstance(value, ast.Call) or not isinstance(node, ast.Assign):
+        return False
+    if not any(isinstance(target, ast.Tuple | ast.List) for target in node.targets):
+        return False
+    if not isinstance(value.func, ast.Name):
+        return False
+    binding = info.scope.lookup(value.func.id)
+    return binding is None or (binding.function is None and binding.dotted is None)
 
 
 def _may_be_made(value: ast.expr, arguments: set[str]) -> bool:
     """Whether a value may be a Parameter or a layer, rather than a number or an argument."""
+    variables = variables_of(value)
+    return variables is None or not variables <= arguments
+
+
+def variables_of(value: ast.expr) -> frozenset[str] | None:
+    """The variable that a value is; None where a call may have made it, nothing where it is a number or the like."""
     if isinstance(value, ast.Name):
-        return value.id not in arguments
+        return frozenset({value.id})
     for node in syntax.walk(value):
         if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _BUILTINS):
-            return True
-    return False
+            return None
+    return frozenset()

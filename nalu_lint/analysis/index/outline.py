@@ -136,6 +136,11 @@ class ClassInfo:
         for found in self.definitions.values():
             yield from found
 
+    def mentions(self, name: str) -> bool:
+        """Whether the text of the class may take an attribute of this name."""
+        rows = self.home.rows if self.home is not None else None
+        return rows is None or any(f".{name}" in row for row in rows[self.node.lineno - 1 : self.node.end_lineno])
+
     @property
     def home(self) -> SourceFile | None:
         """The file that the class stands in."""
@@ -348,6 +353,12 @@ class SourceFile:
     @cached_property
     def rows(self) -> list[str]:
         return self.text.split("\n")
+
+    def takes(self, name: str) -> bool:
+        """Whether the text may take an attribute of this name of another object than one that is called `self`."""
+        if self.text.count(f".{name}") != self.text.count(f"self.{name}"):
+            return True
+        return any(f"{quote}{name}" in self.text for quote in "\"'")
 
     @cached_property
     def lines(self) -> Lines:

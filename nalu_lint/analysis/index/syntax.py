@@ -174,3 +174,19 @@ def literal_prefix(name: ast.expr | None) -> str:
     if isinstance(name, ast.BinOp) and isinstance(name.left, ast.Constant) and isinstance(name.left.value, str):
         return name.left.value.split("%")[0]
     return ""
+
+
+def names_read(tree: ast.AST) -> set[str]:
+    """The attributes that a file reads, or names in strings."""
+    loaded = {n.attr for n in walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+    return loaded | {n.value for n in walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+
+
+def functions_applied(tree: ast.AST) -> set[str]:
+    """The functions that are given to `apply`."""
+    return {
+        node.args[0].id
+        for node in walk(tree)
+        if isinstance(node, ast.Call) and last_name(node.func) == "apply" and len(node.args) == 1
+        if isinstance(node.args[0], ast.Name)
+    }

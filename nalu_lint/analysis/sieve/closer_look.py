@@ -9,9 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from nalu_lint.analysis.build import Builder
 from nalu_lint.analysis.index import syntax
+from nalu_lint.analysis.index.outline import SourceFile
 from nalu_lint.analysis.index.usage import function_usage
 from nalu_lint.analysis.index.usage_facts import Usage
 from nalu_lint.analysis.knowledge.torch_semantics import (
@@ -22,7 +25,7 @@ from nalu_lint.analysis.knowledge.torch_semantics import (
     PARAMETER_ITERATORS,
     SIZED_FACTORIES,
 )
-from nalu_lint.analysis.sieve.snippets import function_at, imported
+from nalu_lint.analysis.sieve.snippets import function_at, import_statements, imported, parsed
 from nalu_lint.analysis.sieve.text import is_assigned
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 _WORD = re.compile(rb"[\w\x80-\xff]+")
 _TOP_LEVEL = re.compile(rb"\n(?=(?:class|def|async|if|try|with|for)\b)")
 _HEADER = re.compile(rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(:|\([^)]*\))?", re.MULTILINE)
+_MARGIN = re.compile(rb"\n(?=[^\s#)\]}])(?!else\b|elif\b|except\b|finally\b)")
+_TOP = re.compile(rb"(?:@[^\n]*\n)*(?:async[ \t]+)?(class|def)[ \t]+([\w\x80-\xff]+)[ \t]*(?:\(([^)]*)\))?")
+_CUT_CODES = frozenset({"NAL202", "NAL203"})
 _MAKING = frozenset({b"Parameter", b"register_parameter"})
 _LAYER_NAMES = frozenset(name.encode() for name in LAYER_PARAMETER_NAMES)
 _LAYER_ATTRIBUTE = ".weight"  # stands for all of them
@@ -95,6 +101,65 @@ def may_derive(source: bytes, construction: list[tuple[int, int]], *, extends_la
         ):
             return True
     return False
+
+
+def may_cut(source: bytes, starts: list[int], cutters: set[bytes]) -> bool:
+    """Whether one of the classes that start there may read a Parameter only where gradients are cut.
+
+    These classes are parsed with their relatives, and with the functions that they use. `cutters`: the functions and
+    methods of the file in which something cuts gradients.
+    """
+    rows = [match.end() - 1 for match in _MARGIN.finditer(b"\n" + source)]
+    decorated = {after for row, after in pairwise(rows) if source.startswith(b"@", row)}
+    margin = [row for row in rows if row not in decorated]
+    blocks = [source[start:end] for start, end in zip(margin, [*margin[1:], len(source)], strict=True)]
+    asked = {bisect_right(margin, start) - 1 for start in starts}
+    classes: dict[bytes, int] = {}
+    functions: dict[bytes, int] = {}
+    bases: dict[int, set[bytes]] = {}
+    for number, block in enumerate(blocks):
+        header = _TOP.match(block)
+        if header is not None and header.group(1) == b"class":
+            classes[header.group(2)] = number
+            bases[number] = set(_WORD.findall(header.group(3) or b""))
+        elif header is not None:
+            functions[header.group(2)] = number
+    kept: set[int] = set()
+    pending = set(asked)
+    while pending:
+        number = pending.pop()
+        kept.add(number)
+        new = {functions[word] for word in functions.keys() & set(_WORD.findall(blocks[number]))}
+        new |= {classes[base] for base in bases.get(number, set()) & classes.keys()}
+        new |= {other for other, names in bases.items() if number in {classes.get(name) for name in names}}
+        pending |= new - kept
+    text = b"\n".join([*import_statements(source), *(blocks[number] for number in sorted(kept))])
+    body = parsed(text)
+    if not body:
+        return True
+    file = SourceFile(text.decode("utf-8", "replace"), ast.Module(body, []))
+    file.project = elsewhere = _Elsewhere()
+    builder = Builder(file, _CUT_CODES)
+    builder.cutting.add({name.decode("utf-8", "replace") for name in cutters})
+    names = {name.decode("utf-8", "replace") for name, number in classes.items() if number in asked}
+    for info in file.outline.classes:
+        if not names.isdisjoint(member.name for member in info.mro()) and builder.may_cut(info):
+            if info.is_open or builder.is_cut(info) or elsewhere.is_asked:
+                return True
+    return False
+
+
+class _Elsewhere:
+    """Other files, of which nothing is known here but that they were asked for."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def find(self, dotted: str, asker: SourceFile) -> None:
+        self.is_asked = True
+
+    def home_of(self, function: FunctionNode) -> None:
+        return None
 
 
 def _words(source: bytes, start: int, end: int) -> set[bytes]:

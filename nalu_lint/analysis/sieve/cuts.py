@@ -77,7 +77,13 @@ class _Cut(NamedTuple):
 
 def cuts_reads(text: Text) -> bool:
     """Whether a class mentions an attribute that may hold Parameters only where something cuts gradients."""
-    return any(True for _ in _cutting_classes(text))
+    starts = list(_cutting_classes(text))
+    if not starts:
+        return False
+    from nalu_lint.analysis.sieve import closer_look  # start-up time
+
+    cutters = {text.definitions.around(cut.place)[0] for cut in _cuts(text)}
+    return closer_look.may_cut(text.content, starts, cutters - _ENTRY_POINTS - {b""})
 
 
 def cutting_rows(source: bytes) -> set[int]:

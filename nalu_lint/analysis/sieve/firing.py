@@ -9,22 +9,22 @@ from __future__ import annotations
 import re
 
 from nalu_lint import nesting
+from nalu_lint.analysis.facts import DERIVING_CODES, SCRIPT_CODES
 from nalu_lint.analysis.sieve.plain import is_unusual, plain
 from nalu_lint.analysis.sieve.text import Text
 
 # What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
-_MAX_ROW = 1000
+_MAX_ROW = 20_000
 TORCH = b"torch"  # no rule says anything about a file without it
-# The rules about values that are derived at construction.
-DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
-# The rules about what training code does.
-SCRIPT_CODES = frozenset({"NAL301", "NAL302", "NAL303"})
 # Opt-in rules about what is not there, or about common operations: any Module may break them.
 _HARDLY_SIEVED = frozenset({"NAL204", "NAL205"})
 _CLASS_CODES = DERIVING_CODES | _HARDLY_SIEVED | {"NAL101", "NAL102", "NAL103", "NAL201", "NAL202", "NAL203"}
 
-# What no file lacks that makes a Module of its own in some unusual form.
-_MODULES = re.compile(rb"\bnn\b|Module\b|Parameter\b|def forward\b")
+# What no file lacks in which training code goes wrong: two words, or a flag that is assigned, or nearly one.
+_SCRIPT_WORDS = ((b"backward", b"requires_grad"), (b"optim", b"parameters"))
+_FLAGS = [re.compile(rb"\.\w*%s\w*[ \t]*=" % part) for part in (b"[rR]equ", b"ires", b"[gG]r*a", b"dient")]
+# What no file lacks that makes a Module of its own.
+_MODULES = (b"nn.", b"nn import", b"nn as", b"Module", b"Parameter", b"forward")
 
 
 def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
@@ -35,10 +35,15 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
     """
     if TORCH not in source:
         return frozenset()
-    if max(map(len, source.split(b"\n"))) > _MAX_ROW:
+    is_modular = any(word in source for word in _MODULES)
+    if not is_modular:
+        codes &= SCRIPT_CODES
+    if codes & SCRIPT_CODES and not _has_script_words(source):
+        codes -= SCRIPT_CODES
+    if not codes:
         return codes
     content = plain(source)
-    if is_unusual(content):
+    if max(map(len, content.split(b"\n"))) > _MAX_ROW or is_unusual(content):
         return codes & _coarse(content)
     try:
         with nesting.room():
@@ -47,12 +52,18 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
         return codes
 
 
+def _has_script_words(source: bytes) -> bool:
+    return any(first in source and second in source for first, second in _SCRIPT_WORDS) or any(
+        pattern.search(source) for pattern in _FLAGS
+    )
+
+
 def _coarse(content: bytes) -> frozenset[str]:
     """The rules that may fire in a file of which only the words are looked at."""
     from nalu_lint.analysis.sieve import signs
 
     found = signs.of_scripts(Text(content))
-    if b"def " in content and b"class " in content and _MODULES.search(content) is not None:
+    if b"def " in content and b"class " in content and any(word in content for word in _MODULES):
         found |= _CLASS_CODES
     return frozenset(found)
 

@@ -7,6 +7,7 @@ code has a form that they do not know, such as a class inside a function, `is_un
 from __future__ import annotations
 
 import re
+from functools import partial
 
 _TEXT = re.compile(
     rb"#[^\n]*"
@@ -22,13 +23,15 @@ _OPENING = (b"(", b"[", b"{", b",", b"\\")
 _BEHIND = [
     (re.compile(re.escape(mark) + rb"[ \t]*\n\s*"), mark.strip(b"\\")) for mark in (b"(", b"[", b"{", b",", b"\\")
 ]
-# Not behind any number of blank lines: each would be looked through again from each of them.
-_BEFORE = re.compile(rb"\n\s{0,300}(?=[)\]}.+/%|&*<>=]|-[^>])")
+# Not behind any number of blank lines: each would be looked through again from each of them. All blanks at once, by a
+# reference: nothing is tried again with fewer of them.
+_BEFORE = re.compile(rb"\n(?=(\s{0,300}))\1(?=[)\]}.+/%|&*<>=]|-[^>])")
 # Letters that are not ASCII become some that are.
 _LETTERS = bytes(code if code < 128 else 97 + code % 26 for code in range(256))
 
+_NESTED_CLASS = re.compile(rb"\n([ \t]+)class[ \t]+\w+[ \t]*[(\[](?!\)|str\b|Enum\b|int\b)")
+_OF_MODULES = (b"forward", b"Parameter", b"nn.", b"Module")
 _UNUSUAL = (
-    re.compile(rb"\n[ \t]+class[ \t]+\w+[ \t]*[(\[](?!\)|str\b|Enum\b|int\b)"),  # not at the left margin
     re.compile(rb"def[ \t]+(?:__init__|forward|__call__)[ \t]*\((?!self\b|\)|ctx\b|\*|cls\b|x\b|input)"),
     re.compile(rb"\n\w+(?:[ \t]*,[ \t]*\w+)*[ \t]*=[^\n(]*\b(?:Module|Parameter|no_grad|Linear)\b[ \t]*(?:[,)\]\n]|$)"),
     re.compile(rb"\f"),
@@ -54,7 +57,16 @@ def plain(source: bytes) -> bytes:
 
 def is_unusual(text: bytes) -> bool:
     """Whether a plain text has a form of which the sieve says nothing."""
-    return any(pattern.search(text) is not None for pattern in _UNUSUAL)
+    return any(pattern.search(text) is not None for pattern in _UNUSUAL) or any(
+        map(partial(_may_be_module, text), _NESTED_CLASS.finditer(text))
+    )
+
+
+def _may_be_module(text: bytes, nested: re.Match[bytes]) -> bool:
+    """Whether a class that does not stand at the left margin has anything of a Module."""
+    dedent = re.compile(rb"\n[ \t]{0,%d}[^\s#)\]}]" % len(nested.group(1))).search(text, nested.end())
+    end = len(text) if dedent is None else dedent.start()
+    return any(text.find(word, nested.start(), end) >= 0 for word in _OF_MODULES)
 
 
 def _without_text(match: re.Match[bytes]) -> bytes:

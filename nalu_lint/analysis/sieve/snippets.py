@@ -48,7 +48,12 @@ def parsed(text: bytes) -> list[ast.stmt]:
 def imported(source: bytes) -> Scope:
     """What the imports of a file bind; those that are not at its top level are not known."""
     scope = Scope()
-    for statement in parsed(b"".join(_IMPORT.findall(b"\n" + source))):
+    for statement in parsed(b"".join(import_statements(source))):
         if isinstance(statement, ast.Import | ast.ImportFrom):
             bind_statement(statement, scope)
     return scope
+
+
+def import_statements(source: bytes) -> list[bytes]:
+    """The imports at the left margin, each behind a new line."""
+    return _IMPORT.findall(b"\n" + source)
