@@ -215,7 +215,8 @@ class FileUsage:
         """
         home = info.home
         readers = self._readers_of(home) if home is not None and self._readers_of is not None else None
-        return After(info, self.of_class(info), partial(self._foreign_reads, info, holder), readers)
+        text = self.outline.scope.home
+        return After(info, self.of_class(info), partial(self._foreign_reads, info, holder), text, readers)
 
     def _foreign_reads(self, info: ClassInfo, holder: ClassInfo | None) -> set[str]:
         """What the code of the file reads of other objects than `self`, where those may be of `info`."""
@@ -266,10 +267,17 @@ class After:
     """The reads and stores of attributes after construction."""
 
     def __init__(
-        self, info: ClassInfo, usage: ClassUsage, foreign_reads: Callable[[], set[str]], readers: Readers | None
+        self,
+        info: ClassInfo,
+        usage: ClassUsage,
+        foreign_reads: Callable[[], set[str]],
+        home: SourceFile | None,
+        readers: Readers | None,
     ) -> None:
+        """`foreign_reads`: what the code of the file `home` reads of other objects than `self`."""
         self.own = own = usage.after
         self._foreign_reads = foreign_reads
+        self._home = home
         self._foreign: set[str] | None = None
         self._info = info
         self._constructing = usage.constructing
@@ -300,8 +308,8 @@ class After:
 
     def is_foreign(self, name: str) -> bool:
         """Whether code of the file may read an attribute of this name of another object than its own `self`."""
-        homes = {member.home for member in self._info.mro()}
-        if len(homes) == 1 and None not in homes and not any(home.takes(name) for home in homes if home is not None):
+        own = self.own.foreign_reads | {attribute for _, attribute in self.own.inner_reads}
+        if self._home is not None and name not in own and not self._home.takes(name):
             return False  # most of them: there is no need to look at all classes
         if self._foreign is None:
             self._foreign = self._foreign_reads()

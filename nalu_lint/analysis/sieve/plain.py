@@ -33,7 +33,15 @@ _NESTED_CLASS = re.compile(rb"\n([ \t]+)class[ \t]+\w+[ \t]*[(\[](?!\)|str\b|Enu
 _OF_MODULES = (b"forward", b"Parameter", b"nn.", b"Module")
 _UNUSUAL = (
     re.compile(rb"def[ \t]+(?:__init__|forward|__call__)[ \t]*\((?!self\b|\)|ctx\b|\*|cls\b|x\b|input)"),
-    re.compile(rb"\n\w+(?:[ \t]*,[ \t]*\w+)*[ \t]*=[^\n(]*\b(?:Module|Parameter|no_grad|Linear)\b[ \t]*(?:[,)\]\n]|$)"),
+    # Another name for a class or function of PyTorch, at the left margin.
+    re.compile(
+        rb"\n(?!from\b|import\b|class\b|def\b|@)[\w(\[*][^\n=]*=(?!=)[ \t]*(?!\{)[^\n]*"
+        rb"\b(?:Module|Parameter|no_grad|nn|Linear|Conv\dd|Embedding|[A-Z]\w*Norm\w*)\b"
+        rb"[ \t]*(?:[,)\]}\n;]|else\b|if\b|$)"
+    ),
+    # Another name by an import.
+    re.compile(rb"nn[ \t]+as[ \t]+(?!nn\b)\w"),
+    re.compile(rb"from[ \t]+torch(?:\.nn[\w.]*)?[ \t]+import[^\n]*\b(?!functional\b|nn\b)\w+[ \t]+as[ \t]"),
     re.compile(rb"\f"),
 )
 
