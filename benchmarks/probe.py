@@ -1,6 +1,6 @@
 """The probe beside tools that check movement, and what the command costs.
 
-Usage: python benchmarks/probe.py [--verbose] [--cost-only]
+Usage: python benchmarks/probe.py [--verbose] [--cost-only] [--tools NAME,...] [--pairs N]
 
 Needs `nalu-lint[probe]`, and for the comparison `pip install --no-deps torcheck==1.0.1 torchtest==0.5
 tinytorchtest==1.2.3 torch-audit==0.3.0`. The programs are those of tests/probe/zoo, each run as a script: by
@@ -29,6 +29,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -178,11 +179,12 @@ TOOLS: dict[str, tuple[str, Callable[[str], Outcome]]] = {
 }
 
 
-def compare(verbose: bool) -> None:
+def compare(tools: list[str], verbose: bool) -> None:
     print(f"{len(zoo.FAULTY)} faulty and {len(zoo.CORRECT)} correct programs, as scripts\n")
     print("| tool | faulty: reported | names a Parameter | names the cause | correct: flagged | cannot run |")
     print("|---|---|---|---|---|---|")
-    for tool, (package, judge) in TOOLS.items():
+    for tool in tools:
+        package, judge = TOOLS[tool]
         if importlib.util.find_spec(package) is None:
             print(f"| {tool} | not installed | | | | |")
             continue
@@ -211,61 +213,61 @@ class Cost(NamedTuple):
 
 
 def measured(command: list[str], n_steps: int, n_rollouts: int) -> Cost:
-    """The least of three runs."""
-    costs = []
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as folder:
-            out = os.path.join(folder, "marks.json")
-            subprocess.run(
-                [*command, str(HERE / "probe_script.py"), out, str(n_steps), str(n_rollouts)],
-                check=True,
-                capture_output=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            with open(out) as file:
-                start, before, first, end = json.load(file)["marks"]
-        seconds = start["seconds"], before["seconds"] - start["seconds"], end["seconds"] - first["seconds"]
-        costs.append(Cost(*seconds, before["peak"] / 1024, end["peak"] / 1024))
-    return Cost(*(min(column) for column in zip(*costs, strict=True)))
+    """One run."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "marks.json")
+        subprocess.run(
+            [*command, str(HERE / "probe_script.py"), out, str(n_steps), str(n_rollouts)],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        with open(out) as file:
+            start, before, first, end = json.load(file)["marks"]
+    seconds = start["seconds"], before["seconds"] - start["seconds"], end["seconds"] - first["seconds"]
+    return Cost(*seconds, before["peak"] / 1024, end["peak"] / 1024)
 
 
-def cost(n_steps: int, n_rollouts: int) -> None:
+def cost(n_steps: int, n_rollouts: int, n_pairs: int) -> None:
+    """Runs in turns, without the probe and with it, so that what else the machine does concerns both alike."""
     print(
-        f"\nThe command: {n_steps} training steps of a transformer encoder of six layers, after {n_rollouts} rollouts\n"
+        f"\nThe command: {n_steps} training steps of a transformer encoder of six layers, after {n_rollouts} rollouts; "
+        f"medians of {n_pairs} pairs of runs\n"
     )
+    watched = [sys.executable, "-m", "nalu_lint.probe", "--steps", "1000000"]
+    pairs = [[measured(c, n_steps, n_rollouts) for c in ([sys.executable], watched)] for _ in range(n_pairs)]
     print("| | start-up | before the first backward | from the second step on | peak memory before it, at the end |")
     print("|---|---|---|---|---|")
-    costs = {}
-    watched = [sys.executable, "-m", "nalu_lint.probe", "--steps", "1000000"]
-    for name, command, steps in (
-        ("python", [sys.executable], n_steps),
-        ("nalu-probe", watched, n_steps),
-        ("python, 10 times the steps", [sys.executable], 10 * n_steps),
-        ("nalu-probe, 10 times the steps", watched, 10 * n_steps),
-    ):
-        c = costs[name] = measured(command, steps, n_rollouts)
+    for name, runs in zip(("python", "nalu-probe"), zip(*pairs, strict=True), strict=True):
+        c = Cost(*map(median, zip(*runs, strict=True)))
         figures = f"{c.start_up:.2f} s | {c.before:.2f} s | {c.rest:.2f} s | {c.peak_before:.0f}, {c.peak:.0f} MiB"
         print(f"| {name} | {figures} |", flush=True)
-    plain, probed, long_plain, long = costs.values()
-    print(f"\nBefore the first backward pass: {probed.before / plain.before:.2f} times the CPU time.")
-    ratios = f"{probed.rest / plain.rest:.3f}, and {long.rest / long_plain.rest:.3f} for 10 times the steps"
-    print(f"From the second step on: {ratios}.")
-    more = f"{long.peak - probed.peak:+.0f} MiB, and {long_plain.peak - plain.peak:+.0f} MiB without the probe"
-    print(f"Peak memory for 10 times the steps: {more}.")
+    for what, ratios in (
+        ("Before the first backward pass", [probed.before / plain.before for plain, probed in pairs]),
+        ("From the second step on", [probed.rest / plain.rest for plain, probed in pairs]),
+    ):
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{what}: {median(ratios):.3f} times the CPU time (the pairs: {spread}).", flush=True)
+    long = [measured(command, 10 * n_steps, n_rollouts).peak for command in ([sys.executable], watched)]
+    more = [peak - median(run.peak for run in runs) for peak, runs in zip(long, zip(*pairs, strict=True), strict=True)]
+    print(f"Peak memory for 10 times the steps: {more[1]:+.0f} MiB, and {more[0]:+.0f} MiB without the probe.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--verbose", action="store_true", help="what each tool says of each program")
     parser.add_argument("--cost-only", action="store_true", help="no comparison")
+    parser.add_argument("--tools", default=",".join(TOOLS), help="that are compared, and no cost; default: all, and it")
+    parser.add_argument("--pairs", type=int, default=5, help="of runs that are timed; default: %(default)s")
     parser.add_argument("--steps", type=int, default=30, help="that are timed; default: %(default)s")
     parser.add_argument("--rollouts", type=int, default=4000, help="before them; default: %(default)s")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     if not options.cost_only:
-        compare(options.verbose)
-    cost(options.steps, options.rollouts)
+        compare(options.tools.split(","), options.verbose)
+    if options.tools == parser.get_default("tools"):
+        cost(options.steps, options.rollouts, options.pairs)
 
 
 if __name__ == "__main__":
