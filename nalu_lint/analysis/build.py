@@ -7,10 +7,11 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from nalu_lint import limits
-from nalu_lint.analysis.facts import DERIVING_CODES, SCRIPT_CODES, ClassModel, FileModel
+from nalu_lint.analysis.facts import ClassModel, FileModel
 from nalu_lint.analysis.forward.cut_parameters import Verdicts
 from nalu_lint.analysis.forward.forward_path import ForwardPath, registered_parameters
 from nalu_lint.analysis.forward.gradient_flow import GradientFlow
+from nalu_lint.analysis.groups import DERIVING_CODES, SCRIPT_CODES
 from nalu_lint.analysis.index import syntax
 from nalu_lint.analysis.index.after_construction import FileUsage
 from nalu_lint.analysis.index.candidates import Candidates

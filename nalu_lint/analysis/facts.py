@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from nalu_lint.diagnostic import Source, Span
 
-# The rules about values that are derived at construction.
-DERIVING_CODES = frozenset({"NAL001", "NAL002", "NAL003", "NAL004"})
-# The rules about what training code does.
-SCRIPT_CODES = frozenset({"NAL301", "NAL302", "NAL303"})
-
 
 class Site(Protocol):
     """A place in the source: where it is, in lines and columns, is worked out only for what is reported."""

@@ -7,11 +7,12 @@ are imported where they are needed: start-up time.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from nalu_lint import nesting
-from nalu_lint.analysis.facts import DERIVING_CODES, SCRIPT_CODES
-from nalu_lint.analysis.sieve.plain import is_unusual, plain
-from nalu_lint.analysis.sieve.text import Text
+from nalu_lint.analysis.groups import DERIVING_CODES, SCRIPT_CODES
+
+if TYPE_CHECKING:
+    from nalu_lint.analysis.sieve.text import Text
 
 # What signs look for goes up to the end of a row, from each place of a row: in a longer one that takes its time.
 _MAX_ROW = 20_000
@@ -42,9 +43,13 @@ def firing(source: bytes, codes: frozenset[str]) -> frozenset[str]:
         codes -= SCRIPT_CODES
     if not codes:
         return codes
+    from nalu_lint import nesting
+    from nalu_lint.analysis.sieve.plain import is_unusual, plain
+    from nalu_lint.analysis.sieve.text import Text
+
     content = plain(source)
     if max(map(len, content.split(b"\n"))) > _MAX_ROW or is_unusual(content):
-        return codes & _coarse(content)
+        return codes & _coarse(Text(content))
     try:
         with nesting.room():
             return _firing(Text(content), codes)
@@ -58,12 +63,12 @@ def _has_script_words(source: bytes) -> bool:
     )
 
 
-def _coarse(content: bytes) -> frozenset[str]:
+def _coarse(text: Text) -> frozenset[str]:
     """The rules that may fire in a file of which only the words are looked at."""
     from nalu_lint.analysis.sieve import signs
 
-    found = signs.of_scripts(Text(content))
-    if b"def " in content and b"class " in content and any(word in content for word in _MODULES):
+    found = signs.of_scripts(text)
+    if b"def " in text.content and b"class " in text.content and any(word in text.content for word in _MODULES):
         found |= _CLASS_CODES
     return frozenset(found)
 
