@@ -350,6 +350,8 @@ def _decoded(text: str, task: Task) -> Outcome | None:
     if diagnostics and task.with_fixes and not with_fixes:
         return None
     found = [_diagnostic(task.path, *fields) for fields in diagnostics]
+    if not task.with_fixes:  # the same, whatever the runs before asked for
+        found = [d._replace(finding=d.finding._replace(fix=None, fix_refused=None)) for d in found]
     return Outcome(found, unused=tuple(Unused(*one) for one in unused), notes=tuple(notes))
 
 

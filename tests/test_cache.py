@@ -30,8 +30,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def reused(folder: Path, *arguments: object) -> int:
-    """How many files a run takes from the cache."""
-    stderr = call("-v", *arguments, cwd=folder).stderr
+    """How many files a run that shows no fixes takes from the cache."""
+    stderr = call("-v", "--output-format", "concise", *arguments, cwd=folder).stderr
     return int(stderr.partition(" of them unchanged")[0].rpartition("\n")[2])
 
 
@@ -256,18 +256,22 @@ def test_a_dependency_that_was_checked_itself_is_not_read(
 
 def test_fixes_come_back_the_same(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": FAULTY})
-    task = Task(str(tmp_path / "a.py"), Config(), is_named=True)
+    task = Task(str(tmp_path / "a.py"), Config(), is_named=True, with_fixes=True)
     outcome = check_file(task, identify=True)
     (found,) = check(FAULTY.encode(), task.path)
     fix = Fix("unsafe", "Compute it\tin forward()", (Edit("x\n", found.span), Edit("", found.span)))
-    found = found._replace(finding=found.finding._replace(fix=fix))
+    fixed = found._replace(finding=found.finding._replace(fix=fix))
     held = Cache(str(tmp_path / "cache"), task.config)
-    held.add(task, outcome._replace(diagnostics=[found]))
+    held.add(task, outcome._replace(diagnostics=[fixed]))
     held.save()
     again = Cache(str(tmp_path / "cache"), task.config).find(task)
     assert again is not None
-    assert again.diagnostics == [found]
+    assert again.diagnostics == [fixed]
     assert type(again.diagnostics[0].span.start) is type(found.span.start)
+    # A run that does not show fixes says the same, whatever the runs before asked for.
+    without = Cache(str(tmp_path / "cache"), task.config).find(task._replace(with_fixes=False))
+    assert without is not None
+    assert without.diagnostics == [found]
 
 
 def test_a_run_without_fixes_is_no_record_of_them(tree: Path) -> None:

@@ -106,9 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     output.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     output.add_argument("--show-settings", action="store_true", help="show the settings for PATH and stop")
     output.add_argument("-q", "--quiet", action="store_true", help="print findings only")
-    output.add_argument(
-        "-v", "--verbose", action="store_true", help="print progress, and tracebacks of internal errors"
-    )
+    output.add_argument("-v", "--verbose", action="store_true", help="print progress, and tracebacks of defects")
     output.add_argument("-e", "--exit-zero", action="store_true", help="exit with 0 even if there are findings")
     adopting = parser.add_argument_group("adopting it in old code")
     adopting.add_argument("--baseline", metavar="FILE", help="do not report findings that this file records")
