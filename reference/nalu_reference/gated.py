@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nalu_reference import functional
+from nalu_reference._clamped import ClampedUnit
 from nalu_reference._initial import nau_bound
-from nalu_reference._unit import Unit, check_choice
 
 
-class GatedNAUNMU(Unit):
+class GatedNAUNMU(ClampedUnit):
     r"""A gate between a NAU and an NMU.
 
     .. math::
@@ -66,9 +66,7 @@ class GatedNAUNMU(Unit):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, dtype)
-        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
-        self.clamp_gradient = clamp_gradient
+        super().__init__(in_features, out_features, dtype, clamp_gradient)
         shape = (out_features, in_features)
         self.W_add = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.W_mul = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -95,6 +93,3 @@ class GatedNAUNMU(Unit):
     def forward(self, input: Tensor) -> Tensor:
         """Sums or products, as the gate chooses: `(*, in_features)` to `(*, out_features)`."""
         return functional.gated_nau_nmu(input, self.W_add, self.W_mul, self.G, clamp_gradient=self.clamp_gradient)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nalu_reference import functional
+from nalu_reference._clamped import ClampedUnit
 from nalu_reference._initial import nau_bound
-from nalu_reference._unit import Unit, check_choice
 
 
-class NAU(Unit):
+class NAU(ClampedUnit):
     r"""A linear layer without bias whose weight is kept in [-1, 1]: it adds and subtracts.
 
     .. math::
@@ -65,9 +65,7 @@ class NAU(Unit):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, dtype)
-        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
-        self.clamp_gradient = clamp_gradient
+        super().__init__(in_features, out_features, dtype, clamp_gradient)
         self.W = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -84,6 +82,3 @@ class NAU(Unit):
     def forward(self, input: Tensor) -> Tensor:
         """The sums: `(*, in_features)` to `(*, out_features)`."""
         return functional.nau(input, self.W, clamp_gradient=self.clamp_gradient)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nalu_reference import functional
-from nalu_reference._unit import Unit, check_choice
+from nalu_reference._clamped import ClampedUnit
 
 
-class NMU(Unit):
+class NMU(ClampedUnit):
     r"""A product over those inputs whose weight is 1: it multiplies, with signs and zeros.
 
     .. math::
@@ -64,9 +64,7 @@ class NMU(Unit):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, dtype)
-        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
-        self.clamp_gradient = clamp_gradient
+        super().__init__(in_features, out_features, dtype, clamp_gradient)
         self.W = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -82,9 +80,6 @@ class NMU(Unit):
     def forward(self, input: Tensor) -> Tensor:
         """The products: `(*, in_features)` to `(*, out_features)`."""
         return functional.nmu(input, self.W, clamp_gradient=self.clamp_gradient)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"
 
 
 class SNMU(NMU):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nalu_reference import functional
+from nalu_reference._clamped import ClampedUnit
 from nalu_reference._initial import nau_bound
-from nalu_reference._unit import Unit, check_choice
 
 
-class NRU(Unit):
+class NRU(ClampedUnit):
     r"""The neural reciprocal unit: a product of powers from -1 to 1, which multiplies, divides and leaves out.
 
     .. math::
@@ -66,9 +66,7 @@ class NRU(Unit):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, dtype)
-        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
-        self.clamp_gradient = clamp_gradient
+        super().__init__(in_features, out_features, dtype, clamp_gradient)
         self.W = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -86,11 +84,8 @@ class NRU(Unit):
         """The products and quotients: `(*, in_features)` to `(*, out_features)`."""
         return functional.nru(input, self.W, smooth=self.training, clamp_gradient=self.clamp_gradient)
 
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"
 
-
-class NMRU(Unit):
+class NMRU(ClampedUnit):
     r"""The neural multiplicative reciprocal unit: an NMU over the inputs and their reciprocals, with signs apart.
 
     .. math::
@@ -147,9 +142,7 @@ class NMRU(Unit):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, dtype)
-        check_choice("clamp_gradient", clamp_gradient, functional.CLAMP_GRADIENTS)
-        self.clamp_gradient = clamp_gradient
+        super().__init__(in_features, out_features, dtype, clamp_gradient)
         self.W = nn.Parameter(torch.empty((out_features, 2 * in_features), device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -166,6 +159,3 @@ class NMRU(Unit):
         """The products and quotients: `(*, in_features)` to `(*, out_features)`."""
         shift = functional.RECIPROCAL_EPS if self.training else 0.0
         return functional.nmru(input, self.W, shift=shift, clamp_gradient=self.clamp_gradient)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, clamp_gradient={self.clamp_gradient!r}"
