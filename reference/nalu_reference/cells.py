@@ -145,7 +145,27 @@ class NALUCell(_Cell):
         super().__init__(unit, input_size, hidden_size)
 
 
-class NAUCell(_Cell):
+class _ClampedCell(_Cell):
+    """A cell of a unit whose weights are clamped."""
+
+    unit_type: ClassVar[type[NAU] | type[NMU]]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        clamp_gradient: ClampGradient = "one-sided",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        sizes = _total(input_size, hidden_size), hidden_size
+        super().__init__(
+            self.unit_type(*sizes, clamp_gradient=clamp_gradient, device=device, dtype=dtype), input_size, hidden_size
+        )
+
+
+class NAUCell(_ClampedCell):
     r"""A recurrent cell that adds to its state and subtracts from it: :math:`h' = \mathrm{NAU}([x, h])`.
 
     Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, its sequential MNIST
@@ -184,22 +204,10 @@ class NAUCell(_Cell):
         [7.0]
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        clamp_gradient: ClampGradient = "one-sided",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        sizes = _total(input_size, hidden_size), hidden_size
-        super().__init__(
-            NAU(*sizes, clamp_gradient=clamp_gradient, device=device, dtype=dtype), input_size, hidden_size
-        )
+    unit_type = NAU
 
 
-class NMUCell(_Cell):
+class NMUCell(_ClampedCell):
     r"""A recurrent cell that multiplies its state: :math:`h' = \mathrm{NMU}([x, h])`.
 
     Source: Madsen and Johansen, Neural Arithmetic Units, ICLR 2020, arXiv:2001.05016, its sequential MNIST
@@ -238,18 +246,5 @@ class NMUCell(_Cell):
         [8.0]
     """
 
-    first_state: ClassVar[float] = 1.0
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        clamp_gradient: ClampGradient = "one-sided",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        sizes = _total(input_size, hidden_size), hidden_size
-        super().__init__(
-            NMU(*sizes, clamp_gradient=clamp_gradient, device=device, dtype=dtype), input_size, hidden_size
-        )
+    unit_type = NMU
+    first_state = 1.0
