@@ -57,6 +57,12 @@ class Fix(NamedTuple):
     message: str
     edits: tuple[Edit, ...]
 
+    @property
+    def title(self) -> str:
+        """What it does, for those that have no other place for what `--unsafe-fixes` is about."""
+        warning = " (changes what trains, or the keys of state_dict)" if self.applicability == "unsafe" else ""
+        return f"{self.message}{warning}"
+
 
 class Finding(NamedTuple):
     """What a rule has to say about one place in one text."""
@@ -95,6 +101,12 @@ class Diagnostic(NamedTuple):
     @property
     def message(self) -> str:
         return self.finding.message
+
+    @property
+    def fix_of_file(self) -> Fix | None:
+        """The fix, if its edits can be applied to the text of the file: that of a cell is escaped in the .ipynb."""
+        fix = self.finding.fix
+        return fix if fix is not None and fix.applicability != "display" and self.cell is None else None
 
     @property
     def sort_key(self) -> tuple[str, int, int, int, str, str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pygls.workspace import TextDocument
 
-    from nalu_lint.diagnostic import Diagnostic, Fix
+    from nalu_lint.diagnostic import Diagnostic
     from nalu_lint.tasks import Outcome
 
 NAME = "nalu-lint"
@@ -245,11 +245,11 @@ def _unused(document: TextDocument, row: int, message: str) -> types.Diagnostic:
 def _actions(document: TextDocument, diagnostic: Diagnostic) -> list[types.CodeAction]:
     """The rule's own fix, and a comment that silences the finding."""
     actions: list[types.CodeAction] = []
-    fix = diagnostic.finding.fix
-    if fix is not None and fix.applicability != "display":
+    fix = diagnostic.fix_of_file
+    if fix is not None:
         ending = _ending(document)
         edits = [types.TextEdit(_range(document, e.span), e.content.replace("\n", ending)) for e in fix.edits]
-        actions.append(_action(document, diagnostic, _title(fix), edits, is_preferred=fix.applicability == "safe"))
+        actions.append(_action(document, diagnostic, fix.title, edits, is_preferred=fix.applicability == "safe"))
     rows = _rows(document)
     for row, column, text in ignore_comments.insertions(
         "\n".join(rows), rows, [(diagnostic.noqa_row, diagnostic.code)]
@@ -259,11 +259,6 @@ def _actions(document: TextDocument, diagnostic: Diagnostic) -> list[types.CodeA
         title = f"Silence {diagnostic.code} here with a comment"
         actions.append(_action(document, diagnostic, title, [edit], is_preferred=False))
     return actions
-
-
-def _title(fix: Fix) -> str:
-    warning = " (changes what trains, or the keys of state_dict)" if fix.applicability == "unsafe" else ""
-    return f"{fix.message}{warning}"
 
 
 def _action(

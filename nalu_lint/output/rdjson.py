@@ -28,9 +28,8 @@ def _as_object(diagnostic: Diagnostic, view: View) -> dict[str, Any]:
         "severity": "ERROR" if diagnostic.finding.severity == "error" else "WARNING",
         "code": {"value": diagnostic.code},
     }
-    fix = diagnostic.finding.fix
-    # The text of a cell is escaped in the .ipynb: what replaces it there would be another text.
-    if fix is not None and fix.applicability != "display" and diagnostic.cell is None:
+    fix = diagnostic.fix_of_file
+    if fix is not None:
         found["suggestions"] = [{"range": _range(edit.span), "text": edit.content} for edit in fix.edits]
     return found
 

@@ -75,9 +75,8 @@ def _result(diagnostic: Diagnostic, index: int, fingerprint: str, view: View) ->
             for number, source in enumerate(related, 1)
             if source.span is not None
         ]
-    # The text of a cell is escaped in the .ipynb: what replaces it there would be another text.
-    fix = diagnostic.finding.fix
-    if fix is not None and fix.applicability != "display" and diagnostic.cell is None:
+    fix = diagnostic.fix_of_file
+    if fix is not None:
         result["fixes"] = [_fix(diagnostic.path, fix)]
     return result
 
@@ -86,10 +85,8 @@ def _fix(path: str, fix: Fix) -> dict[str, Any]:
     replacements = [
         {"deletedRegion": _region(edit.span), "insertedContent": {"text": edit.content}} for edit in fix.edits
     ]
-    # The format has no field for what `--unsafe-fixes` is about.
-    warning = " (changes what trains, or the keys of state_dict)" if fix.applicability == "unsafe" else ""
     change = {"artifactLocation": _artifact(path), "replacements": replacements}
-    return {"description": {"text": f"{fix.message}{warning}"}, "artifactChanges": [change]}
+    return {"description": {"text": fix.title}, "artifactChanges": [change]}
 
 
 def _location(path: str, span: Span) -> dict[str, Any]:
